@@ -1,0 +1,1 @@
+"""CoDeNet's network in PyTorch and Brevitas: training, quantization, evaluation and export."""

@@ -1,0 +1,71 @@
+"""ShuffleNetV2 (Ma et al., ECCV 2018) as CoDeNet uses it, down to a 32nd of the input's resolution."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.blocks import ConvNorm
+from models.configs import NetworkConfig
+
+
+def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
+    """Channel shuffle: channel ``g * (C / groups) + c`` moves to ``c * groups + g``; any ``[N, C, H, W]``."""
+    n, channels, height, width = x.shape
+    return x.reshape(n, groups, channels // groups, height, width).transpose(1, 2).reshape(n, channels, height, width)
+
+
+class DownUnit(nn.Module):
+    """The first unit of a stage: halves the resolution, both branches see all input channels."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.branch1 = nn.Sequential(
+            ConvNorm(inputs, inputs, 3, stride=2, groups=inputs, relu=False), ConvNorm(inputs, half)
+        )
+        self.branch2 = nn.Sequential(
+            ConvNorm(inputs, half), ConvNorm(half, half, 3, stride=2, groups=half, relu=False), ConvNorm(half, half)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return shuffle(torch.cat([self.branch1(x), self.branch2(x)], dim=1))
+
+
+class Unit(nn.Module):
+    """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise, 1x1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.branch2 = nn.Sequential(
+            ConvNorm(half, half), ConvNorm(half, half, 3, groups=half, relu=False), ConvNorm(half, half)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=1)
+        return shuffle(torch.cat([first, self.branch2(second)], dim=1))
+
+
+class Backbone(nn.Module):
+    """``[N, 3, S, S]`` to ``[N, channels[4], S / 32, S / 32]``: stem, three stages, 1x1 convolution."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.pool = config.stem == "s2max"
+        self.stem = ConvNorm(3, channels[0], 3, stride=2 if self.pool else 4)
+        self.stages = nn.ModuleList(
+            nn.Sequential(DownUnit(inputs, outputs), *(Unit(outputs) for _ in range(units - 1)))
+            for inputs, outputs, units in zip(channels[:3], channels[1:4], config.units, strict=True)
+        )
+        self.last = ConvNorm(channels[3], channels[4])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        if self.pool:
+            x = F.max_pool2d(x, 3, stride=2, padding=1)
+        for stage in self.stages:
+            x = stage(x)
+        return self.last(x)

@@ -1,0 +1,84 @@
+"""The whole detector: backbone, deformable decoder, CenterNet heads (Zhou et al., Objects as Points, 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.backbone import Backbone
+from models.blocks import ConvNorm
+from models.configs import NetworkConfig
+from models.deform import DeformDepthwise
+
+#: Head outputs and their channels; None stands for the number of classes.
+HEADS: dict[str, int | None] = {"heatmap": None, "size": 2, "offset": 2}
+
+#: Initial bias of the heatmap: the prior probability 0.1 of Lin et al., Focal Loss, 2017.
+HEATMAP_BIAS = -2.19
+
+
+class DeformStage(nn.Module):
+    """``[N, inputs, H, W]`` to ``[N, outputs, 2H, 2W]``: deformable depthwise and 1x1, BN, ReLU, nearest upsample.
+
+    Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed);
+    variant ``"ii"`` the 1x1 convolution first, then dilation and depthwise at the output's width.
+    """
+
+    def __init__(self, inputs: int, outputs: int, variant: str) -> None:
+        super().__init__()
+        self.variant = variant
+        if variant == "i":
+            self.deform = DeformDepthwise(inputs)
+            self.point = ConvNorm(inputs, outputs)
+        else:
+            self.point = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.deform = DeformDepthwise(outputs)
+            self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.variant == "i":
+            x = self.point(self.deform(x))
+        else:
+            x = F.relu(self.norm(self.deform(self.point(x))))
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class Head(nn.Module):
+    """1x1, BN, ReLU, depthwise 3x3, BN, ReLU, 1x1 with bias: ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.point = ConvNorm(inputs, width)
+        self.depth = ConvNorm(width, width, 3, groups=width)
+        self.out = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.depth(self.point(x)))
+
+
+class CoDeNet(nn.Module):
+    """CenterNet detector on ShuffleNetV2 with a deformable decoder.
+
+    Input ``[N, 3, S, S]``, RGB, normalized by `normalize`. Returns a dictionary of ``heatmap`` (logits,
+    ``[N, classes, S/4, S/4]``), ``size`` (width and height in output pixels) and ``offset`` (of the centre, x and y,
+    in output pixels), the latter two ``[N, 2, S/4, S/4]``.
+    """
+
+    def __init__(self, config: NetworkConfig, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.backbone = Backbone(config)
+        widths = (config.channels[4], *config.decoder)
+        self.decoder = nn.Sequential(
+            *(DeformStage(i, o, config.deform) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        )
+        self.heads = nn.ModuleDict(
+            {name: Head(config.decoder[-1], config.head, outputs or len(classes)) for name, outputs in HEADS.items()}
+        )
+        nn.init.constant_(self.heads["heatmap"].out.bias, HEATMAP_BIAS)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.decoder(self.backbone(x))
+        return {name: head(x) for name, head in self.heads.items()}

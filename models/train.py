@@ -1,0 +1,273 @@
+"""Training of the floating-point detector: ``python -m models.train --data FOLDER --output FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from codenet.errors import CodenetError
+from models.augment import Augmentation
+from models.blocks import set_slope
+from models.configs import CONFIGS, PIXEL_OFFSET, PIXEL_SCALE, NetworkConfig, get_config
+from models.data import ANIMALS, DetectionData, cached_images, load_data
+from models.detector import CoDeNet
+from models.losses import WEIGHTS, Batch, detection_loss
+from models.targets import make_targets
+from models.weights import load_trunk
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training run depends on besides data and network; it travels in the checkpoint.
+
+    ``slope_end``: the part of the run after which the activations are plain ReLU, annealed from ``slope``.
+    ``ema``: decay per step of the averaged weights, which are the result.
+    """
+
+    iterations: int = 2400
+    batch: int = 16
+    rate: float = 1e-3
+    decay: float = 0.05
+    warmup: int = 100
+    slope: float = 0.1
+    slope_end: float = 0.6
+    ema: float = 0.997
+    clip: float = 10.0
+    seed: int = 1
+    cache_size: int = 320
+    augmentation: Augmentation = Augmentation()
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to zero."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.iterations - self.warmup)
+        return self.rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+    def negative_slope(self, step: int) -> float:
+        """Slope of the activations at ``step``."""
+        return self.slope * max(0.0, 1 - step / max(1.0, self.slope_end * self.iterations))
+
+
+def normalize(images: np.ndarray) -> torch.Tensor:
+    """uint8 RGB ``[N, S, S, 3]`` to the network's input, float32 ``[N, 3, S, S]``."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return (pixels.float() - PIXEL_OFFSET) / PIXEL_SCALE
+
+
+class Batches:
+    """Augmented batches of a data set; batch ``step`` is a function of the seed and ``step`` alone.
+
+    That makes a resumed run equal to an uninterrupted one without any random state in the checkpoint.
+    """
+
+    def __init__(self, data: DetectionData, images: np.ndarray, config: TrainConfig, network: NetworkConfig) -> None:
+        if not len(data):
+            raise CodenetError("training: the data set has no images, expected at least one")
+        self.data, self.images, self.config, self.network = data, images, config, network
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def _sample(self, position: int) -> int:
+        """Index of the image at ``position`` of an endless sequence of shuffled epochs."""
+        epoch, index = divmod(position, len(self.data))
+        if epoch != self._epoch:
+            self._epoch, rng = epoch, np.random.default_rng([self.config.seed, 0, epoch])
+            self._order = rng.permutation(len(self.data))
+        return int(self._order[index])
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.config.seed, 1, step])
+        size, output = self.network.size, self.network.output_size
+        images, targets = [], []
+        for slot in range(self.config.batch):
+            index = self._sample(step * self.config.batch + slot)
+            record = self.data.records[index]
+            unit = np.array([record.width, record.height] * 2, np.float64)
+            image, boxes, labels = self.config.augmentation(
+                self.images[index], record.boxes[~record.crowd] / unit, record.labels[~record.crowd], size, rng
+            )
+            images.append(image)
+            targets.append(make_targets(boxes, labels, len(self.data.classes), output))
+        owner = np.concatenate([np.full(len(t.index), n, np.int64) for n, t in enumerate(targets)])
+        return Batch(
+            normalize(np.stack(images)),
+            torch.from_numpy(np.stack([t.heatmap for t in targets])),
+            torch.from_numpy(owner),
+            torch.from_numpy(np.concatenate([t.index for t in targets])),
+            torch.from_numpy(np.concatenate([t.size for t in targets])),
+            torch.from_numpy(np.concatenate([t.offset for t in targets])),
+        )
+
+
+def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for convolution weights, none for biases, norms and scales."""
+    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+class Trainer:
+    """A network, its averaged copy of the state, optimizer and step; `run` trains, `save` and `resume` keep it."""
+
+    def __init__(self, network: nn.Module, config: TrainConfig, identity: dict[str, Any]) -> None:
+        self.network, self.config, self.identity = network, config, identity
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, config.decay), lr=config.rate)
+        self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+        self.step = 0
+
+    def _update_average(self) -> None:
+        # A young average follows quickly: the early weights should leave no trace.
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for key, value in self.network.state_dict().items():
+                if value.is_floating_point():
+                    self.average[key].lerp_(value, 1 - decay)
+                else:
+                    self.average[key].copy_(value)
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One optimizer step; returns the loss parts. `CodenetError` with the parts if the loss is not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate(self.step) * group.get("factor", 1.0)
+        set_slope(self.network, self.config.negative_slope(self.step))
+        parts = detection_loss(self.network(batch.images), batch)
+        values = {name: float(part.detach()) for name, part in parts.items()}
+        if not math.isfinite(values["total"]):
+            raise CodenetError(f"training: loss at step {self.step} is not finite: {values}")
+        self.optimizer.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return values
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; an interrupted write leaves the old file."""
+        partial = path.with_suffix(".partial")
+        state = {
+            **self.identity,
+            "train": dataclasses.asdict(self.config),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, partial)
+        partial.rename(path)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of the same network; `CodenetError` if it is another's."""
+        state = load_checkpoint(path)
+        for key, value in self.identity.items():
+            if state.get(key) != value:
+                raise CodenetError(f"checkpoint {path}: {key} is {state.get(key)!r}, expected {value!r}")
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step = state["average"], state["step"]
+
+    def run(self, batches: Batches, path: Path | None, every: int = 100, report: Callable[[str], None] = print) -> None:
+        """Train up to ``config.iterations``, saving to ``path`` every ``every`` steps and at the end."""
+        self.network.train()
+        sums: dict[str, float] = {}
+        bar = tqdm(total=self.config.iterations, initial=self.step, desc="train", unit="it", mininterval=10)
+        while self.step < self.config.iterations:
+            for name, value in self.train_step(batches[self.step]).items():
+                sums[name] = sums.get(name, 0.0) + value
+            bar.update()
+            if self.step % every == 0 or self.step == self.config.iterations:
+                count = (self.step - 1) % every + 1
+                means = "  ".join(f"{name} {value / count:.4f}" for name, value in sums.items())
+                report(f"step {self.step}/{self.config.iterations}  {means}")
+                sums = {}
+                if path is not None:
+                    self.save(path)
+        bar.close()
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content; `CodenetError` naming the file if it is none."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds
+        raise CodenetError(f"checkpoint {path}: cannot be read: {error}") from error
+    if not isinstance(state, dict) or not {"kind", "network", "config", "classes"} <= state.keys():
+        raise CodenetError(f"checkpoint {path}: not a checkpoint of this project")
+    return state
+
+
+def load_network(path: Path) -> CoDeNet:
+    """The averaged floating-point network of a checkpoint, in evaluation mode."""
+    state = load_checkpoint(path)
+    if state["kind"] != "float":
+        raise CodenetError(f"checkpoint {path}: kind is {state['kind']!r}, expected 'float'")
+    network = CoDeNet(NetworkConfig.from_dict(state["config"]), tuple(state["classes"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def float_identity(network: CoDeNet) -> dict[str, Any]:
+    """What a checkpoint must have in common with the network that resumes from it."""
+    return {"kind": "float", "config": network.config.to_dict(), "classes": list(network.classes)}
+
+
+def setup_logging(output: Path) -> None:
+    """Log to ``output/log.txt`` and the terminal."""
+    output.mkdir(parents=True, exist_ok=True)
+    handlers: Iterable[logging.Handler] = (logging.FileHandler(output / "log.txt"), logging.StreamHandler())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
+    """Arguments that floating-point and quantization-aware training share."""
+    parser.add_argument("--data", type=Path, required=True, help="folder with train split, COCO JSON or VOC XML")
+    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoint and log")
+    parser.add_argument("--resume", action="store_true", help="continue from OUTPUT/checkpoint.pt")
+    parser.add_argument("--iterations", type=int, default=defaults.iterations)
+    parser.add_argument("--batch", type=int, default=defaults.batch)
+    parser.add_argument("--rate", type=float, default=defaults.rate)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser, TrainConfig())
+    parser.add_argument("--config", choices=list(CONFIGS), default="a")
+    parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
+    arguments = parser.parse_args()
+    setup_logging(arguments.output)
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    config = TrainConfig(arguments.iterations, arguments.batch, arguments.rate, seed=arguments.seed)
+    network = CoDeNet(get_config(arguments.config), tuple(arguments.classes))
+    if arguments.trunk is not None:
+        load_trunk(network.backbone, arguments.trunk)
+    network = network.to(memory_format=torch.channels_last)
+    data = load_data(arguments.data, "train", arguments.classes)
+    images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
+    trainer = Trainer(network, config, float_identity(network))
+    path = arguments.output / "checkpoint.pt"
+    if arguments.resume:
+        trainer.resume(path)
+    logger.info("network %s, %s, %d images, loss weights %s", network.config, config, len(data), WEIGHTS)
+    trainer.run(Batches(data, images, config, network.config), path, report=logger.info)
+
+
+if __name__ == "__main__":
+    main()
