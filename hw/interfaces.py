@@ -1,0 +1,121 @@
+"""Signatures and layouts that components share.
+
+Every component of the datapath takes ``step`` (the fields of the running step's descriptor) and ``half`` (which half of the
+double-buffered parameter memories it uses), both stable from one ``start`` pulse to the next.
+"""
+
+from amaranth import signed, unsigned
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import LANES
+from codenet.isa import DESCRIPTOR_WORDS, FIELDS, Section
+
+VECTOR = data.ArrayLayout(signed(8), LANES)
+"""One pixel of one plane: 16 int8 channels (128 bits)."""
+
+STEP = data.StructLayout({field.name: (signed if field.signed else unsigned)(field.width) for field in FIELDS})
+"""Fields of a descriptor, unpacked."""
+
+
+def unpack_descriptor(words):
+    """``STEP`` value (an expression, for ``comb``) from a 1024-bit descriptor as fetched, word 0 in the low bits."""
+    from amaranth import Cat
+
+    assert len(words) == 32 * DESCRIPTOR_WORDS
+    return Cat(words[32 * f.word + f.shift : 32 * f.word + f.shift + f.width] for f in FIELDS)
+
+
+class ParameterSection(enum.Enum, shape=unsigned(3)):
+    """Hardware twin of :class:`codenet.isa.Section`."""
+
+    INPUT_TABLE = int(Section.INPUT_TABLE)
+    OUTPUT_TABLE = int(Section.OUTPUT_TABLE)
+    DEPTHWISE = int(Section.DEPTHWISE)
+    CHUNKS = int(Section.CHUNKS)
+    WEIGHTS = int(Section.WEIGHTS)
+
+
+PARAMETER = data.StructLayout(
+    {"section": ParameterSection, "half": unsigned(1), "index": unsigned(13), "beat": unsigned(7), "data": unsigned(64)}
+)
+"""One beat of a parameter block on its way to the memory that keeps it: entry ``index`` of ``section`` (table entry, plane, chunk, weight word),
+beat ``beat`` of that entry, for half ``half`` of the memory."""
+
+
+class ParameterBus(wiring.Signature):
+    """Broadcast of parameter beats from the fetcher to the memories. Cannot stall; at most one beat a cycle."""
+
+    def __init__(self):
+        super().__init__({"valid": Out(1), "payload": Out(PARAMETER)})
+
+
+SAMPLES = data.StructLayout(
+    {
+        "samples": data.ArrayLayout(VECTOR, 9),
+        "row_tap": data.ArrayLayout(unsigned(2), 3),
+        "column_tap": data.ArrayLayout(unsigned(2), 3),
+        "inside": unsigned(9),
+        "plane": unsigned(8),
+        "first": unsigned(1),
+        "last": unsigned(1),
+        "x": unsigned(12),
+        "y": unsigned(12),
+    }
+)
+"""What the window gives for one plane of one pixel.
+
+Bank order: ``samples[3*rho + kappa]`` comes from bank (row mod 3 == rho, column mod 3 == kappa), already replaced by ``pad`` where it lies outside
+the image (``inside`` bit 0). It is tap (i, j) = (``row_tap[rho]``, ``column_tap[kappa]``), each 0 to 2; 3 means: this bank has no part in this beat. The
+depthwise unit brings the weights to the banks instead of the samples to the taps. If several beats are needed for a plane (dilations 0, 3,
+6, whose taps share banks), ``first`` and ``last`` mark them, and each has exactly one bank with a part, except in the
+modes without depthwise (``full`` and centre), where ``first`` and ``last`` are set in every beat, each beat is one vector and it is
+``samples[0]``."""
+
+
+class ReadPort(wiring.Signature):
+    """AXI3/AXI4 read channels of a master with one ID, 64-bit data, INCR bursts of 1 to 16 beats of 8 bytes, 32-bit addresses.
+
+    ``ar_len`` is beats - 1. Constant fields (size 3, burst INCR, cache 0b0011, prot 0, id 0) are added by the top level.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "ar_valid": Out(1),
+                "ar_ready": In(1),
+                "ar_addr": Out(32),
+                "ar_len": Out(4),
+                "r_valid": In(1),
+                "r_ready": Out(1),
+                "r_data": In(64),
+                "r_resp": In(2),
+                "r_last": In(1),
+            }
+        )
+
+
+class WritePort(wiring.Signature):
+    """AXI3/AXI4 write channels of a master with one ID; conventions of :class:`ReadPort`."""
+
+    def __init__(self):
+        super().__init__(
+            {
+                "aw_valid": Out(1),
+                "aw_ready": In(1),
+                "aw_addr": Out(32),
+                "aw_len": Out(4),
+                "w_valid": Out(1),
+                "w_ready": In(1),
+                "w_data": Out(64),
+                "w_strb": Out(8),
+                "w_last": Out(1),
+                "b_valid": In(1),
+                "b_ready": Out(1),
+                "b_resp": In(2),
+            }
+        )
+
+
+STORE_ITEM = data.StructLayout({"data": unsigned(64), "end": unsigned(1)})
+"""To the storer: a beat of results; or, after the last peak record of a peak step, a marker ``end`` without data."""

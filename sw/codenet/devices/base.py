@@ -1,0 +1,87 @@
+"""The small interface that every device implements; the driver (:mod:`codenet.accelerator`) needs nothing else."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from types import TracebackType
+
+import numpy as np
+
+from codenet.errors import DeviceTimeout
+from codenet.registers import BY_NAME
+
+
+class Buffer(ABC):
+    """Memory that host and accelerator share.
+
+    Attributes
+    ----------
+    address:
+        Address of the first byte as the accelerator sees it, a multiple of 128.
+    array:
+        uint8 ``[size]``, the host's view.
+    """
+
+    address: int
+    array: np.ndarray
+
+    def flush(self) -> None:
+        """Make what the host wrote visible to the accelerator. Nothing to do on coherent devices."""
+
+    def invalidate(self) -> None:
+        """Make what the accelerator wrote visible to the host. Nothing to do on coherent devices."""
+
+    def close(self) -> None:
+        """Release the memory. Calling it twice does no harm."""
+
+
+class Device(ABC):
+    """Registers, buffers and the interrupt of one accelerator."""
+
+    name: str
+
+    @abstractmethod
+    def read(self, offset: int) -> int:
+        """32-bit register at byte ``offset`` (:mod:`codenet.registers`)."""
+
+    @abstractmethod
+    def write(self, offset: int, value: int) -> None:
+        """Write a 32-bit register."""
+
+    @abstractmethod
+    def allocate(self, size: int) -> Buffer:
+        """Buffer of ``size`` bytes, zeroed, that accelerator and host both reach.
+
+        Raises
+        ------
+        DeviceError
+            No memory left.
+        """
+
+    def wait(self, timeout: float) -> None:
+        """Return when the accelerator's interrupt is pending.
+
+        The default polls IRQ_STATUS with back-off; devices with a real interrupt override it.
+
+        Raises
+        ------
+        DeviceTimeout
+            ``timeout`` seconds have passed.
+        """
+        deadline = time.monotonic() + timeout
+        pause = 1e-5
+        while not self.read(BY_NAME["IRQ_STATUS"].offset) & 1:
+            if time.monotonic() > deadline:
+                raise DeviceTimeout(f"device {self.name}: no interrupt within {timeout} s")
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+
+    def close(self) -> None:
+        """Release the device. Calling it twice does no harm."""
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
