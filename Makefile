@@ -1,0 +1,64 @@
+# `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup check-system lint test test-slow docs sim train export verilog clean
+
+PYTHON ?= python3.11
+VENV := .venv
+PY := $(VENV)/bin/python
+CONFIG ?= a
+PHOTO ?=
+JOBS ?= 2
+# One thread a process: the tests run JOBS processes.
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## Make .venv with everything that simulation, training and tests need
+
+# Redone when the requirements change, and only then.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory check-system
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	pwd > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/codenet-checkout.pth"  # hw, sim, models
+	touch $@
+
+check-system:
+	@missing=; need() { command -v "$$1" >/dev/null || missing="$$missing\n  $$1 (Debian, Ubuntu: apt install $$2)"; }; \
+	need $(PYTHON) "python3.11 python3.11-venv libpython3.11"; need g++ g++; need make make; need perl perl; \
+	if command -v $(PYTHON) >/dev/null && ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		missing="$$missing\n  the venv module of $(PYTHON) (Debian, Ubuntu: apt install python3.11-venv)"; fi; \
+	if [ -n "$$missing" ]; then printf "missing on this system:$$missing\n" >&2; exit 1; fi
+
+lint: setup  ## Check format, style and types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: lint  ## Lint and run the quick tests
+	$(TEST) -m "not slow"
+
+test-slow: setup  ## Run the slow tests (whole frames of large networks in RTL simulation, training)
+	$(TEST) -m slow
+
+docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
+	$(PY) -m codenet.reference docs
+
+sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
+	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
+
+train: setup  ## Train a detector (ARGS="--data FOLDER --output FOLDER")
+	$(PY) -m models.train $(ARGS)
+
+export: setup  ## Write a trained checkpoint as a graph file (ARGS="CHECKPOINT -o GRAPH")
+	$(PY) -m models.export $(ARGS)
+
+verilog: setup  ## Write the accelerator as Verilog to build/codenet.v
+	$(PY) -m hw.verilog -o build/codenet.v
+
+clean:  ## Remove what was built, except trained checkpoints and .venv
+	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
