@@ -311,7 +311,9 @@ def _infer(graph: Graph) -> dict[str, Tensor]:
     for index, operation in enumerate(graph.operations):
         _require(operation.kind in KINDS, operation, f"unknown kind; expected one of {sorted(KINDS)}")
         _require(operation.name not in tensors, operation, "the name is used twice")
-        _require((index == 0) == isinstance(operation, Input), operation, "expected exactly one input, the first operation")
+        _require(
+            (index == 0) == isinstance(operation, Input), operation, "expected exactly one input, the first operation"
+        )
         for name in operation.inputs:
             _require(name in tensors, operation, f"input {name!r} is not the name of an earlier operation")
         tensors[operation.name] = _output(operation, [tensors[name] for name in operation.inputs])
@@ -321,7 +323,9 @@ def _infer(graph: Graph) -> dict[str, Tensor]:
     if "heatmap" in graph.outputs:
         channels = tensors[graph.outputs["heatmap"]].channels
         if len(graph.classes) != channels:
-            raise GraphError(f"{len(graph.classes)} class names for a heatmap of {channels} channels: expected one each")
+            raise GraphError(
+                f"{len(graph.classes)} class names for a heatmap of {channels} channels: expected one each"
+            )
     return tensors
 
 
@@ -339,7 +343,13 @@ def _output(op: Operation, inputs: list[Tensor]) -> Tensor:
         _check_convolution(op, x)
         dtype = "int16" if op.wide else "int8"
         return Tensor(
-            op.name, -(-x.height // op.stride), -(-x.width // op.stride), op.weights.shape[0], op.scale, op.zero_point, dtype
+            op.name,
+            -(-x.height // op.stride),
+            -(-x.width // op.stride),
+            op.weights.shape[0],
+            op.scale,
+            op.zero_point,
+            dtype,
         )
     if isinstance(op, Depthwise):
         _check_depthwise(op, inputs)

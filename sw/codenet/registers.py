@@ -112,8 +112,12 @@ REGISTERS: tuple[Register, ...] = (
     Register("IRQ_STATUS", 0x2C, "w1c", "Bit 0: a program has ended"),
     Register("BASE_ADDRESS", 0x30, "rw", "Physical address that all program offsets are relative to; multiple of 128"),
     Register("PROGRAM_OFFSET", 0x34, "rw", "Offset of the first descriptor; multiple of 128"),
-    Register("WATCHDOG", 0x38, "rw", "Cycles without a finished step after which the program stops with an error; 0: never"),
-    Register("PEAK_COUNT", 0x3C, "ro", "Peaks found by the last peak step (more than its capacity: the rest was dropped)"),
+    Register(
+        "WATCHDOG", 0x38, "rw", "Cycles without a finished step after which the program stops with an error; 0: never"
+    ),
+    Register(
+        "PEAK_COUNT", 0x3C, "ro", "Peaks found by the last peak step (more than its capacity: the rest was dropped)"
+    ),
     Register("FRAME_CYCLES", 0x40, "ro", "Cycles from start to the end of the last program"),
     Register("FRAME_STEPS", 0x44, "ro", "Steps that the last program finished"),
     Register("PROFILE_INDEX", 0x50, "rw", "Word of the profile memory that PROFILE_DATA reads: step * 8 + counter"),
