@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,11 +12,21 @@ from torch.nn import functional as F
 from models.blocks import ConvNorm
 from models.configs import NetworkConfig
 
+if TYPE_CHECKING:
+    from models.builder import GraphBuilder
+
 
 def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
     """Channel shuffle: channel ``g * (C / groups) + c`` moves to ``c * groups + g``; any ``[N, C, H, W]``."""
     n, channels, height, width = x.shape
     return x.reshape(n, groups, channels // groups, height, width).transpose(1, 2).reshape(n, channels, height, width)
+
+
+def describe_sequence(modules: Iterable[nn.Module], builder: GraphBuilder, x: str) -> str:
+    """Add modules one after another to a graph; ``x`` and the result are tensor names."""
+    for module in modules:
+        x = module.describe(builder, x)  # type: ignore[operator]
+    return x
 
 
 class DownUnit(nn.Module):
@@ -32,13 +45,19 @@ class DownUnit(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return shuffle(torch.cat([self.branch1(x), self.branch2(x)], dim=1))
 
+    def describe(self, builder: GraphBuilder, x: str) -> str:
+        """Add this unit to a graph; ``x`` and the result are tensor names."""
+        name = builder.names[self]
+        outputs = tuple(describe_sequence(branch, builder, x) for branch in (self.branch1, self.branch2))
+        return builder.shuffle(f"{name}.shuffle", builder.concat(f"{name}.concat", outputs))
+
 
 class Unit(nn.Module):
     """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise, 1x1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        half = channels // 2
+        self.half = half = channels // 2
         self.branch2 = nn.Sequential(
             ConvNorm(half, half), ConvNorm(half, half, 3, groups=half, relu=False), ConvNorm(half, half)
         )
@@ -46,6 +65,13 @@ class Unit(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.chunk(2, dim=1)
         return shuffle(torch.cat([first, self.branch2(second)], dim=1))
+
+    def describe(self, builder: GraphBuilder, x: str) -> str:
+        """Add this unit to a graph; ``x`` and the result are tensor names."""
+        name = builder.names[self]
+        first = builder.slice(f"{name}.first", x, 0, self.half)
+        second = describe_sequence(self.branch2, builder, builder.slice(f"{name}.second", x, self.half, 2 * self.half))
+        return builder.shuffle(f"{name}.shuffle", builder.concat(f"{name}.concat", (first, second)))
 
 
 class Backbone(nn.Module):
@@ -69,3 +95,12 @@ class Backbone(nn.Module):
         for stage in self.stages:
             x = stage(x)
         return self.last(x)
+
+    def describe(self, builder: GraphBuilder, x: str) -> str:
+        """Add the backbone to a graph; ``x`` and the result are tensor names."""
+        x = self.stem.describe(builder, x)
+        if self.pool:
+            x = builder.max_pool(f"{builder.names[self]}.pool", x)
+        for stage in self.stages:
+            x = describe_sequence(stage, builder, x)
+        return self.last.describe(builder, x)

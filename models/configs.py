@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from codenet.errors import CodenetError
 
 CHANNELS_1X = (24, 116, 232, 464, 1024)
@@ -60,7 +63,9 @@ class NetworkConfig:
             raise CodenetError(f"network {self.name}: deform is {self.deform!r}, expected one of {DEFORM_VARIANTS}")
         odd = [width for width in self.channels[1:4] if width % 2]
         if odd:
-            raise CodenetError(f"network {self.name}: stage width {odd[0]} is odd, a unit splits its channels in halves")
+            raise CodenetError(
+                f"network {self.name}: stage width {odd[0]} is odd, a unit splits its channels in halves"
+            )
 
     @property
     def output_size(self) -> int:
@@ -98,3 +103,9 @@ def get_config(name: str) -> NetworkConfig:
     if name not in CONFIGS:
         raise CodenetError(f"network configuration is {name!r}, expected one of {', '.join(CONFIGS)}")
     return CONFIGS[name]
+
+
+def normalize(images: np.ndarray) -> torch.Tensor:
+    """uint8 RGB ``[N, S, S, 3]`` to the network's input, float32 ``[N, 3, S, S]``."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return (pixels.float() - PIXEL_OFFSET) / PIXEL_SCALE

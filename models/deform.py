@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.blocks import AnnealedReLU
 from models.configs import MAX_DILATION
 
 
@@ -61,15 +62,22 @@ def deform_depthwise(x: torch.Tensor, weight: torch.Tensor, s: torch.Tensor) -> 
 
 
 class DeformDepthwise(nn.Module):
-    """`deform_depthwise` with its own 1x1 convolution for the dilation, which starts at 1 everywhere."""
+    """`deform_depthwise` with its own 1x1 convolution for the dilation, which starts at 1 everywhere.
 
-    def __init__(self, channels: int) -> None:
+    ``finish``: batch norm and ReLU follow.
+    """
+
+    def __init__(self, channels: int, finish: bool = False) -> None:
         super().__init__()
         self.dilation = nn.Conv2d(channels, 1, 1)
         self.weight = nn.Parameter(torch.empty(channels, 1, 3, 3))
+        self.norm = nn.BatchNorm2d(channels) if finish else None
+        self.relu = AnnealedReLU() if finish else None
         nn.init.zeros_(self.dilation.weight)
         nn.init.constant_(self.dilation.bias, 1.0)  # type: ignore[arg-type]
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return deform_depthwise(x, self.weight, self.dilation(x))
+        x = deform_depthwise(x, self.weight, self.dilation(x))
+        x = x if self.norm is None else self.norm(x)
+        return x if self.relu is None else self.relu(x)

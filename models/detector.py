@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.backbone import Backbone
+from models.backbone import Backbone, describe_sequence
 from models.blocks import ConvNorm
 from models.configs import NetworkConfig
 from models.deform import DeformDepthwise
+
+if TYPE_CHECKING:
+    from models.builder import GraphBuilder
 
 #: Head outputs and their channels; None stands for the number of classes.
 HEADS: dict[str, int | None] = {"heatmap": None, "size": 2, "offset": 2}
@@ -33,15 +38,16 @@ class DeformStage(nn.Module):
             self.point = ConvNorm(inputs, outputs)
         else:
             self.point = nn.Conv2d(inputs, outputs, 1, bias=False)
-            self.deform = DeformDepthwise(outputs)
-            self.norm = nn.BatchNorm2d(outputs)
+            self.deform = DeformDepthwise(outputs, finish=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.variant == "i":
-            x = self.point(self.deform(x))
-        else:
-            x = F.relu(self.norm(self.deform(self.point(x))))
+        x = self.point(self.deform(x)) if self.variant == "i" else self.deform(self.point(x))
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+    def describe(self, builder: GraphBuilder, x: str) -> str:
+        """Add this stage to a graph; ``x`` and the result are tensor names."""
+        order = (self.deform, self.point) if self.variant == "i" else (self.point, self.deform)
+        return builder.upsample(f"{builder.names[self]}.upsample", describe_sequence(order, builder, x))
 
 
 class Head(nn.Module):
@@ -82,3 +88,12 @@ class CoDeNet(nn.Module):
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         x = self.decoder(self.backbone(x))
         return {name: head(x) for name, head in self.heads.items()}
+
+    def describe(self, builder: GraphBuilder) -> dict[str, str]:
+        """Add the network to a graph; returns the tensor name of each head's output."""
+        x = self.backbone.describe(builder, "image")
+        x = describe_sequence(self.decoder, builder, x)
+        inputs = {name: describe_sequence((head.point, head.depth), builder, x) for name, head in self.heads.items()}
+        # One shift for all heads: they can then run as one step, with their weights side by side.
+        shift = min(self.heads[name].out.shift(builder, inputs[name]) for name in inputs)
+        return {name: self.heads[name].out.describe(builder, inputs[name], shift) for name in inputs}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from codenet.errors import CodenetError
 from models.augment import Augmentation
 from models.blocks import set_slope
-from models.configs import CONFIGS, PIXEL_OFFSET, PIXEL_SCALE, NetworkConfig, get_config
+from models.configs import CONFIGS, NetworkConfig, get_config, normalize
 from models.data import ANIMALS, DetectionData, cached_images, load_data
 from models.detector import CoDeNet
 from models.losses import WEIGHTS, Batch, detection_loss
@@ -60,12 +60,6 @@ class TrainConfig:
     def negative_slope(self, step: int) -> float:
         """Slope of the activations at ``step``."""
         return self.slope * max(0.0, 1 - step / max(1.0, self.slope_end * self.iterations))
-
-
-def normalize(images: np.ndarray) -> torch.Tensor:
-    """uint8 RGB ``[N, S, S, 3]`` to the network's input, float32 ``[N, 3, S, S]``."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    return (pixels.float() - PIXEL_OFFSET) / PIXEL_SCALE
 
 
 class Batches:

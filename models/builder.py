@@ -1,0 +1,200 @@
+"""From real-valued scales to the accelerator's integers, one graph operation at a time (docs/numbers-export.md)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from brevitas.nn import QuantConv2d
+from torch import nn
+
+from codenet.errors import CodenetError
+from codenet.graph import (
+    INPUT_SCALE,
+    INPUT_ZERO_POINT,
+    Concat,
+    Convolution,
+    Depthwise,
+    Input,
+    MaxPool,
+    Operation,
+    Requantize,
+    Shuffle,
+    Slice,
+    Upsample,
+)
+
+#: The largest multiplier of an operation lies in [2**14, 2**15).
+MULTIPLIER_BITS = 15
+
+#: Shifts that the requantizer supports, at least 1 so that half of the last place exists.
+SHIFTS = (1, 47)
+
+#: Requantizer biases are 48 bits wide.
+BIAS_LIMIT = 1 << 47
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What an integer tensor stands for: ``scale * (q - zero_point)``, and the range that its producer clamps to."""
+
+    scale: float
+    zero_point: int
+    lo: int
+    hi: int
+
+
+#: The dilation is its own value, and bounding it is the clamp.
+DILATION_GRID = Grid(1.0, 0, 0, 7)
+
+
+def choose_shift(largest: float) -> int:
+    """The shift ``s`` for which ``largest * 2**s`` rounds into [2**14, 2**15), within `SHIFTS`.
+
+    ``largest`` is the operation's largest ratio of input scale times weight scale over output scale. `CodenetError` if it
+    is too large for the smallest shift.
+    """
+    if not (math.isfinite(largest) and largest > 0):
+        raise CodenetError(f"export: scale ratio is {largest}, expected a finite positive number")
+    s = MULTIPLIER_BITS - 1 - math.floor(math.log2(largest))
+    while round(largest * 2.0**s) >= 1 << MULTIPLIER_BITS:
+        s -= 1
+    if s < SHIFTS[0]:
+        raise CodenetError(f"export: scale ratio is {largest}, expected less than {2 ** (MULTIPLIER_BITS - SHIFTS[0])}")
+    return min(s, SHIFTS[1])
+
+
+def snap_multipliers(ratios: np.ndarray, s: int) -> np.ndarray:
+    """Integer multipliers, int64 ``[C]`` of at least 1, nearest to ``ratios * 2**s``."""
+    return np.maximum(1, np.rint(ratios * 2.0**s)).astype(np.int64)
+
+
+def weight_scale(conv: QuantConv2d) -> np.ndarray:
+    """Per-channel weight scale, float64 ``[O]``."""
+    return conv.quant_weight().scale.detach().double().reshape(-1).numpy()
+
+
+def integer_weight(conv: QuantConv2d) -> np.ndarray:
+    """Integer weights, int64 ``[O, I, K, K]``."""
+    quantized = conv.quant_weight()
+    integers: np.ndarray = torch.round(quantized.value / quantized.scale).detach().long().numpy()
+    return integers
+
+
+def _limit(conv: QuantConv2d) -> int:
+    return int(2 ** (int(conv.weight_quant.bit_width()) - 1) - 1)
+
+
+def snap(conv: QuantConv2d, source: Grid, target: Grid, s: int) -> Requantize:
+    """Move a convolution's scales and bias to values that the requantizer has, and return these.
+
+    With the ratio ``M = source.scale * weight scale / target.scale`` per channel, ``m = round(M * 2**s)``; the weight scale
+    becomes ``m * target.scale / (source.scale * 2**s)`` and the integer weights stay. The bias becomes
+    ``(n + 1/2) * target.scale / 2**s`` with an integer ``n``: so no value lies half way between two results, and rounding
+    half to even (PyTorch) and rounding half up (the accelerator) agree.
+
+    ``conv`` must be in float64. `CodenetError` when ``b`` exceeds 48 bits.
+    """
+    weight = integer_weight(conv)
+    m = snap_multipliers(source.scale * weight_scale(conv) / target.scale, s)
+    step = target.scale / 2.0**s
+    n = np.floor(conv.bias.detach().numpy() / step)
+    scale = torch.from_numpy(m * step / source.scale).view(-1, 1, 1, 1)
+    with torch.no_grad():
+        conv.weight_quant.tensor_quant.scaling_impl.value.copy_(torch.log2(scale * _limit(conv)))
+        conv.weight.copy_(torch.from_numpy(weight) * scale)
+        conv.bias.copy_(torch.from_numpy((n + 0.5) * step))
+    # Padding reads as the zero point, so its part of the sum is the same for every pixel.
+    correction = source.zero_point * weight.sum(axis=(1, 2, 3)) * m
+    b = n.astype(np.int64) + (1 << (s - 1)) + (target.zero_point << s) - correction
+    if np.abs(b).max() >= BIAS_LIMIT:
+        raise CodenetError(f"export: requantizer bias is {int(np.abs(b).max())}, expected less than 2**47")
+    return Requantize(m.astype(np.int16), b, s, target.lo, target.hi)
+
+
+class GraphBuilder:
+    """Collects graph operations while a network describes itself; operations are named like the network's modules.
+
+    Each method adds operations for a module and returns the name of their result. ``grids`` has every tensor's meaning.
+    """
+
+    def __init__(self, network: nn.Module, size: int) -> None:
+        self.names = {module: name for name, module in network.named_modules()}
+        self.operations: list[Operation] = [Input(name="image", height=size, width=size)]
+        self.grids: dict[str, Grid] = {"image": Grid(INPUT_SCALE, INPUT_ZERO_POINT, -128, 127)}
+
+    def _add(self, operation: Operation, grid: Grid) -> str:
+        self.operations.append(operation)
+        self.grids[operation.name] = grid
+        return operation.name
+
+    def _unchanged(self, operation: Operation) -> str:
+        """Add an operation that only moves or selects values."""
+        return self._add(operation, self.grids[operation.inputs[0]])
+
+    def shift(self, conv: QuantConv2d, x: str, target: Grid) -> int:
+        """The shift for a convolution of tensor ``x``."""
+        return choose_shift(float((self.grids[x].scale * weight_scale(conv) / target.scale).max()))
+
+    def convolution(self, name: str, conv: QuantConv2d, x: str, target: Grid, shift: int | None = None) -> str:
+        """A full or a depthwise convolution, snapped; ``shift`` overrides the one for the largest ratio."""
+        return self._convolution(name, conv, (x,), target, shift)
+
+    def deform(self, name: str, conv: QuantConv2d, x: str, dilation: str, target: Grid) -> str:
+        """A depthwise convolution of ``x`` with the dilations of another tensor."""
+        return self._convolution(name, conv, (x, dilation), target, None)
+
+    def _convolution(
+        self, name: str, conv: QuantConv2d, inputs: tuple[str, ...], target: Grid, shift: int | None
+    ) -> str:
+        s = self.shift(conv, inputs[0], target) if shift is None else shift
+        try:
+            requantize = snap(conv, self.grids[inputs[0]], target, s)
+        except CodenetError as error:
+            raise CodenetError(f"{name}: {error}") from error
+        weights = integer_weight(conv).astype(np.int8)
+        scale, zero_point, stride = target.scale, target.zero_point, conv.stride[0]
+        if conv.groups > 1:
+            return self._add(
+                Depthwise(
+                    name=name,
+                    inputs=inputs,
+                    weights=np.ascontiguousarray(weights[:, 0]),
+                    stride=stride,
+                    requantize=requantize,
+                    scale=scale,
+                    zero_point=zero_point,
+                ),
+                target,
+            )
+        return self._add(
+            Convolution(
+                name=name,
+                inputs=inputs,
+                weights=np.ascontiguousarray(weights.transpose(0, 2, 3, 1)),
+                weight_bits=int(conv.weight_quant.bit_width()),
+                stride=stride,
+                requantize=requantize,
+                scale=scale,
+                zero_point=zero_point,
+                wide=target.hi > 127,
+            ),
+            target,
+        )
+
+    def max_pool(self, name: str, x: str) -> str:
+        return self._unchanged(MaxPool(name=name, inputs=(x,), stride=2))
+
+    def upsample(self, name: str, x: str) -> str:
+        return self._unchanged(Upsample(name=name, inputs=(x,)))
+
+    def slice(self, name: str, x: str, start: int, stop: int) -> str:
+        return self._unchanged(Slice(name=name, inputs=(x,), start=start, stop=stop))
+
+    def concat(self, name: str, inputs: tuple[str, ...]) -> str:
+        return self._unchanged(Concat(name=name, inputs=inputs))
+
+    def shuffle(self, name: str, x: str) -> str:
+        return self._unchanged(Shuffle(name=name, inputs=(x,), groups=2))

@@ -1,0 +1,296 @@
+"""From a trained floating-point network to a Brevitas network: batch norm folded, 4-bit weights, 8-bit activations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from brevitas.inject.enum import RestrictValueType, ScalingImplType
+from brevitas.nn import QuantConv2d, QuantIdentity, QuantReLU
+from brevitas.quant.base import IntQuant, NarrowIntQuant, UintQuant
+from brevitas.quant.solver.act import ActQuantSolver
+from brevitas.quant.solver.weight import WeightQuantSolver
+from torch import nn
+
+from codenet.errors import CodenetError
+from codenet.graph import Graph
+from models.blocks import ConvNorm
+from models.builder import DILATION_GRID, Grid, GraphBuilder
+from models.deform import DeformDepthwise, deform_depthwise
+from models.detector import CoDeNet
+
+WEIGHT_BITS = 4
+STEM_WEIGHT_BITS = 8
+ACTIVATION_BITS = 8
+
+#: Head outputs are int16 with this scale.
+HEAD_BITS = 16
+HEAD_SCALE = 2.0**-8
+
+#: Part of the activations inside of the calibrated range; the rest saturates.
+CALIBRATION_QUANTILE = 0.9995
+
+#: Calibration looks at no more than this many values of a tensor, evenly spaced.
+_CALIBRATION_VALUES = 1 << 18
+
+
+class WeightQuant(NarrowIntQuant, WeightQuantSolver):
+    """Signed, symmetric, narrow range ([-7, 7] for 4 bits), one learned scale per output channel."""
+
+    scaling_impl_type = ScalingImplType.PARAMETER
+    restrict_scaling_type = RestrictValueType.LOG_FP
+    scaling_per_output_channel = True
+    bit_width = WEIGHT_BITS
+
+
+class SignedQuant(IntQuant, ActQuantSolver):
+    """Signed 8-bit activation, one learned scale: zero point 0."""
+
+    scaling_impl_type = ScalingImplType.PARAMETER
+    restrict_scaling_type = RestrictValueType.LOG_FP
+    scaling_per_output_channel = False
+    bit_width = ACTIVATION_BITS
+
+
+class UnsignedQuant(UintQuant, ActQuantSolver):
+    """Unsigned 8-bit activation, one learned scale: as int8 its zero point is -128."""
+
+    scaling_impl_type = ScalingImplType.PARAMETER
+    restrict_scaling_type = RestrictValueType.LOG_FP
+    scaling_per_output_channel = False
+    bit_width = ACTIVATION_BITS
+
+
+class HeadQuant(IntQuant, ActQuantSolver):
+    """Signed 16-bit head output with the constant scale `HEAD_SCALE`."""
+
+    scaling_impl_type = ScalingImplType.CONST
+    restrict_scaling_type = RestrictValueType.FP
+    scaling_per_output_channel = False
+    bit_width = HEAD_BITS
+    scaling_init = HEAD_SCALE * 2 ** (HEAD_BITS - 1)
+
+
+def grid(act: nn.Module) -> Grid:
+    """What the integers behind an activation quantizer stand for; float64 only if the module is."""
+    scale, bits = float(act.act_quant.scale()), int(act.act_quant.bit_width())  # type: ignore[union-attr, operator]
+    half = 1 << (bits - 1)
+    return Grid(scale, 0 if act.act_quant.is_signed else -half, -half, half - 1)  # type: ignore[union-attr]
+
+
+class QuantDeformConv2d(QuantConv2d):  # type: ignore[misc]
+    """Depthwise 3x3 with quantized weights and a dilation per pixel: see `models.deform.deform_depthwise`."""
+
+    def forward(self, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        out = deform_depthwise(x, self.quant_weight().value, s)
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+
+
+class QuantBlock(nn.Module):
+    """Quantized convolution with bias, then an activation quantizer (which several blocks may share)."""
+
+    def __init__(self, conv: QuantConv2d, act: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+        self.act = act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.conv(x))
+
+    def shift(self, builder: GraphBuilder, x: str) -> int:
+        """The requantizer's shift for input ``x`` of a graph."""
+        return builder.shift(self.conv, x, grid(self.act))
+
+    def describe(self, builder: GraphBuilder, x: str, shift: int | None = None) -> str:
+        """Snap this block and add it to a graph; ``x`` and the result are tensor names."""
+        return builder.convolution(builder.names[self], self.conv, x, grid(self.act), shift)
+
+
+class QuantDeformBlock(nn.Module):
+    """Quantized `models.deform.DeformDepthwise`: 1x1 convolution for the dilation, deformable depthwise, quantizer."""
+
+    def __init__(self, dilation: QuantConv2d, conv: QuantDeformConv2d, act: nn.Module) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.conv = conv
+        self.act = act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.conv(x, self.dilation(x)))
+
+    def describe(self, builder: GraphBuilder, x: str) -> str:
+        """Snap this block and add it to a graph; ``x`` and the result are tensor names."""
+        name = builder.names[self]
+        dilation = builder.convolution(f"{name}.dilation", self.dilation, x, DILATION_GRID)
+        return builder.deform(name, self.conv, x, dilation, grid(self.act))
+
+
+def best_scale(weight: torch.Tensor, limit: int, steps: int = 64) -> torch.Tensor:
+    """Per-channel scale with the least squared error of rounding ``weight`` ``[O, ...]`` to [-limit, limit]: ``[O]``.
+
+    Tries ``steps`` scales between 0.3 and 1 of the largest magnitude over ``limit``. Channels of zeros get a tiny one.
+    """
+    flat = weight.detach().flatten(1)
+    top = flat.abs().amax(dim=1).clamp(min=1e-8) / limit
+    best, error = top.clone(), torch.full_like(top, torch.inf)
+    for ratio in torch.linspace(0.3, 1.0, steps):
+        scale = (top * ratio)[:, None]
+        candidate = ((flat / scale).round().clamp(-limit, limit) * scale - flat).square().sum(dim=1)
+        better = candidate < error
+        best, error = torch.where(better, scale[:, 0], best), torch.where(better, candidate, error)
+    return best
+
+
+def fold_norm(weight: torch.Tensor, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight ``[O, ...]`` and bias ``[O]`` of the convolution that equals convolution and batch norm in evaluation."""
+    if norm is None:
+        return weight.detach().clone(), torch.zeros(len(weight))
+    assert norm.running_mean is not None and norm.running_var is not None
+    gain = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+    shape = (-1,) + (1,) * (weight.ndim - 1)
+    return weight.detach() * gain.view(shape), norm.bias.detach() - norm.running_mean * gain
+
+
+def quant_conv(
+    conv: nn.Conv2d,
+    norm: nn.BatchNorm2d | None,
+    bits: int = WEIGHT_BITS,
+    kind: type[QuantConv2d] = QuantConv2d,
+) -> QuantConv2d:
+    """Quantized convolution with ``norm`` (or else the convolution's own bias) folded in."""
+    weight, bias = fold_norm(conv.weight, norm)
+    if conv.bias is not None:
+        bias = bias + conv.bias.detach()
+    limit = 2 ** (bits - 1) - 1
+    quantized = kind(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        stride=conv.stride,
+        padding=conv.padding,
+        groups=conv.groups,
+        bias=True,
+        weight_quant=WeightQuant,
+        weight_bit_width=bits,
+        weight_scaling_init=(best_scale(weight, limit) * limit).view(-1, 1, 1, 1),
+    )
+    quantized.weight.data.copy_(weight)
+    quantized.bias.data.copy_(bias)
+    return quantized
+
+
+def activation(threshold: float, relu: bool) -> nn.Module:
+    """Activation quantizer that saturates at ``threshold``."""
+    if relu:
+        return QuantReLU(act_quant=UnsignedQuant, scaling_init=threshold)
+    return QuantIdentity(act_quant=SignedQuant, scaling_init=threshold)
+
+
+def _quantized_outputs(network: CoDeNet) -> Iterator[tuple[str, nn.Module]]:
+    """Modules of a floating-point network whose outputs become 8-bit tensors, by name."""
+    for name, module in network.named_modules():
+        variant_ii_point = isinstance(module, nn.Conv2d) and name.startswith("decoder.") and name.endswith(".point")
+        if isinstance(module, ConvNorm | DeformDepthwise) or variant_ii_point:
+            yield name, module
+
+
+def calibrate(network: CoDeNet, images: Iterable[torch.Tensor]) -> dict[str, float]:
+    """Range of every tensor that will be quantized: module name to the largest `CALIBRATION_QUANTILE` of magnitudes.
+
+    ``images``: batches of network inputs ``[N, 3, S, S]``, at least one.
+    """
+    ranges: dict[str, float] = {}
+
+    def record(name: str, output: torch.Tensor) -> None:
+        values = output.detach().abs().flatten()
+        values = values[:: max(1, len(values) // _CALIBRATION_VALUES)]
+        rank = min(len(values), int(CALIBRATION_QUANTILE * len(values)) + 1)
+        ranges[name] = max(ranges.get(name, 1e-3), float(values.kthvalue(rank).values))
+
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: record(name, output))
+        for name, module in _quantized_outputs(network)
+    ]
+    network.eval()
+    with torch.no_grad():
+        for batch in images:
+            network(batch)
+    for hook in hooks:
+        hook.remove()
+    if not ranges:
+        raise CodenetError("quantization: no calibration images, expected at least one batch")
+    return ranges
+
+
+def _share_ranges(network: CoDeNet, ranges: dict[str, float]) -> dict[str, nn.Module]:
+    """One activation quantizer per tensor, but a single one for all tensors that a backbone stage concatenates."""
+    quantizers: dict[str, nn.Module] = {}
+    for number, stage in enumerate(network.backbone.stages):
+        branches = [
+            f"backbone.stages.{number}.{index}.{branch}.{len(getattr(unit, branch)) - 1}"
+            for index, unit in enumerate(stage)  # type: ignore[arg-type]
+            for branch in ("branch1", "branch2")
+            if hasattr(unit, branch)
+        ]
+        shared = activation(max(ranges[name] for name in branches), relu=True)
+        quantizers |= dict.fromkeys(branches, shared)
+    for name, module in _quantized_outputs(network):
+        if name not in quantizers:
+            relu = isinstance(module, ConvNorm | DeformDepthwise) and module.relu is not None
+            quantizers[name] = activation(ranges[name], relu)
+    return quantizers
+
+
+def _quantize_module(name: str, module: nn.Module, act: nn.Module) -> nn.Module:
+    if isinstance(module, DeformDepthwise):
+        conv = nn.Conv2d(len(module.weight), len(module.weight), 3, padding=1, groups=len(module.weight), bias=False)
+        conv.weight.data.copy_(module.weight.data)
+        deform = quant_conv(conv, module.norm, kind=QuantDeformConv2d)
+        return QuantDeformBlock(quant_conv(module.dilation, None), deform, act)
+    if isinstance(module, ConvNorm):
+        bits = STEM_WEIGHT_BITS if name == "backbone.stem" else WEIGHT_BITS
+        return QuantBlock(quant_conv(module.conv, module.norm, bits), act)
+    assert isinstance(module, nn.Conv2d)
+    return QuantBlock(quant_conv(module, None), act)
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)
+
+
+def quantize(network: CoDeNet, ranges: dict[str, float]) -> CoDeNet:
+    """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
+
+    The structure stays; every convolution becomes a quantized one with batch norm folded, followed by an activation
+    quantizer. All tensors that a backbone stage concatenates share one. ``network`` itself is unchanged.
+    """
+    result = copy.deepcopy(network).eval()
+    for name, act in _share_ranges(result, ranges).items():
+        _replace(result, name, _quantize_module(name, result.get_submodule(name), act))
+    for head in result.heads.values():
+        head.out = QuantBlock(quant_conv(head.out, None), QuantIdentity(act_quant=HeadQuant))
+    return result
+
+
+def is_quantized(network: CoDeNet) -> bool:
+    """Whether ``network`` came from `quantize`."""
+    return isinstance(network.backbone.stem, QuantBlock)
+
+
+def to_graph(network: CoDeNet, name: str, metadata: dict[str, Any] | None = None) -> tuple[Graph, CoDeNet]:
+    """The integer graph of a quantized network, and the network that equals it.
+
+    The second result is a copy in float64 with all scales and biases snapped to what the integers represent: its head
+    outputs times 256, and its activations over their scales, are the graph's integers exactly. ``network`` itself is
+    unchanged. Raises `CodenetError` for a network that is not quantized or whose scales do not fit the requantizer.
+    """
+    if not is_quantized(network):
+        raise CodenetError("export: the network is in floating point, expected one from models.quantize")
+    snapped = copy.deepcopy(network).double().eval()
+    builder = GraphBuilder(snapped, network.config.size)
+    with torch.no_grad():
+        outputs = snapped.describe(builder)
+    return Graph(name, tuple(builder.operations), outputs, network.classes, metadata or {}), snapped
