@@ -23,7 +23,8 @@ def _check_range(name: str, values: np.ndarray, low: int, high: int) -> None:
 
 def pack_nibbles(values: np.ndarray) -> np.ndarray:
     """``[..., 16]`` integers, of each the low 4 bits, to uint64 ``[...]``: lane l in bits ``4l+3..4l``."""
-    return ((values.astype(np.uint64) & np.uint64(15)) << _NIBBLE_SHIFTS).sum(axis=-1, dtype=np.uint64)
+    shifted: np.ndarray = (values.astype(np.uint64) & np.uint64(15)) << _NIBBLE_SHIFTS
+    return np.asarray(shifted.sum(axis=-1, dtype=np.uint64))
 
 
 def unpack_nibbles(beats: np.ndarray, signed: bool = True) -> np.ndarray:
