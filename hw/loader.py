@@ -1,11 +1,14 @@
 """Reads the input planes of a step and hands them to the window as vectors."""
 
-from amaranth import Module, unsigned
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+from codenet.isa import Section
+from hw.burst_reader import BurstReader
 from hw.interfaces import STEP, VECTOR, ParameterBus, ReadPort
+from hw.offset_table import OffsetTable
 
 
 class Loader(wiring.Component):
@@ -61,4 +64,93 @@ class Loader(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        return Module()
+        m = Module()
+        m.submodules.reader = reader = BurstReader()
+        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.INPUT_TABLE)
+        wiring.connect(m, reader.port, wiring.flipped(self.port))
+        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
+        m.d.comb += [
+            reader.clear.eq(self.clear),
+            self.beat.eq(reader.beat),
+            self.error.eq(reader.error),
+        ]
+        control = Module()
+        requesting = self._request(control, reader, table)
+        self._assemble(control, reader)
+        running = Signal()
+        with control.If(self.start):
+            control.d.sync += running.eq(1)
+        with control.Elif(~requesting & reader.idle & ~self.o.valid):
+            control.d.sync += running.eq(0)
+        m.submodules.control = ResetInserter(self.clear)(control)
+        m.d.comb += self.busy.eq(running | ~reader.idle)
+        return m
+
+    def _request(self, m: Module, reader: BurstReader, table: OffsetTable) -> Value:
+        """Ask for one row of one plane a cycle; returns whether any is still to be asked for."""
+        step = self.step
+        active, looked_up = Signal(), Signal()
+        plane, last_plane = Signal(9), Signal(9)
+        rows_left = Signal(12)
+        row_beats = Signal(13)
+        row_address, looked_up_address = Signal(32), Signal(32)
+        runs = reader.runs
+        request = Signal.like(runs.payload)
+        valid, advance = Signal(), Signal()
+        m.d.comb += [
+            runs.payload.eq(request),
+            runs.valid.eq(valid),
+            advance.eq(~valid | runs.ready),
+            table.index.eq(plane),
+            table.half.eq(self.half),
+            table.enable.eq(advance),
+        ]
+        with m.If(advance):
+            # Stage 1: look up the plane's offset.
+            m.d.sync += [looked_up.eq(active), looked_up_address.eq(row_address), plane.eq(plane + 1)]
+            with m.If(plane == last_plane):
+                m.d.sync += [
+                    plane.eq(0),
+                    row_address.eq(row_address + step.row_pitch),
+                    rows_left.eq(rows_left - 1),
+                    active.eq(active & (rows_left != 1)),
+                ]
+            # Stage 2: add the row's address.
+            m.d.sync += [
+                valid.eq(looked_up),
+                request.address.eq(looked_up_address + table.offset),
+                request.beats.eq(row_beats),
+            ]
+        width = step.input_width >> step.upsample
+        with m.If(self.start):
+            m.d.sync += [
+                active.eq(1),
+                plane.eq(0),
+                last_plane.eq(step.input_planes + step.dilated - 1),
+                rows_left.eq(step.input_height >> step.upsample),
+                row_beats.eq(Mux(step.packed, width + 1, width << 1)),
+                row_address.eq(self.base),
+            ]
+        return active | looked_up | valid
+
+    def _assemble(self, m: Module, reader: BurstReader) -> None:
+        """Join beats to vectors."""
+        beat, last_beat = Signal(13), Signal(13)
+        low = Signal(64)
+        complete = Signal()
+        data = reader.data
+        m.d.comb += [
+            complete.eq(Mux(self.step.packed, beat != 0, beat[0])),
+            data.ready.eq(~complete | ~self.o.valid | self.o.ready),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(data.valid & data.ready):
+            m.d.sync += [low.eq(data.payload), beat.eq(beat + 1)]
+            with m.If(beat == last_beat):
+                m.d.sync += beat.eq(0)
+            with m.If(complete):
+                m.d.sync += [self.o.payload.eq(Cat(low, data.payload)), self.o.valid.eq(1)]
+        width = self.step.input_width >> self.step.upsample
+        with m.If(self.start):
+            m.d.sync += [beat.eq(0), last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1))]

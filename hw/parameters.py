@@ -1,11 +1,29 @@
 """Fetches a step's descriptor and parameter block, ahead of the step."""
 
-from amaranth import Module, unsigned
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from codenet.config import AcceleratorConfig
-from hw.interfaces import STEP, ParameterBus, ReadPort
+from codenet.config import BEAT_BYTES, AcceleratorConfig
+from codenet.isa import (
+    CHUNK_BEATS,
+    DEPTHWISE_BEATS,
+    DESCRIPTOR_BYTES,
+    DESCRIPTOR_WORDS,
+    FIELDS,
+    ISA_VERSION,
+    MAGIC,
+    DepthwiseOp,
+)
+from hw.burst_reader import BurstReader
+from hw.interfaces import STEP, ParameterBus, ReadPort, unpack_descriptor
+
+_DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
+
+_CHECK_CYCLES = 6
+"""Pipeline stages from the descriptor to the verdict on it, and one."""
+
+_SETTLE_CYCLES = 3
 
 
 class ParameterFetcher(wiring.Component):
@@ -68,4 +86,152 @@ class ParameterFetcher(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        return Module()
+        m = Module()
+        m.submodules.reader = reader = BurstReader()
+        wiring.connect(m, reader.port, wiring.flipped(self.port))
+        m.d.comb += [
+            reader.clear.eq(self.clear),
+            self.beat.eq(reader.beat),
+            self.error.eq(reader.error),
+        ]
+        control = Module()
+        running = self._control(control, reader)
+        m.submodules.control = ResetInserter(self.clear)(control)
+        m.d.comb += self.busy.eq(running | ~reader.idle)
+        return m
+
+    def _control(self, m: Module, reader: BurstReader) -> Signal:
+        """Order of the fetch; returns whether one is running."""
+        running = Signal()
+        half, count, settled = Signal(), Signal(range(_DESCRIPTOR_BEATS)), Signal(range(_CHECK_CYCLES))
+        data = reader.data
+        refused, sections = self._check(m)
+        deliver, delivered = self._deliver(m, data, half, sections)
+        m.d.comb += [running.eq(1), data.ready.eq(1)]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += running.eq(0)
+                with m.If(self.fetch):
+                    m.d.sync += [self.ready.eq(0), self.bad.eq(0), half.eq(self.target_half)]
+                    m.d.sync += reader.runs.payload.address.eq(self.address)
+                    m.d.sync += reader.runs.payload.beats.eq(_DESCRIPTOR_BEATS)
+                    m.next = "ASK DESCRIPTOR"
+            with m.State("ASK DESCRIPTOR"):
+                m.d.comb += reader.runs.valid.eq(1)
+                with m.If(reader.runs.ready):
+                    m.next = "DESCRIPTOR"
+            with m.State("DESCRIPTOR"):
+                with m.If(data.valid):
+                    for n, beat in enumerate(self._descriptor):
+                        with m.If(count == n):
+                            m.d.sync += beat.eq(data.payload)
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == _DESCRIPTOR_BEATS - 1):
+                        m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += reader.runs.payload.address.eq(self.base + self.next_step.parameter_address)
+                m.d.sync += reader.runs.payload.beats.eq(self.next_step.parameter_beats)
+                m.d.sync += settled.eq(settled + 1)
+                with m.If(settled == _CHECK_CYCLES - 1):
+                    m.d.sync += settled.eq(0)
+                    with m.If(reader.error):
+                        m.next = "IDLE"
+                    with m.Elif(refused):
+                        m.d.sync += self.bad.eq(1)
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "ASK PARAMETERS"
+            with m.State("ASK PARAMETERS"):
+                m.d.comb += reader.runs.valid.eq(1)
+                with m.If(reader.runs.ready):
+                    m.next = "PARAMETERS"
+            with m.State("PARAMETERS"):
+                m.d.comb += deliver.eq(1)
+                with m.If(data.valid & delivered):
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                # The last beat is on the bus now, and memories may register it once more.
+                m.d.sync += settled.eq(settled + 1)
+                with m.If(settled == _SETTLE_CYCLES - 1):
+                    m.d.sync += [settled.eq(0), self.ready.eq(~reader.error)]
+                    m.next = "IDLE"
+        return running
+
+    def _check(self, m: Module) -> tuple[Signal, list[tuple[Signal, int]]]:
+        """Size the sections of the descriptor in :data:`_CHECK_CYCLES` stages; returns refusal, and entries and beats an entry of each."""
+        config, step = self.config, self.next_step
+        used = (max(field.word for field in FIELDS) + 2) // 2
+        self._descriptor = [Signal(64, name=f"descriptor_{n}") for n in range(used)]
+        m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
+        outputs, vectors = Signal(9), Signal(21)
+        weights, weight_beats = Signal(22), Signal(22 + 7)
+        depthwise, chunks = Signal(9), Signal(10)
+        inputs, other_beats, total = Signal(10), Signal(16), Signal(30)
+        too_large, refused = Signal(), Signal()
+        m.d.sync += [
+            # Stage 1: entries of each section.
+            inputs.eq(step.input_planes + step.dilated),
+            outputs.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_planes)),
+            depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
+            chunks.eq(Mux(step.pointwise, step.chunks, 0)),
+            vectors.eq(Mux(step.pointwise, step.groups * step.vectors, 0)),
+            # Stage 2.
+            weights.eq(vectors << step.wide_weights),
+            other_beats.eq(inputs + outputs + depthwise * DEPTHWISE_BEATS + chunks * CHUNK_BEATS),
+            # Stage 3.
+            weight_beats.eq(weights * config.outputs),
+            too_large.eq(
+                (inputs > config.plane_depth)
+                | (outputs > config.plane_depth)
+                | (depthwise > config.depthwise_depth)
+                | (chunks > config.chunk_depth)
+                | (weights > config.weight_depth // 2)
+            ),
+            # Stage 4.
+            total.eq(weight_beats + other_beats),
+            # Stage 5.
+            refused.eq(
+                (step.magic != MAGIC)
+                | (step.version != ISA_VERSION)
+                | too_large
+                | (inputs == 0)
+                | (total != step.parameter_beats)
+            ),
+        ]
+        entries = [inputs, outputs, depthwise, chunks, weights]
+        beats = [1, 1, DEPTHWISE_BEATS, CHUNK_BEATS, config.outputs]
+        return refused, list(zip(entries, beats, strict=True))
+
+    def _deliver(
+        self, m: Module, data: stream.Interface, half: Signal, sections: list[tuple[Signal, int]]
+    ) -> tuple[Signal, Signal]:
+        """Number the beats and put them on the bus; returns the input that lets it run and the output that marks the last beat."""
+        deliver, delivered = Signal(), Signal()
+        section, index, beat = Signal(3), Signal(13), Signal(7)
+        entry_end, section_end = Signal(), Signal()
+        last_beat, last_index, following = Signal(7), Signal(13), Signal(3)
+        present = [entries != 0 for entries, _ in sections]
+        with m.Switch(section):
+            for n, (entries, beats) in enumerate(sections):
+                with m.Case(n):
+                    m.d.comb += [last_beat.eq(beats - 1), last_index.eq(entries - 1)]
+                    m.d.comb += delivered.eq(section_end & ~Cat(present[n + 1 :]).any())
+                    for later in reversed(range(n + 1, len(sections))):
+                        with m.If(present[later]):
+                            m.d.comb += following.eq(later)
+        m.d.comb += [entry_end.eq(beat == last_beat), section_end.eq(entry_end & (index == last_index))]
+        m.d.sync += [
+            self.bus.valid.eq(deliver & data.valid),
+            self.bus.payload.section.eq(section),
+            self.bus.payload.half.eq(half),
+            self.bus.payload.index.eq(index),
+            self.bus.payload.beat.eq(beat),
+            self.bus.payload.data.eq(data.payload),
+        ]
+        with m.If(deliver & data.valid):
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(entry_end):
+                m.d.sync += [beat.eq(0), index.eq(index + 1)]
+            with m.If(section_end):
+                m.d.sync += [index.eq(0), section.eq(Mux(delivered, 0, following))]
+        return deliver, delivered

@@ -1,0 +1,148 @@
+"""AXI write master: runs and one stream of beats in, bursts and their responses on the bus."""
+
+from amaranth import Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.hdl import ValueLike
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.burst_splitter import BURST_BEATS, RUN, BurstSplitter
+from hw.interfaces import WritePort
+
+
+class BurstWriter(wiring.Component):
+    """Writes runs, in order, with several bursts in flight.
+
+    A burst's address is given only when all of its data are here, so a slow producer never blocks a shared bus; its data follow at once,
+    whether or not the address was taken. Throughput: one beat a cycle, without gaps between bursts, as long as
+    ``outstanding`` bursts cover the memory's latency.
+
+    Parameters
+    ----------
+    outstanding:
+        Bursts without a response, at most.
+    depth:
+        Beats of the data queue; a power of two, at least two bursts.
+
+    Members
+    -------
+    runs:
+        Where to write.
+    data:
+        The beats of all runs, in order. May come before their run.
+    port:
+        AXI write channels.
+    clear:
+        Pulse or level: forget all runs and beats but those of bursts whose address was given, complete these, await their
+        responses, clear ``error``.
+    idle:
+        No run or beat is left inside and every burst has its response. While ``clear`` stays high too.
+    beat:
+        One cycle high for each beat written.
+    error:
+        Sticky: a response was not OKAY.
+    """
+
+    def __init__(self, outstanding: int = 8, depth: int = 64) -> None:
+        if depth < 2 * BURST_BEATS or depth & (depth - 1):
+            raise ValueError(f"depth = {depth}: expected a power of two, at least {2 * BURST_BEATS}")
+        if outstanding < 1:
+            raise ValueError(f"outstanding = {outstanding}: expected at least 1")
+        self.outstanding = outstanding
+        self.depth = depth
+        super().__init__(
+            {
+                "runs": In(stream.Signature(RUN)),
+                "data": In(stream.Signature(unsigned(64))),
+                "port": Out(WritePort()),
+                "clear": In(1),
+                "idle": Out(1),
+                "beat": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        draining = Signal()
+        flush = Signal()
+        splitter = BurstSplitter()
+        queue = fifo.SyncFIFOBuffered(width=64, depth=self.depth)
+        m.submodules.splitter = ResetInserter(flush)(splitter)
+        m.submodules.queue = ResetInserter(flush)(queue)
+        m.d.comb += [
+            splitter.i.payload.eq(self.runs.payload),
+            splitter.i.valid.eq(self.runs.valid & ~draining),
+            self.runs.ready.eq(splitter.i.ready & ~draining),
+            queue.w_data.eq(self.data.payload),
+            queue.w_en.eq(self.data.valid & ~draining),
+            self.data.ready.eq(queue.w_rdy & ~draining),
+        ]
+        issue = Signal()
+        in_flight = Signal(range(self.outstanding + 1))
+        self._issue(m, splitter, queue, issue, ~draining & (in_flight != self.outstanding), flush)
+        sending = self._send(m, splitter, queue, issue)
+        drained = Signal()
+        m.d.comb += [
+            self.port.b_ready.eq(1),
+            drained.eq((in_flight == 0) & ~self.port.aw_valid & ~sending),
+        ]
+        m.d.sync += in_flight.eq(in_flight + issue - self.port.b_valid)
+        m.d.comb += [
+            flush.eq(draining & drained),
+            self.idle.eq(drained & ~splitter.busy & (queue.level == 0)),
+        ]
+        m.d.sync += draining.eq(self.clear | (draining & ~drained))
+        with m.If(self.port.b_valid & (self.port.b_resp != 0)):
+            m.d.sync += self.error.eq(1)
+        with m.If(self.clear | draining):
+            m.d.sync += self.error.eq(0)
+        return m
+
+    def _issue(
+        self,
+        m: Module,
+        splitter: BurstSplitter,
+        queue: fifo.SyncFIFOBuffered,
+        issue: Signal,
+        allowed: ValueLike,
+        flush: Signal,
+    ) -> None:
+        """Drive ``issue``: the cycle that gives a burst's address, when its data are here."""
+        unclaimed = Signal(range(self.depth + 1))
+        burst = splitter.o
+        m.d.comb += [
+            issue.eq(
+                burst.valid & allowed & (~self.port.aw_valid | self.port.aw_ready) & (unclaimed >= burst.payload.beats)
+            ),
+            burst.ready.eq(issue),
+        ]
+        with m.If(self.port.aw_ready):
+            m.d.sync += self.port.aw_valid.eq(0)
+        with m.If(issue):
+            m.d.sync += [
+                self.port.aw_valid.eq(1),
+                self.port.aw_addr.eq(burst.payload.address),
+                self.port.aw_len.eq(burst.payload.beats - 1),
+            ]
+        accepted = queue.w_en & queue.w_rdy
+        m.d.sync += unclaimed.eq(Mux(flush, 0, unclaimed + accepted - Mux(issue, burst.payload.beats, 0)))
+
+    def _send(self, m: Module, splitter: BurstSplitter, queue: fifo.SyncFIFOBuffered, issue: Signal) -> Signal:
+        """Send the data of the issued bursts; returns whether there are any."""
+        # Every issued burst has a place here until its response, so this queue is never full.
+        m.submodules.lengths = lengths = fifo.SyncFIFO(width=4, depth=self.outstanding)
+        index = Signal(4)
+        m.d.comb += [
+            lengths.w_data.eq(splitter.o.payload.beats - 1),
+            lengths.w_en.eq(issue),
+            self.port.w_valid.eq(lengths.r_rdy & queue.r_rdy),
+            self.port.w_data.eq(queue.r_data),
+            self.port.w_strb.eq(0xFF),
+            self.port.w_last.eq(index == lengths.r_data),
+            self.beat.eq(self.port.w_valid & self.port.w_ready),
+            queue.r_en.eq(lengths.r_rdy & self.port.w_ready),
+            lengths.r_en.eq(self.beat & self.port.w_last),
+        ]
+        with m.If(self.beat):
+            m.d.sync += index.eq(Mux(self.port.w_last, 0, index + 1))
+        return lengths.r_rdy

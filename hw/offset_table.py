@@ -1,0 +1,58 @@
+"""Plane offsets of the running step and of the next one."""
+
+from amaranth import Cat, Module, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from codenet.isa import Section
+from hw.interfaces import ParameterBus, ParameterSection
+
+
+class OffsetTable(wiring.Component):
+    """Keeps one section of plane offsets in two halves; reads one offset a cycle, latency 1 cycle.
+
+    Parameters
+    ----------
+    depth:
+        Entries of each half.
+    section:
+        Section of the parameter block that fills it.
+
+    Members
+    -------
+    parameters:
+        Fills the half that the payload names.
+    half, index, enable:
+        Entry to look up, when ``enable`` is high.
+    offset:
+        The entry last looked up.
+    """
+
+    def __init__(self, depth: int, section: Section) -> None:
+        self.depth = depth
+        self.section = section
+        super().__init__(
+            {
+                "parameters": In(ParameterBus()),
+                "half": In(1),
+                "index": In(ceil_log2(depth)),
+                "enable": In(1),
+                "offset": Out(unsigned(32)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = offsets = memory.Memory(shape=unsigned(32), depth=2 * self.depth, init=[])
+        write, read = offsets.write_port(), offsets.read_port()
+        entry = self.parameters.payload
+        m.d.comb += [
+            write.en.eq(self.parameters.valid & (entry.section == ParameterSection(int(self.section)))),
+            write.addr.eq(Cat(entry.index[: len(self.index)], entry.half)),
+            write.data.eq(entry.data),
+            read.en.eq(self.enable),
+            read.addr.eq(Cat(self.index, self.half)),
+            self.offset.eq(read.data),
+        ]
+        return m
