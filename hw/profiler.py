@@ -75,7 +75,7 @@ class Profiler(wiring.Component):
             m.d.comb += category.eq(ProfileCounter.DRAIN)
         with m.Elif(self.waiting_input):
             m.d.comb += category.eq(ProfileCounter.WAIT_INPUT)
-        return category.as_value()
+        return category
 
     def _keep(self, m, counts):
         depth = self.config.profile_depth
@@ -88,7 +88,12 @@ class Profiler(wiring.Component):
             with m.If(word == PROFILE_WORDS - 1):
                 m.d.sync += writing.eq(0)
         with m.If(self.step_end):
-            m.d.sync += [kept.eq(Cat(*counts)), step.eq(self.step_index), word.eq(0), writing.eq(self.step_index < depth)]
+            m.d.sync += [
+                kept.eq(Cat(*counts)),
+                step.eq(self.step_index),
+                word.eq(0),
+                writing.eq(self.step_index < depth),
+            ]
         m.d.comb += [
             write.en.eq(writing),
             write.addr.eq(Cat(word, step)),

@@ -1,7 +1,7 @@
 """Control: runs a program step by step, fetching the next step's descriptor and parameters while one runs."""
 
 from amaranth import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
@@ -9,6 +9,15 @@ from hw.interfaces import STEP
 
 SETTLE_CYCLES = 8
 """Least cycles of a reset: longer than any component takes to raise a bus request that was already decided."""
+
+
+class State(enum.Enum):
+    """IDLE: may start. RUN: a program runs. STOPPED: after an error. RESET: waits for the bus."""
+
+    IDLE = 0
+    RUN = 1
+    STOPPED = 2
+    RESET = 3
 
 
 class Sequencer(wiring.Component):
@@ -28,6 +37,8 @@ class Sequencer(wiring.Component):
         To the registers. ``ended`` pulses when a program ends, by success or error.
     fetch, fetch_address, fetch_half, next_step, fetch_ready, fetch_bad, fetch_error:
         Parameter fetcher. ``fetch`` is a pulse; the three answers are levels until the next ``fetch``.
+    memory_base:
+        ``base`` as it was at ``start``.
     step, half, step_start, step_done, step_end, stepping:
         Datapath. ``step`` and ``half`` are stable from one ``step_start`` to the next; ``step_done`` is a level or pulse that comes at
         least one cycle after ``step_start``; ``step_end`` pulses in its cycle.
@@ -52,6 +63,7 @@ class Sequencer(wiring.Component):
                 "frame_cycles": Out(32),
                 "frame_steps": Out(32),
                 "ended": Out(1),
+                "memory_base": Out(32),
                 "fetch": Out(1),
                 "fetch_address": Out(32),
                 "fetch_half": Out(1),
@@ -74,6 +86,7 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        state = Signal(State)
         settle = Signal(range(SETTLE_CYCLES))
         failure = self._failure(m)
         m.d.comb += [
@@ -81,34 +94,30 @@ class Sequencer(wiring.Component):
             self.step_end.eq(self.running & self.stepping & self.step_done & ~self.step_start & (failure == 0)),
         ]
         m.d.sync += [self.ended.eq(0), self.fetch.eq(0), self.step_start.eq(0)]
-        with m.FSM():
-            with m.State("IDLE"):
+        with m.Switch(state):
+            with m.Case(State.IDLE):
                 with m.If(self.start):
-                    m.d.sync += self._begin()
-                    m.next = "RUN"
-            with m.State("RUN"):
+                    m.d.sync += [*self._begin(), state.eq(State.RUN)]
+            with m.Case(State.RUN):
                 m.d.comb += [self.busy.eq(1), self.running.eq(1)]
                 m.d.sync += self.frame_cycles.eq(self.frame_cycles + 1)
                 self._run(m)
                 with m.If(failure != 0):
-                    m.d.sync += [self.error.eq(1), self.cause.eq(failure), self.ended.eq(1)]
-                    m.next = "STOPPED"
+                    m.d.sync += [self.error.eq(1), self.cause.eq(failure), self.ended.eq(1), state.eq(State.STOPPED)]
                 with m.Elif(self.step_end & self.step.last):
-                    m.d.sync += [self.done.eq(1), self.ended.eq(1)]
-                    m.next = "IDLE"
-            with m.State("STOPPED"):
+                    m.d.sync += [self.done.eq(1), self.ended.eq(1), state.eq(State.IDLE)]
+            with m.Case(State.STOPPED):
                 m.d.comb += self.clear.eq(1)
-            with m.State("RESET"):
+            with m.Case(State.RESET):
                 m.d.comb += [self.busy.eq(1), self.clear.eq(1)]
                 with m.If(settle != SETTLE_CYCLES - 1):
                     m.d.sync += settle.eq(settle + 1)
                 with m.Elif(self.idle):
-                    m.next = "IDLE"
-            # After the states, so that it wins over whatever they decide.
-            with m.If(self.reset):
-                m.d.sync += [settle.eq(0), self.stepping.eq(0), self.fetch.eq(0), self.step_start.eq(0), self.ended.eq(0)]
-                m.d.sync += [self.done.eq(0), self.error.eq(0), self.cause.eq(ErrorCause.NONE)]
-                m.next = "RESET"
+                    m.d.sync += state.eq(State.IDLE)
+        # After the states, so that it wins over whatever they decide.
+        with m.If(self.reset):
+            m.d.sync += [settle.eq(0), self.stepping.eq(0), self.fetch.eq(0), self.step_start.eq(0), self.ended.eq(0)]
+            m.d.sync += [self.done.eq(0), self.error.eq(0), self.cause.eq(ErrorCause.NONE), state.eq(State.RESET)]
         return m
 
     def _begin(self):
@@ -118,6 +127,7 @@ class Sequencer(wiring.Component):
             self.frame_cycles.eq(0),
             self.frame_steps.eq(0),
             self.stepping.eq(0),
+            self.memory_base.eq(self.base),
             self.fetch.eq(1),
             self.fetch_address.eq(self.base + self.program_offset),
             self.fetch_half.eq(0),

@@ -1,0 +1,199 @@
+"""Top level: registers, control, memory side and datapath of the accelerator."""
+
+from amaranth import Module, Mux, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import AcceleratorConfig
+from codenet.isa import DepthwiseOp
+from hw.depthwise import Depthwise
+from hw.interfaces import ReadPort, WritePort
+from hw.loader import Loader
+from hw.parameters import ParameterFetcher
+from hw.peaks import Peaks
+from hw.pointwise import Pointwise
+from hw.profiler import Profiler
+from hw.registers import AxiLite, Registers
+from hw.sequencer import Sequencer
+from hw.storer import Storer
+from hw.vector_buffer import VectorBuffer
+from hw.window import Window
+
+
+class Accelerator(wiring.Component):
+    """Runs a program (:mod:`codenet.isa`) from memory after one write to its registers (:mod:`codenet.registers`)::
+
+        port 0 read -> Loader -> Window -> Depthwise -> VectorBuffer -> Pointwise -> Storer -> port 0 write
+                                    `----> Peaks --------------------------------------^
+        port 1 read -> ParameterFetcher -> parameter memories of all of them; descriptors to the Sequencer
+
+    Activations and parameters have a port each, so that the fetch for the next step does not queue behind activations.
+
+    Members
+    -------
+    registers:
+        AXI4-Lite slave.
+    port0_read, port0_write:
+        Activations.
+    port1_read:
+        Descriptors and parameters.
+    interrupt:
+        Level; see IRQ_STATUS and IRQ_ENABLE.
+    step_end:
+        One cycle at the end of every step, when all of its results are in memory; for logic analysers and simulation.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__(
+            {
+                "registers": In(AxiLite()),
+                "port0_read": Out(ReadPort()),
+                "port0_write": Out(WritePort()),
+                "port1_read": Out(ReadPort()),
+                "interrupt": Out(1),
+                "step_end": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.registers = registers = Registers(config)
+        m.submodules.sequencer = sequencer = Sequencer()
+        m.submodules.fetcher = fetcher = ParameterFetcher(config)
+        m.submodules.loader = loader = Loader(config)
+        m.submodules.storer = storer = Storer(config)
+        datapath = {
+            "window": Window(config),
+            "depthwise": Depthwise(config),
+            "vector_buffer": VectorBuffer(config),
+            "pointwise": Pointwise(config),
+            "peaks": Peaks(config),
+        }
+        for name, component in datapath.items():
+            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+        self._connect_ports(m, registers, fetcher, loader, storer)
+        self._connect_control(m, registers, sequencer)
+        self._connect_memory_side(m, sequencer, fetcher, loader, storer, datapath["window"])
+        self._connect_datapath(m, sequencer, loader, storer, **datapath)
+        self._broadcast(m, sequencer, fetcher, [loader, storer, *datapath.values()])
+        self._count_peaks(m, registers, sequencer, datapath["peaks"])
+        self._profile(m, registers, sequencer, fetcher, loader, storer, **datapath)
+        return m
+
+    def _connect_ports(self, m, registers, fetcher, loader, storer):
+        wiring.connect(m, wiring.flipped(self.registers), registers.bus)
+        wiring.connect(m, loader.port, wiring.flipped(self.port0_read))
+        wiring.connect(m, storer.port, wiring.flipped(self.port0_write))
+        wiring.connect(m, fetcher.port, wiring.flipped(self.port1_read))
+
+    def _connect_control(self, m, registers, sequencer):
+        status = Signal(32)
+        m.d.comb += [
+            status[0].eq(sequencer.busy),
+            status[1].eq(sequencer.done),
+            status[2].eq(sequencer.error),
+            status[8:16].eq(sequencer.cause),
+            status[16:32].eq(sequencer.step_index),
+            registers.status.eq(status),
+            registers.frame_cycles.eq(sequencer.frame_cycles),
+            registers.frame_steps.eq(sequencer.frame_steps),
+            registers.ended.eq(sequencer.ended),
+            sequencer.start.eq(registers.start),
+            sequencer.reset.eq(registers.reset),
+            sequencer.base.eq(registers.base_address),
+            sequencer.program_offset.eq(registers.program_offset),
+            sequencer.watchdog.eq(registers.watchdog),
+            self.interrupt.eq(registers.interrupt),
+            self.step_end.eq(sequencer.step_end),
+        ]
+
+    def _connect_memory_side(self, m, sequencer, fetcher, loader, storer, window):
+        m.d.comb += [
+            fetcher.fetch.eq(sequencer.fetch),
+            fetcher.address.eq(sequencer.fetch_address),
+            fetcher.target_half.eq(sequencer.fetch_half),
+            sequencer.next_step.eq(fetcher.next_step),
+            sequencer.fetch_ready.eq(fetcher.ready),
+            sequencer.fetch_bad.eq(fetcher.bad),
+            sequencer.fetch_error.eq(fetcher.error),
+            sequencer.read_error.eq(loader.error),
+            sequencer.write_error.eq(storer.error),
+            # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
+            sequencer.step_done.eq(storer.done & ~loader.busy & ~window.busy),
+            sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy)),
+        ]
+        for master in (fetcher, loader, storer):
+            m.d.comb += [master.clear.eq(sequencer.clear), master.base.eq(sequencer.memory_base)]
+
+    def _connect_datapath(self, m, sequencer, loader, storer, window, depthwise, vector_buffer, pointwise, peaks):
+        in_peaks = sequencer.step.depthwise_op == DepthwiseOp.PEAKS
+        wiring.connect(m, loader.o, window.i)
+        m.d.comb += [
+            window.space.eq(Mux(in_peaks, peaks.space, vector_buffer.space)),
+            vector_buffer.issue.eq(window.issue & ~in_peaks),
+            peaks.issue.eq(window.issue & in_peaks),
+            depthwise.i_valid.eq(window.o_valid),
+            depthwise.i_payload.eq(window.o_payload),
+            peaks.i_valid.eq(window.o_valid),
+            peaks.i_payload.eq(window.o_payload),
+            vector_buffer.i_valid.eq(depthwise.o_valid),
+            vector_buffer.i_payload.eq(depthwise.o_payload),
+            pointwise.v_ready.eq(vector_buffer.ready),
+            pointwise.v_payload.eq(vector_buffer.o_payload),
+            vector_buffer.take.eq(pointwise.v_take),
+            vector_buffer.last.eq(pointwise.v_last),
+            vector_buffer.final.eq(pointwise.v_final),
+            storer.i.valid.eq(Mux(in_peaks, peaks.o.valid, pointwise.o.valid)),
+            storer.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
+            peaks.o.ready.eq(storer.i.ready & in_peaks),
+            pointwise.o.ready.eq(storer.i.ready & ~in_peaks),
+        ]
+
+    def _broadcast(self, m, sequencer, fetcher, components):
+        """Step, half and start to all; parameters to those that keep some."""
+        for component in components:
+            m.d.comb += [
+                component.step.eq(sequencer.step),
+                component.half.eq(sequencer.half),
+                component.start.eq(sequencer.step_start),
+            ]
+            if "parameters" in component.signature.members:
+                m.d.comb += [
+                    component.parameters.valid.eq(fetcher.bus.valid),
+                    component.parameters.payload.eq(fetcher.bus.payload),
+                ]
+
+    def _count_peaks(self, m, registers, sequencer, peaks):
+        """Keep the count of the last peak step."""
+        with m.If(sequencer.step_end & (sequencer.step.depthwise_op == DepthwiseOp.PEAKS)):
+            m.d.sync += registers.peak_count.eq(peaks.count)
+
+    def _profile(
+        self, m, registers, sequencer, fetcher, loader, storer, window, depthwise, vector_buffer, pointwise, peaks
+    ):
+        m.submodules.profiler = profiler = Profiler(self.config)
+        m.d.comb += [
+            profiler.running.eq(sequencer.running),
+            profiler.stepping.eq(sequencer.stepping),
+            profiler.step_end.eq(sequencer.step_end),
+            profiler.step_index.eq(sequencer.step_index),
+            profiler.read_beats.eq(loader.beat + fetcher.beat),
+            profiler.write_beats.eq(storer.beat),
+            profiler.index.eq(registers.profile_index),
+            registers.profile_data.eq(profiler.data),
+            profiler.waiting_input.eq(window.waiting_rows),
+        ]
+        with m.If(sequencer.step.depthwise_op == DepthwiseOp.PEAKS):
+            m.d.comb += [
+                profiler.active.eq(window.o_valid),
+                profiler.waiting_output.eq(~peaks.space),
+                profiler.finished.eq(~window.busy),
+            ]
+        with m.Else():
+            m.d.comb += [
+                profiler.active.eq(pointwise.active),
+                profiler.waiting_output.eq(pointwise.blocked),
+                profiler.finished.eq(pointwise.finished),
+            ]
