@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from codenet import image as photos
 from codenet.errors import CodenetError
-from models.configs import PIXEL_OFFSET
 
 logger = logging.getLogger(__name__)
 
@@ -215,12 +215,11 @@ def load_data(folder: Path | str, split: str, classes: Sequence[str] | None = No
 
 
 def read_image(path: Path) -> Image.Image:
-    """An RGB image; `CodenetError` naming the file for anything that does not decode."""
+    """An upright RGB image; `CodenetError` naming the file for anything that does not decode."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError) as error:
-        raise CodenetError(f"data: {path}: not a readable image: {error}") from error
+        return photos.load(path)
+    except OSError as error:
+        raise CodenetError(f"data: {path}: cannot be read: {error}") from error
 
 
 def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
@@ -238,12 +237,7 @@ def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
         partial = path.with_suffix(".partial")
         images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(data), size, size, 3))
         for index, record in enumerate(tqdm(data.records, desc="images", unit="img", mininterval=1)):
-            images[index] = np.asarray(read_image(record.path).resize((size, size), Image.Resampling.BILINEAR))
+            images[index] = photos.resize(read_image(record.path), size, size)
         images.flush()
         partial.rename(path)
     return np.load(path, mmap_mode="r")
-
-
-def grey(size: int) -> np.ndarray:
-    """An empty canvas: uint8 ``[size, size, 3]`` of the padding colour."""
-    return np.full((size, size, 3), PIXEL_OFFSET, np.uint8)

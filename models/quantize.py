@@ -17,7 +17,7 @@ from torch import nn
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from models.blocks import ConvNorm
-from models.builder import DILATION_GRID, Grid, GraphBuilder
+from models.builder import DILATION_GRID, GraphBuilder, Grid
 from models.deform import DeformDepthwise, deform_depthwise
 from models.detector import CoDeNet
 
