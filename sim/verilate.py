@@ -71,7 +71,6 @@ def build(config: AcceleratorConfig) -> Path:
 def _compile(folder: Path, library: Path) -> None:
     objects = folder / "objects"
     shutil.rmtree(objects, ignore_errors=True)
-    source = Path("..") / "codenet.v"
     jobs = str(min(4, os.cpu_count() or 1))
     _run(
         [
