@@ -16,8 +16,11 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,8 @@ def build(component: wiring.Component) -> Path:
     lines = ["`verilator_config", *(f'public_flat_rw -module "top" -var "{port}"' for port in ports)]
     (folder / "ports.vlt").write_text("\n".join(lines) + "\n")
     _use_verilator()
+    runtime = BUILD / f"runtime-{version('verilator')}"
+    _reuse_runtime(runtime, folder)
     get_runner("verilator").build(
         sources=[folder / "ports.vlt", folder / "top.v"],
         hdl_toplevel="top",
@@ -80,8 +85,31 @@ def build(component: wiring.Component) -> Path:
         build_args=BUILD_ARGUMENTS,
         log_file=folder / "build.log",
     )
+    _keep_runtime(runtime, folder)
     (folder / "built").touch()
     return folder
+
+
+RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
+"""The part of a Verilator build that does not depend on the design, and takes most of the time for small ones."""
+
+
+def _keep_runtime(runtime: Path, folder: Path) -> None:
+    if not runtime.exists():
+        partial = runtime.with_name(f"{runtime.name}-{os.getpid()}")
+        partial.mkdir()
+        for name in RUNTIME_OBJECTS:
+            shutil.copy(folder / name, partial)
+        partial.replace(runtime)
+
+
+def _reuse_runtime(runtime: Path, folder: Path) -> None:
+    if runtime.exists():
+        # make compares with a makefile that is yet to be written, so the objects have to look newer than it.
+        later = time.time() + 3600
+        for name in RUNTIME_OBJECTS:
+            shutil.copy(runtime / name, folder)
+            os.utime(folder / name, (later, later))
 
 
 def run(component: wiring.Component, file: str, *, only: str | None = None, **parameters: Any) -> None:
