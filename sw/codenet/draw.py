@@ -31,7 +31,7 @@ def draw(photo: Source, detections: Iterable[Detection]) -> Image.Image:
     canvas = ImageDraw.Draw(image)
     unit = min(image.size)
     line = max(1, round(unit / 160))
-    font = ImageFont.load_default(size=max(10, round(unit / 26)))
+    font = ImageFont.load_default(size=max(12, round(unit / 26)))
     for detection in sorted(detections, key=lambda d: d.score):
         colour = COLOURS[detection.class_index % len(COLOURS)]
         canvas.rectangle(detection.box, outline=colour, width=line)

@@ -1,0 +1,74 @@
+"""Boxes from peaks, against cases computed by hand."""
+
+import numpy as np
+import pytest
+
+from codenet.decode import Detection, Peaks, decode, sigmoid
+
+
+def peaks(*rows, output_size=(64, 64)):
+    """Rows of (x, y, class, logit, width, height, offset x, offset y)."""
+    table = np.array(rows, dtype=np.float64).reshape(-1, 8)
+    return Peaks(
+        x=table[:, 0].astype(int),
+        y=table[:, 1].astype(int),
+        class_index=table[:, 2].astype(int),
+        logits=table[:, 3],
+        size=table[:, 4:6],
+        offset=table[:, 6:8],
+        output_size=output_size,
+    )
+
+
+def test_one_box_by_hand():
+    # Centre (10.5, 20.25), 4 x 6 output pixels; the photo has 5 pixels an output column and 3 a row.
+    (found,) = decode(peaks((10, 20, 1, 0.0, 4, 6, 0.5, 0.25)), ["cat", "dog"], (3 * 64, 5 * 64))
+    assert found == Detection("dog", 1, 0.5, (42.5, 51.75, 62.5, 69.75))
+    assert all(type(edge) is float for edge in found.box)
+
+
+def test_best_first_and_ties_in_order():
+    found = decode(peaks(*[(n, 0, 0, value, 1, 1, 0, 0) for n, value in enumerate((0, 2, -1, 2))]), ["a"], (64, 64))
+    assert [d.box[2] for d in found] == [1.5, 3.5, 0.5, 2.5]
+    assert [round(d.score, 4) for d in found] == [0.8808, 0.8808, 0.5, 0.2689]
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 100])
+def test_top_k(k):
+    found = decode(peaks(*[(n, 0, 0, n, 1, 1, 0, 0) for n in range(5)]), ["a"], (64, 64), top_k=k)
+    assert [d.score for d in found] == [float(sigmoid(np.array(n))) for n in (4, 3, 2, 1, 0)][:k]
+
+
+def test_boxes_end_where_the_photo_ends():
+    (found,) = decode(peaks((0, 63, 0, 0, 1000, 1000, 0, 0)), ["a"], (32, 48))
+    assert found.box == (0, 0, 48, 32)
+
+
+def test_box_outside_of_the_photo_is_empty_at_its_edge():
+    (found,) = decode(peaks((63, 10, 0, 0, 2, 2, 100, 0)), ["a"], (64, 64))
+    assert found.box == (64, 9, 64, 11)
+
+
+def test_negative_size_counts_as_zero():
+    (found,) = decode(peaks((8, 8, 0, 0, -3, 2, 0, 0)), ["a"], (64, 64))
+    assert found.box == (8, 7, 8, 9)
+
+
+def test_no_peaks():
+    assert decode(peaks(), ["a"], (64, 64)) == []
+
+
+def test_photo_of_one_pixel():
+    (found,) = decode(peaks((32, 32, 0, 0, 64, 64, 0, 0)), ["a"], (1, 1))
+    assert found.box == (0, 0, 1, 1)
+
+
+def test_output_that_is_not_square():
+    (found,) = decode(peaks((4, 2, 0, 0, 2, 2, 0, 0), output_size=(4, 8)), ["a"], (40, 80))
+    assert found.box == (30, 10, 50, 30)
+
+
+def test_sigmoid_at_the_ends():
+    with np.errstate(all="raise", under="ignore"):
+        assert sigmoid(np.array([-128.0, 0.0, 128.0])).tolist() == pytest.approx([0, 0.5, 1])
+    assert sigmoid(np.array(np.log(3))) == pytest.approx(0.75)
