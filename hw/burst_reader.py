@@ -4,7 +4,7 @@ from amaranth import Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.burst_splitter import BURST_BEATS, RUN, BurstSplitter
+from hw.burst_splitter import BURST_BEATS, RUN, BurstSplitter, check_limits
 from hw.interfaces import ReadPort
 
 
@@ -41,10 +41,7 @@ class BurstReader(wiring.Component):
     """
 
     def __init__(self, outstanding: int = 8, depth: int = 256) -> None:
-        if depth < 2 * BURST_BEATS or depth & (depth - 1):
-            raise ValueError(f"depth = {depth}: expected a power of two, at least {2 * BURST_BEATS}")
-        if outstanding < 1:
-            raise ValueError(f"outstanding = {outstanding}: expected at least 1")
+        check_limits(outstanding, depth)
         self.outstanding = outstanding
         self.depth = depth
         super().__init__(

@@ -4,6 +4,8 @@ from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from codenet.errors import ConfigError
+
 BURST_BEATS = 16
 """Longest burst that is legal on AXI3 and AXI4 (128 bytes)."""
 
@@ -12,6 +14,20 @@ RUN = data.StructLayout({"address": unsigned(32), "beats": unsigned(21)})
 
 BURST = data.StructLayout({"address": unsigned(32), "beats": unsigned(5)})
 """1 to 16 beats inside one aligned block of 128 bytes."""
+
+
+def check_limits(outstanding: int, depth: int) -> None:
+    """Check the parameters of a bus master with ``outstanding`` bursts in flight and a queue of ``depth`` beats.
+
+    Raises
+    ------
+    ConfigError
+        The queue is no power of two or holds less than two bursts, or no burst may be in flight.
+    """
+    if outstanding < 1:
+        raise ConfigError(f"outstanding = {outstanding}: expected at least 1")
+    if depth < 2 * BURST_BEATS or depth & (depth - 1):
+        raise ConfigError(f"depth = {depth}: expected a power of two, at least {2 * BURST_BEATS}")
 
 
 class BurstSplitter(wiring.Component):
