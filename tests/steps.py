@@ -1,0 +1,198 @@
+"""Single steps with random data: a memory and a descriptor that keep all rules, for tests of whatever executes steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from codenet import packing
+from codenet.config import CHUNK, LANES, MAX_DILATION, VECTOR_BYTES, AcceleratorConfig
+from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PLANE_ALIGNMENT, DepthwiseOp, Descriptor
+
+
+@dataclass(frozen=True)
+class Step:
+    """``memory`` (uint8, from the base address) before the step; its descriptor, marked last, lies at offset 0.
+
+    Whatever is not descriptor, parameters or input is random, so that a byte written too much is seen.
+    """
+
+    memory: np.ndarray
+    descriptor: Descriptor
+    outputs: tuple[int, ...]
+
+    def replace(self, **fields: int) -> Step:
+        """The same memory with other fields in the descriptor."""
+        descriptor = dataclasses.replace(self.descriptor, **fields)
+        memory = self.memory.copy()
+        memory[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
+        return Step(memory, descriptor, self.outputs)
+
+
+class _Memory:
+    """Places blocks at aligned offsets, with something random between them."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.end = rng, DESCRIPTOR_BYTES
+        self.blocks: list[tuple[int, np.ndarray]] = []
+
+    def reserve(self, size: int) -> int:
+        offset = -(-(self.end + int(self.rng.integers(0, 300))) // PLANE_ALIGNMENT) * PLANE_ALIGNMENT
+        self.end = offset + size
+        return offset
+
+    def place(self, data: np.ndarray) -> int:
+        data = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
+        offset = self.reserve(data.size)
+        self.blocks.append((offset, data))
+        return offset
+
+    def finish(self) -> np.ndarray:
+        memory = self.rng.integers(0, 256, self.reserve(0), dtype=np.uint8)
+        for offset, data in self.blocks:
+            memory[offset : offset + data.size] = data
+        return memory
+
+
+def random_step(
+    config: AcceleratorConfig,
+    height: int,
+    width: int,
+    planes: int = 1,
+    *,
+    op: DepthwiseOp = DepthwiseOp.OFF,
+    full: bool = False,
+    chunks: int = 0,
+    wide_weights: bool = False,
+    wide_output: bool = False,
+    upsample: bool = False,
+    dilated: bool = False,
+    packed: bool = False,
+    stride2: bool = False,
+    window_rows: int | None = None,
+    block_log2: int | None = None,
+    pitch_extra: int = 0,
+    peak_capacity: int = 64,
+    peak_threshold: int = 0,
+    dilations: tuple[int, ...] = tuple(range(MAX_DILATION + 1)),
+    fill: int | None = None,
+    seed: int = 0,
+) -> Step:
+    """A step on an input of ``height x width`` (after ``upsample``) and ``planes`` planes.
+
+    ``chunks`` of 8 output channels; 0: pointwise off. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input
+    bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
+    """
+    rng = np.random.default_rng(seed)
+    memory = _Memory(rng)
+    stored_height, stored_width = height >> upsample, width >> upsample
+    row = 8 * (stored_width + 1) if packed else VECTOR_BYTES * stored_width
+    pitch = row + pitch_extra
+
+    def plane(values: np.ndarray) -> int:
+        rows = rng.integers(0, 256, (stored_height, pitch), dtype=np.uint8)
+        rows[:, :row] = values
+        return memory.place(rows)
+
+    def random_plane() -> np.ndarray:
+        if fill is not None:
+            return np.full((stored_height, row), fill & 255, np.uint8)
+        return rng.integers(0, 256, (stored_height, row), dtype=np.uint8)
+
+    inputs = [plane(random_plane()) for _ in range(planes)]
+    if dilated:
+        values = rng.integers(0, 256, (stored_height, stored_width, VECTOR_BYTES), dtype=np.uint8)
+        values[:, :, 0] = rng.choice(dilations, (stored_height, stored_width))
+        inputs.append(plane(values.reshape(stored_height, -1)))
+
+    stride = 1 + stride2
+    output_height, output_width = -(-height // stride), -(-width // stride)
+    pixels = output_height * output_width
+    peaks = op == DepthwiseOp.PEAKS
+    vectors = 0 if peaks else (9 if full else 1) * planes
+    output_planes = chunks // (1 if wide_output else 2) if chunks else vectors
+    outputs = tuple(memory.reserve(VECTOR_BYTES * pixels) for _ in range(output_planes))
+    peak_address = memory.reserve(PEAK_BYTES * peak_capacity) if peaks else 0
+
+    depthwise_weights = rng.integers(-7, 8, (LANES * planes, 3, 3), dtype=np.int8)
+    depthwise_m, depthwise_b, depthwise_s = _requantize(rng, LANES * planes, 950, 60)
+    depthwise = packing.pack_depthwise(depthwise_weights, depthwise_m, depthwise_b)
+    groups = -(-CHUNK * chunks // config.outputs)
+    limit = 127 if wide_weights else 7
+    weights = rng.integers(-limit, limit + 1, (CHUNK * chunks, LANES * vectors), dtype=np.int8)
+    spread = np.sqrt(max(LANES * vectors, 1)) * 74 * limit / np.sqrt(3)
+    m, b, s = _requantize(rng, CHUNK * chunks, spread, 9000 if wide_output else 60)
+    block = packing.pack_parameters(
+        np.array(inputs),
+        np.array(outputs, dtype=np.int64),
+        depthwise if op == DepthwiseOp.MAC else np.zeros(0),
+        packing.pack_requantize(m, b),
+        packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0),
+    )
+    parameter_address = memory.place(np.frombuffer(block, np.uint8))
+
+    reach = 7 if dilated else (0 if op == DepthwiseOp.OFF and not full else 1)
+    window_row_stride = -(-width // 3) * planes
+    if window_rows is None:
+        window_rows = _window_rows(config, height, width, window_row_stride, dilated)
+    if block_log2 is None:
+        block_log2 = max([n for n in range(5) if 2 * output_planes << n <= config.store_depth // 2], default=0)
+    descriptor = Descriptor(
+        last=1,
+        depthwise_op=op,
+        full=int(full),
+        pointwise=int(chunks > 0),
+        wide_weights=int(wide_weights),
+        wide_output=int(wide_output),
+        upsample=int(upsample),
+        dilated=int(dilated),
+        packed=int(packed),
+        stride2=int(stride2),
+        reach=reach,
+        window_rows=window_rows,
+        input_planes=planes,
+        input_height=height,
+        input_width=width,
+        output_height=output_height,
+        output_width=output_width,
+        row_pitch=pitch,
+        window_row_stride=window_row_stride,
+        pad=0x0101 * int(rng.integers(0, 256)),
+        vectors=vectors,
+        groups=groups,
+        chunks=chunks,
+        output_planes=output_planes,
+        block_log2=0 if peaks else block_log2,
+        depthwise_s=depthwise_s if op == DepthwiseOp.MAC else 0,
+        depthwise_lo=-120 if op == DepthwiseOp.MAC else -128,
+        depthwise_hi=125 if op == DepthwiseOp.MAC else 127,
+        pointwise_s=s if chunks else 0,
+        pointwise_lo=(-30000 if wide_output else -100) if chunks else -128,
+        pointwise_hi=(31000 if wide_output else 126) if chunks else 127,
+        output_pixels=pixels,
+        parameter_address=parameter_address,
+        parameter_beats=len(block) // 8,
+        peak_address=peak_address,
+        peak_capacity=peak_capacity if peaks else 0,
+        peak_threshold=peak_threshold,
+    )
+    return Step(memory.finish(), descriptor, outputs).replace()
+
+
+def _requantize(
+    rng: np.random.Generator, channels: int, spread: float, target: float
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """``m``, ``b``, ``s`` that turn accumulators of ``spread`` into values of about ``target``, of both signs."""
+    gain = 1.5 * target / spread
+    s = int(np.clip(np.floor(np.log2((2**15 - 1) / gain)), 0, 30))
+    largest = int(gain * 2**s)
+    bound = round(target * 2**s)
+    return rng.integers(-largest, largest + 1, channels), rng.integers(-bound, bound + 1, channels), s
+
+
+def _window_rows(config: AcceleratorConfig, height: int, width: int, row_stride: int, dilated: bool) -> int:
+    rows = 3 * -(-height // 3)
+    rows = min(rows, 3 * (config.window_depth // row_stride))
+    return min(rows, config.dilation_depth // width // 3 * 3) if dilated else rows
