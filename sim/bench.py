@@ -65,20 +65,30 @@ def build(component: wiring.Component) -> Path:
     The build folder.
     """
     text, ports = to_verilog(component)
+    return build_verilog(text, ports, "top", type(component).__name__.lower())
+
+
+def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path:
+    """Verilate Verilog whose module ``top`` has ``ports`` for cocotb; ``label`` begins the folder's name.
+
+    Returns
+    -------
+    The build folder.
+    """
     key = hashlib.sha256("\n".join([text, *BUILD_ARGUMENTS]).encode()).hexdigest()[:16]
-    folder = BUILD / f"{type(component).__name__.lower()}-{key}"
+    folder = BUILD / f"{label}-{key}"
     if (folder / "built").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "top.v").write_text(text)
-    lines = ["`verilator_config", *(f'public_flat_rw -module "top" -var "{port}"' for port in ports)]
+    lines = ["`verilator_config", *(f'public_flat_rw -module "{top}" -var "{port}"' for port in ports)]
     (folder / "ports.vlt").write_text("\n".join(lines) + "\n")
     _use_verilator()
     runtime = BUILD / f"runtime-{version('verilator')}"
     _reuse_runtime(runtime, folder)
     get_runner("verilator").build(
         sources=[folder / "ports.vlt", folder / "top.v"],
-        hdl_toplevel="top",
+        hdl_toplevel=top,
         build_dir=folder,
         always=True,
         timescale=("1ns", "1ps"),
@@ -127,7 +137,11 @@ def run(component: wiring.Component, file: str, *, only: str | None = None, **pa
     AssertionError
         A cocotb test failed or none ran. The message has the end of the log.
     """
-    folder = build(component)
+    simulate(build(component), "top", file, only=only, **parameters)
+
+
+def simulate(folder: Path, top: str, file: str, *, only: str | None = None, **parameters: Any) -> None:
+    """Run the cocotb tests of ``file`` on what :func:`build_verilog` built in ``folder``; otherwise as :func:`run`."""
     module = Path(file)
     tag = hashlib.sha256(json.dumps([module.stem, only, parameters], sort_keys=True).encode()).hexdigest()[:8]
     output = folder / f"run-{module.stem}-{tag}-{os.getpid()}"
@@ -141,7 +155,7 @@ def run(component: wiring.Component, file: str, *, only: str | None = None, **pa
     try:
         results = runner.test(
             test_module=module.stem,
-            hdl_toplevel="top",
+            hdl_toplevel=top,
             hdl_toplevel_lang="verilog",
             build_dir=folder,
             test_dir=output,
