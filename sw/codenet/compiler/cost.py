@@ -1,0 +1,58 @@
+"""What a step costs, before it exists: window rows that fit, and cycles of array and memory."""
+
+from __future__ import annotations
+
+from codenet.compiler.ir import Kind, Node
+from codenet.config import CHUNK, LANES, MAX_DILATION, AcceleratorConfig
+
+
+def reach_of(node: Node) -> int:
+    """Rows below its own that an output row needs: 0, 1, or 7 with dilations."""
+    if node.dilation is not None:
+        return MAX_DILATION
+    centre_only = node.kind in (Kind.STEM, Kind.COPY) or (node.kind is Kind.POINTWISE and not node.has_depthwise)
+    return 0 if centre_only else 1
+
+
+def rows_needed(reach: int, upsample: int, height: int) -> int:
+    """Rows that the window must hold at once, as a multiple of 3.
+
+    Upsampled rows come in pairs, so that the later one must have room while the earlier one is still awaited.
+    """
+    rows = min(2 * reach + 1 + (1 if upsample and reach else 0), height)
+    return -(-rows // 3) * 3
+
+
+def window_row_stride(width: int, planes: int) -> int:
+    """Vectors of one row in one bank."""
+    return -(-width // 3) * planes
+
+
+def window_rows(config: AcceleratorConfig, source: tuple[int, int], planes: int, dilated: bool) -> int:
+    """The most rows, a multiple of 3, that the window holds of ``planes`` planes; not more than the image has."""
+    height, width = source
+    rows = 3 * (config.window_depth // window_row_stride(width, planes))
+    if dilated:
+        rows = min(rows, config.dilation_depth // width // 3 * 3)
+    return min(rows, -(-height // 3) * 3)
+
+
+def groups(config: AcceleratorConfig, planes: int, wide_output: bool) -> int:
+    """Groups of output channels that the array computes for ``planes`` output planes."""
+    return -(-planes * (CHUNK if wide_output else LANES) // config.outputs)
+
+
+def estimate(config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool) -> int:
+    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step.
+
+    Array and memory work side by side if the window has room for more rows than it needs, otherwise one after the other.
+    The memory moves one beat a cycle and direction.
+    """
+    height, width = node.source
+    pixels = node.output[0] * node.output[1]
+    array = pixels * inputs * max(groups(config, outputs, node.wide), 1) * (1 + wide_weights)
+    load = 2 * inputs * ((height * width) >> (2 * node.upsample))
+    store = 2 * outputs * pixels
+    rows = window_rows(config, node.source, inputs, node.dilation is not None)
+    overlapped = rows > rows_needed(reach_of(node), node.upsample, height) or rows >= height
+    return max(array, load, store) if overlapped else max(array + load, store)
