@@ -12,7 +12,7 @@ from pathlib import Path
 from amaranth import C, ClockDomain, ClockSignal, Elaboratable, Module, ResetSignal, Signal
 from amaranth.back import verilog
 from amaranth.hdl import Value
-from amaranth.hdl._ir import PortDirection as Direction
+from amaranth.hdl._ir import PortDirection as Direction  # without directions, unused inputs would become outputs
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
@@ -93,8 +93,13 @@ class Wrapper(Elaboratable):
 
 def generate(config: AcceleratorConfig) -> str:
     """Verilog of the accelerator, module ``codenet``."""
-    wrapper = Wrapper(config)
-    return verilog.convert(wrapper, name=NAME, ports=wrapper.ports, emit_src=False, strip_internal_attrs=True)
+    return convert(Wrapper(config))
+
+
+def convert(wrapper: Wrapper) -> str:
+    """Verilog of a wrapper."""
+    text: str = verilog.convert(wrapper, name=NAME, ports=wrapper.ports, emit_src=False, strip_internal_attrs=True)
+    return text
 
 
 def main(arguments: list[str] | None = None) -> None:

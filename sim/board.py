@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -243,6 +243,13 @@ class RtlDevice(Device):
             )
         self._next = end
         return RtlBuffer(self.board, address, size)
+
+    def restrict(self, buffer: RtlBuffer, writable: Iterable[tuple[int, int]]) -> None:
+        """From now on the accelerator may read all of ``buffer`` but write only the given parts (offset, size)."""
+        self.board.forbid(buffer.address)
+        self.board.allow(buffer.address, buffer.array.size, READ)
+        for offset, size in writable:
+            self.board.allow(buffer.address + offset, size, WRITE)
 
     def wait(self, timeout: float) -> None:
         """Run the clock until the interrupt. ``timeout`` counts simulated seconds at 150 MHz."""
