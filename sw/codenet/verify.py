@@ -143,11 +143,11 @@ def _against_graph(program: Program, image: np.ndarray, device: Device, graph: G
                 comparison.add(tensor.step, tensor.name, tensors[tensor.name], accelerator.tensor(tensor.name))
         if program.peak_step is not None:
             peaks = interpreter.peaks(graph, tensors, program.peak_step.peak_threshold)
-            _compare_peaks(comparison, _as_records(peaks, program), found)
+            _compare_peaks(comparison, peak_records(peaks, program), found)
     return Verification(device.name, comparison, found.cycles, len(found.peaks), step_by_step)
 
 
-def _as_records(peaks: np.ndarray, program: Program) -> np.ndarray:
+def peak_records(peaks: np.ndarray, program: Program) -> np.ndarray:
     """Peaks of a graph's heatmap as the accelerator numbers and orders them: by pixel, then by place of the channel."""
     assert program.peak_step is not None
     records = peaks.copy()
