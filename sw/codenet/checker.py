@@ -129,7 +129,8 @@ def _check_window(step: Descriptor, config: AcceleratorConfig) -> None:
         step, "window_row_stride", -(-step.input_width // 3) * step.input_planes, "ceil(input_width / 3) * input_planes"
     )
     require(step.window_rows % 3 == 0, f"window_rows = {step.window_rows}: expected a multiple of 3")
-    needed = min(2 * step.reach + 1, step.input_height)
+    pair = 1 if step.upsample and step.reach else 0
+    needed = min(2 * step.reach + 1 + pair, step.input_height)
     require(step.window_rows >= needed, f"window_rows = {step.window_rows}: expected at least {needed}")
     used = step.window_rows // 3 * step.window_row_stride
     require(

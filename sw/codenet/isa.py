@@ -57,7 +57,8 @@ Window memory
 Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tells ``r mod 3`` too); bank (r mod 3, c mod 3), address
 ``(slot // 3) * window_row_stride + (c // 3) * input_planes + p``, where ``window_row_stride = ceil(input_width / 3) * input_planes``. It must fit:
 ``(window_rows // 3) * window_row_stride <= window_depth``. Output row y needs rows up to ``y * stride + reach``, ``reach`` = 0 (OFF, not full), 7 (dilated), 1
-(otherwise); a step needs ``window_rows >= min(2 * reach + 1, input_height)``, and more lets loading overlap. A dilated step also
+(otherwise); a step needs ``window_rows >= min(2 * reach + 1, input_height)`` (``2 * reach + 2`` with ``upsample``
+and ``reach > 0``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
 needs ``window_rows * input_width <= dilation_depth``.
 """
 
