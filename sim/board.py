@@ -92,7 +92,7 @@ class Board:
 
     def __init__(self, config: AcceleratorConfig, timing: DramTiming) -> None:
         self._library = _load(build(config))
-        values = {name: int(getattr(timing, name)) for name, _ in _Timing._fields_ if name != "stall"}
+        values = {name: int(getattr(timing, name)) for name in DramTiming.__dataclass_fields__ if name != "stall"}
         raw = _Timing(stall=int(timing.stall * 2**32), **values)
         self._handle = self._library.board_create(ctypes.byref(raw), MEMORY_BASE, MEMORY_BYTES)
         pointer = ctypes.cast(self._library.board_memory(self._handle), ctypes.POINTER(ctypes.c_uint8))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import cocotb
 from cocotb.clock import Clock
 from cocotb.task import resume
 from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge
@@ -81,7 +80,7 @@ class CocotbDevice(Device):
     async def open(cls, dut: Any, memory_bytes: int, timing: DramTiming | None = None) -> CocotbDevice:
         """Start the clock, connect memory and registers, and reset the accelerator."""
         dut.aresetn.value = 0
-        cocotb.start_soon(Clock(dut.aclk, CLOCK_NS, "ns").start())
+        Clock(dut.aclk, CLOCK_NS, "ns").start()
         device = cls(dut, memory_bytes, timing or DramTiming())
         await ClockCycles(dut.aclk, 8)
         await FallingEdge(dut.aclk)

@@ -1,0 +1,199 @@
+"""A photo through the accelerator's RTL, end to end: every tensor compared with the golden model, boxes drawn.
+
+``python -m sim.run --config a [--photo PHOTO] [--graph FILE] [--small | --outputs N] [--via board|cocotb]``, also ``make sim``.
+The driver is the one that runs on boards. The program ends with status 1 if any integer differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pickle
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from codenet import compiler, interpreter
+from codenet.accelerator import Accelerator, StepProfile
+from codenet.config import AcceleratorConfig
+from codenet.decode import Detection, decode
+from codenet.detector import to_units
+from codenet.devices.base import Device
+from codenet.draw import draw
+from codenet.errors import CodenetError
+from codenet.graph import Graph
+from codenet.image import load, resize, to_activation
+from codenet.program import Program
+from codenet.registers import ProfileCounter
+from codenet.verify import Comparison, Mismatch, peak_records
+from sim.board import CLOCK_HZ, RtlDevice
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+ZOO = ROOT / "models" / "zoo"
+PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
+CONFIGURATIONS = "abcde"
+
+FRAME_SECONDS = 0.5
+"""Simulated time that a frame may take: 75 million cycles."""
+
+LISTED = 20
+"""Mismatches that are listed, at most."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a simulated frame gave."""
+
+    name: str
+    tensors: int
+    mismatches: list[Mismatch]
+    cycles: int
+    detections: list[Detection]
+    profile: list[StepProfile]
+
+    def __str__(self) -> str:
+        rate = CLOCK_HZ / self.cycles
+        return (
+            f"sim {self.name}: {self.tensors} tensors, {len(self.mismatches)} mismatches, {self.cycles} cycles, "
+            f"{rate:.1f} fps at {CLOCK_HZ / 1e6:.0f} MHz, {len(self.detections)} detections"
+        )
+
+
+def simulate(device: Device, program: Program, graph: Graph, photo: Path, *, name: str, threshold: float) -> Result:
+    """Run ``photo`` and compare every tensor at the end of the step that completes it, outputs and peaks.
+
+    Raises
+    ------
+    DeviceError
+        The accelerator stopped, broke a bus rule, or left its memory.
+    """
+    image = load(photo)
+    activation = to_activation(resize(image, program.input.height, program.input.width))
+    expected = interpreter.run(graph, activation)
+    comparison = Comparison(program)
+    completed: dict[int, list[str]] = {}
+    for tensor in program.tensors:
+        completed.setdefault(tensor.step, []).append(tensor.name)
+    score = program.threshold_for(threshold)
+    with Accelerator(device, program, timeout=FRAME_SECONDS) as accelerator:
+
+        def compare_step(step: int) -> None:
+            for tensor in completed.pop(step, ()):
+                comparison.add(step, tensor, expected[tensor], accelerator.tensor(tensor))
+
+        outputs = accelerator.run(activation, score, on_step=compare_step)
+        peaks = peak_records(interpreter.peaks(graph, expected, score), program)
+        comparison.add(len(program.descriptors) - 1, "peaks", peaks, outputs.peaks)
+        detections = decode(to_units(outputs), program.classes, (image.height, image.width))
+        profile = accelerator.profile()
+    if completed:
+        raise CodenetError(f"steps {sorted(completed)} of {len(program.descriptors)} did not report their end")
+    return Result(name, comparison.tensors, comparison.mismatches, outputs.cycles, detections, profile)
+
+
+def load_graph(configuration: str, photo: Path) -> Graph:
+    """The trained graph of a configuration; random weights, calibrated on the photo, where there is none."""
+    path = ZOO / f"codenet-{configuration}.cdg"
+    if path.exists():
+        return Graph.load(path)
+    from models.configs import get_config
+    from models.untrained import untrained
+
+    size = get_config(configuration).size
+    return untrained(configuration, photo=resize(load(photo), size, size))
+
+
+def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
+    """Simulate with the shared library (:mod:`sim.board`)."""
+    begin = time.monotonic()
+    with RtlDevice(program.config) as device:
+        print(f"simulated board ready after {time.monotonic() - begin:.1f} s", flush=True)
+        return simulate(device, program, graph, photo, name=name, threshold=threshold)
+
+
+def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
+    """Simulate under cocotb, in a process of its own (:mod:`sim.cocotb_board`)."""
+    from hw.verilog import NAME
+    from sim import bench, cocotb_board, cocotb_frame
+
+    folder = BUILD / f"cocotb-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    graph.save(folder / "graph.cdg")
+    program.save(folder / "program.cdn")
+    top = cocotb_board.build(program.config)
+    print(f"simulating under cocotb; its log is in {top}", flush=True)
+    bench.simulate(
+        top, NAME, cocotb_frame.__file__, workspace=str(folder), photo=str(photo), name=name, threshold=threshold
+    )
+    result: Result = pickle.loads((folder / "result").read_bytes())
+    return result
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sim.run", description="Run a photo through the accelerator's RTL.")
+    parser.add_argument(
+        "--config", choices=CONFIGURATIONS, default="a", help="configuration of the network (default a)"
+    )
+    parser.add_argument("--graph", type=Path, help="graph file instead of a configuration's own")
+    parser.add_argument("--photo", type=Path, default=PHOTO, help=f"photo (default {PHOTO.relative_to(ROOT)})")
+    parser.add_argument("--threshold", type=float, default=0.3, help="smallest score of a detection (default 0.3)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--small", action="store_true", help="the small array that tests use")
+    size.add_argument("--outputs", type=int, help="output channels of the array (default 32)")
+    parser.add_argument(
+        "--via", choices=("board", "cocotb"), default="board", help="simulator: shared library or cocotb"
+    )
+    parser.add_argument("--profile", action="store_true", help="list where each step's cycles went")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Compile, simulate, report; returns what the frame gave."""
+    name = options.graph.stem if options.graph else options.config
+    graph = Graph.load(options.graph) if options.graph else load_graph(options.config, options.photo)
+    config = AcceleratorConfig.small() if options.small else AcceleratorConfig()
+    if options.outputs is not None:
+        config = dataclasses.replace(config, outputs=options.outputs)
+    program = compiler.compile(graph, config)
+    weights = "random weights (untrained)" if graph.metadata.get("untrained") else "trained"
+    print(f"{graph.name}: {weights}, {len(program.descriptors)} steps, photo {options.photo}", flush=True)
+    simulator = run_cocotb if options.via == "cocotb" else run_board
+    result = simulator(graph, program, options.photo, name, options.threshold)
+    if options.profile:
+        print(profile_table(result.profile))
+    BUILD.mkdir(exist_ok=True)
+    target = BUILD / f"sim-{name}.jpg"
+    draw(options.photo, result.detections).save(target, quality=90)
+    for detection in result.detections:
+        print(f"{detection.label} {detection.score:.2f} {[round(edge) for edge in detection.box]}")
+    print(f"boxes drawn in {target}")
+    for mismatch in result.mismatches[:LISTED]:
+        print(f"mismatch: {mismatch}", file=sys.stderr)
+    return result
+
+
+def profile_table(profile: list[StepProfile]) -> str:
+    """Counters of each step, a line each."""
+    names = [counter.name.lower() for counter in ProfileCounter]
+    lines = [f"{'step':34}{'cycles':>10}" + "".join(f"{name:>17}" for name in names)]
+    for step in profile:
+        counts = "".join(f"{step[counter]:17}" for counter in ProfileCounter)
+        lines.append(f"{step.index:3} {step.name[:29]:30}{step.cycles:10}{counts}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        result = run(parse(arguments))
+    except (CodenetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    sys.stderr.flush()
+    print(result, flush=True)
+    return 1 if result.mismatches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
