@@ -171,7 +171,7 @@ class ParameterFetcher(wiring.Component):
         m.d.sync += [
             # Stage 1: entries of each section.
             inputs.eq(step.input_planes + step.dilated),
-            outputs.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_planes)),
+            outputs.eq(step.output_planes),
             depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
             chunks.eq(Mux(step.pointwise, step.chunks, 0)),
             vectors.eq(Mux(step.pointwise, step.groups * step.vectors, 0)),
