@@ -81,7 +81,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise FormatError(f"photo array of shape {list(array.shape)}: expected [H, W], [H, W, 3] or [H, W, 4]")
     if array.size == 0:
         raise FormatError(f"photo array of shape {list(array.shape)}: expected at least one pixel")
-    return Image.fromarray(np.ascontiguousarray(array))
+    return Image.fromarray(array)
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -91,7 +91,7 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     _check_size(image, name)
-    image = ImageOps.exif_transpose(image)
+    image = ImageOps.exif_transpose(image)  # a copy in any case
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _from_16_bit(image, name)
     elif image.mode == "F":
@@ -100,7 +100,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         photo = image.convert("RGBA")
         ground = Image.new("RGBA", photo.size, (GREY, GREY, GREY, 255))
         image = Image.alpha_composite(ground, photo)
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_16_bit(image: Image.Image, name: str) -> Image.Image:

@@ -80,6 +80,8 @@ class FakeDevice(Device):
             self.registers["STATUS"] = int(self.stuck)
             return
         assert not status & 4, "start in the error state does nothing"
+        if status & 1:
+            return
         if self.silent:
             self.registers["STATUS"] = 1 | self.fail_step << 16
             return
@@ -107,12 +109,13 @@ HEIGHT, WIDTH = 3, 5
 PLANE = 256
 """Bytes of a plane of HEIGHT x WIDTH vectors, rounded up."""
 
+CAPACITY = 4
+
 HEATMAP, SIZE_AND_OFFSET, PEAKS = 2048, 2304, 2560
 
 
 def detector_program(config: AcceleratorConfig | None = None, **changes) -> Program:
     """A peak step over a heatmap of 3 classes in swapped lanes; size and offset share a plane."""
-    capacity = 4
     descriptor = Descriptor(
         last=1,
         depthwise_op=DepthwiseOp.PEAKS,
@@ -131,7 +134,7 @@ def detector_program(config: AcceleratorConfig | None = None, **changes) -> Prog
         parameter_address=DESCRIPTOR_BYTES,
         parameter_beats=1,
         peak_address=PEAKS,
-        peak_capacity=capacity,
+        peak_capacity=CAPACITY,
         peak_threshold=-300,
     )
 
@@ -151,7 +154,7 @@ def detector_program(config: AcceleratorConfig | None = None, **changes) -> Prog
         "descriptors": (descriptor,),
         "step_names": ("peaks",),
         "image": descriptor.encode(),
-        "memory_bytes": PEAKS + PEAK_BYTES * capacity,
+        "memory_bytes": PEAKS + PEAK_BYTES * CAPACITY + 128,
         "program_offset": 0,
         "input": InputLayout(256, 4 * (4 * WIDTH + 2), 4 * HEIGHT, 4 * WIDTH),
         "tensors": tuple(outputs.values()),
@@ -171,8 +174,8 @@ def write_outputs(peaks: list[tuple[int, int, int, int]], **lanes: int) -> Calla
         for name, value in lanes.items():
             plane[..., int(name.removeprefix("lane_"))] = value + np.arange(WIDTH)
         records = np.array(peaks, dtype=PEAK_DTYPE)
-        room = memory[PEAKS:].view(PEAK_DTYPE)
-        room[: len(records)] = records[: len(room)]
+        room = memory[PEAKS:].view(PEAK_DTYPE)[:CAPACITY]
+        room[: len(records)] = records[:CAPACITY]
         return len(records)
 
     return compute

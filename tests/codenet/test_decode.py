@@ -31,6 +31,8 @@ def test_best_first_and_ties_in_order():
     found = decode(peaks(*[(n, 0, 0, value, 1, 1, 0, 0) for n, value in enumerate((0, 2, -1, 2))]), ["a"], (64, 64))
     assert [d.box[2] for d in found] == [1.5, 3.5, 0.5, 2.5]
     assert [round(d.score, 4) for d in found] == [0.8808, 0.8808, 0.5, 0.2689]
+    found = decode(peaks(*[(n, 0, 0, n % 2, 1, 1, 0, 0) for n in range(60)]), ["a"], (64, 64))
+    assert [d.box[2] - 0.5 for d in found] == [*range(1, 60, 2), *range(0, 60, 2)]
 
 
 @pytest.mark.parametrize("k", [0, 1, 3, 100])
