@@ -1,25 +1,32 @@
-"""Vector buffer: the ring between the depthwise unit and the pointwise array."""
+"""Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
-from amaranth import Module
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+from hw.block_memory import READ_LATENCY, BlockMemory
 from hw.interfaces import STEP, VECTOR
+
+MARGIN = 4
+"""Places kept free, because ``space`` is two cycles behind ``issue``."""
 
 
 class VectorBuffer(wiring.Component):
-    """Members
+    """Ring of ``vector_depth`` vectors that are read once for each group of outputs, pixel by pixel.
+
+    Places are counted from ``issue``, when the window sends a vector on its way, so that nothing between them ever has to
+    stall. A pixel (``step.vectors``) may use at most half of the ring.
+
+    Members
     -------
-    issue, space : credits for the window: ``issue`` reserves a place.
+    issue, space : credits of the window: ``issue`` takes a place, ``space`` (two cycles late) says that there is one.
     i_valid, i_payload : the vectors; always taken.
     ready : the vector at the read pointer is there.
-    take : advance the read pointer. ``last``: it was the pixel's last vector; then the pointer returns to the pixel's first,
-        or, with ``final``, goes on to the next pixel. ``final``: the vector is not needed again, its place becomes free.
+    take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's first or, with
+        ``final``, goes on to the next pixel. ``final``: the vector is not needed again, its place becomes free.
     o_payload : the vector that the read pointer pointed at :attr:`latency` cycles ago.
     """
-
-    LATENCY = 2
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -40,5 +47,36 @@ class VectorBuffer(wiring.Component):
             }
         )
 
+    @property
+    def latency(self) -> int:
+        return READ_LATENCY
+
     def elaborate(self, platform) -> Module:
-        raise NotImplementedError
+        m = Module()
+        depth = self.config.vector_depth
+        m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
+        write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
+        used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
+        rewind, done = Signal(), Signal()
+        m.d.comb += [
+            rewind.eq(self.take & self.last & ~self.final),
+            done.eq(self.take & self.last & self.final),
+            mem.write_enable.eq(self.i_valid),
+            mem.write_address.eq(write),
+            mem.write_data.eq(self.i_payload),
+            mem.read_address.eq(read),
+            self.o_payload.eq(mem.read_data),
+            self.ready.eq(ahead != 0),
+        ]
+        # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first.
+        m.d.sync += [
+            write.eq(write + self.i_valid),
+            read.eq(Mux(rewind, pixel, read + self.take)),
+            ahead.eq(Mux(rewind, held, ahead - self.take) + self.i_valid),
+            held.eq(held + self.i_valid - Mux(done, self.step.vectors, 0)),
+            used.eq(used + self.issue - (self.take & self.final)),
+            self.space.eq(used <= depth - MARGIN),
+        ]
+        with m.If(done):
+            m.d.sync += pixel.eq(read + 1)
+        return m
