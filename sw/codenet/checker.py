@@ -204,12 +204,12 @@ def check_arithmetic(step: Descriptor, parameters: Parameters) -> None:
     """
     if step.depthwise_op == DepthwiseOp.MAC:
         weights = parameters.depthwise_weights.reshape(-1, 9)
-        low, high = _worst_case(weights, -128, 127)
+        low, high = worst_case(weights, -128, 127)
         _check_products("depthwise lane", low, high, parameters.depthwise_m, parameters.depthwise_b)
     if not step.pointwise:
         return
     limits = (step.depthwise_lo, step.depthwise_hi) if step.depthwise_op == DepthwiseOp.MAC else (-128, 127)
-    low, high = _worst_case(parameters.weights, *limits)
+    low, high = worst_case(parameters.weights, *limits)
     limit = 2 ** (ACCUMULATOR_BITS - 1)
     for channel in np.flatnonzero((low < -limit) | (high >= limit))[:1]:
         raise StepError(
@@ -220,7 +220,7 @@ def check_arithmetic(step: Descriptor, parameters: Parameters) -> None:
     _check_products("output channel", low[:used], high[:used], parameters.m, parameters.b)
 
 
-def _worst_case(weights: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
+def worst_case(weights: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest sum of ``weights[c] * x`` for each ``c``, over all ``x`` in [lowest, highest]."""
     positive = np.maximum(weights, 0).sum(axis=1, dtype=np.int64)
     negative = np.minimum(weights, 0).sum(axis=1, dtype=np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from codenet import executor
-from codenet.checker import StepError
+from codenet.checker import StepError, worst_case
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp, Descriptor, ErrorCause
 from tests.steps import Step, random_step
@@ -225,8 +225,9 @@ REFUSED = {
     "window rows too few": (
         dict(op=MAC, dilated=True, height=20),
         dict(window_rows=12),
-        "window_rows = 12: expected at",
+        "window_rows = 12: expected at least 15",
     ),
+    "window rows of pairs": (dict(op=MAC, height=6, upsample=True), dict(window_rows=3), "= 3: expected at least 4"),
     "window rows too many": ({}, dict(window_rows=99), "window_rows = 99 of 4 .* window_depth = 128"),
     "dilation ring": (
         dict(op=MAC, dilated=True, width=90, planes=1),
@@ -241,7 +242,8 @@ REFUSED = {
     "pointwise low": (dict(chunks=2), dict(pointwise_lo=-129), "pointwise_lo = -129: expected -128 to 126"),
     "output planes": (dict(chunks=2), dict(output_planes=2), "chunks = 2: expected 4"),
     "output planes without pointwise": ({}, dict(output_planes=1), "output_planes = 1: expected 2"),
-    "block": (dict(planes=9), dict(block_log2=4), "block_log2 = 4: expected 288 beats of 9 planes"),
+    "block": (dict(planes=9), dict(block_log2=3), "block_log2 = 3: expected 144 beats of 9 planes"),
+    "window rows for the whole image": (dict(op=MAC), dict(window_rows=0), "window_rows = 0: expected at least 3"),
     "block too long": ({}, dict(block_log2=5), "block_log2 = 5: expected 0 to 4"),
     "peak address": (dict(op=PEAKS), dict(peak_address=4), "peak_address = 4: expected a multiple of 8"),
     "parameter address": ({}, dict(parameter_address=260), "parameter_address = 260: expected a multiple of 8"),
@@ -334,6 +336,16 @@ def test_arithmetic_that_could_overflow() -> None:
     step.memory[entry : entry + 8].view("<i8")[0] = (2**47 - 1) << 16 | 0x7FFF
     with pytest.raises(StepError, match=r"depthwise lane 5: acc \* m \+ b in .*: expected at most 48 bits"):
         executor.execute_step(step.memory, step.descriptor, SMALL)
+
+
+@pytest.mark.parametrize("limits", [(-128, 127), (0, 50), (-128, -3), (-7, 127)])
+def test_worst_case_of_accumulators_is_reached(limits: tuple[int, int]) -> None:
+    """The smallest and largest sums over all inputs within limits, by trying both limits for each weight."""
+    weights = np.random.default_rng(5).integers(-128, 128, (6, 7)).astype(np.int8)
+    inputs = np.array(list(itertools.product(limits, repeat=7)))
+    sums = inputs @ weights.T.astype(np.int64)
+    low, high = worst_case(weights, *limits)
+    assert np.array_equal(low, sums.min(axis=0)) and np.array_equal(high, sums.max(axis=0))
 
 
 # Programs
