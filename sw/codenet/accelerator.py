@@ -268,7 +268,13 @@ class Accelerator:
             raise DeviceError(f"device {self.device.name}: cannot stop after each step")
         self._write("IRQ_STATUS", 1)
         if on_step is not None:
-            self.device.on_step = on_step  # type: ignore[attr-defined]
+
+            def hook(step: int) -> None:
+                if self._buffer is not None:
+                    self._buffer.invalidate()
+                on_step(step)
+
+            self.device.on_step = hook  # type: ignore[attr-defined]
         try:
             self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("start").shift)
             self.device.wait(self.timeout)
@@ -277,6 +283,9 @@ class Accelerator:
             state = self._state()
             self.reset()
             raise DeviceTimeout(f"{message}: {state}") from error
+        except DeviceError:
+            self.reset()
+            raise
         finally:
             if on_step is not None:
                 self.device.on_step = None  # type: ignore[attr-defined]

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     detect = commands.add_parser("detect", help="find objects in photos")
     detect.add_argument("photos", nargs="+", metavar="PHOTO", help="image file")
     detect.add_argument(
-        "--program", type=Path, default=DEFAULT_PROGRAM, help="compiled detector (default: %(default)s)"
+        "--program", type=Path, help=f"compiled detector (default: the package's {DEFAULT_PROGRAM.name})"
     )
     detect.add_argument("--device", default="auto", help="auto (a board, else golden), golden, rtl ... (default: auto)")
     detect.add_argument("--threshold", type=float, default=0.3, metavar="SCORE", help="smallest score (default: 0.3)")

@@ -240,7 +240,7 @@ class Graph:
             Not a graph file, truncated, corrupted, or of another version.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             description = json.loads(arrays.pop("description").tobytes())
         except FileNotFoundError:

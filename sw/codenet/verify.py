@@ -120,11 +120,12 @@ def _against_golden(program: Program, image: np.ndarray, device: Device) -> Veri
 
 
 def _against_graph(program: Program, image: np.ndarray, device: Device, graph: Graph) -> Verification:
-    missing = [tensor.name for tensor in program.tensors if tensor.name not in graph.tensors]
-    if missing:
-        raise GraphError(
-            f"graph {graph.name!r} has no tensor {missing[0]!r}: program {program.name!r} is of another graph"
-        )
+    for tensor in program.tensors:
+        shape = (tensor.height, tensor.width, tensor.channels)
+        if tensor.name not in graph.tensors or graph.tensors[tensor.name].shape != shape:
+            raise GraphError(
+                f"graph {graph.name!r} has no tensor {tensor.name!r} of {list(shape)}: program {program.name!r} is of another graph"
+            )
     tensors = interpreter.run(graph, image)
     comparison = Comparison(program)
     steps: dict[int, list[str]] = {}
