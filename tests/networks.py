@@ -6,6 +6,8 @@ everywhere, dilations cover 0 to 7, and a heatmap has some peaks.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from codenet.graph import (
@@ -125,7 +127,7 @@ class Builder:
         weights = self._weights((outputs, 1, 1, self.channels[x]))
         requantize = self._requantize(weights, x, target, np.full(outputs, centre), -32768, 32767)
         if s is not None:
-            requantize = _with_shift(requantize, s)
+            requantize = _shifted(requantize, s)
         operation = Convolution(
             name=name,
             inputs=(x,),
@@ -154,7 +156,7 @@ class Builder:
         return self._add(Shuffle(name=name, inputs=(x,), groups=groups), self.channels[x], self.zero_points[x])
 
 
-def _with_shift(r: Requantize, s: int) -> Requantize:
+def _shifted(r: Requantize, s: int) -> Requantize:
     """The same function with shift ``s``, ``m`` and ``b`` rounded to it."""
     factor = 2.0 ** (s - r.s)
     return Requantize(
@@ -164,6 +166,11 @@ def _with_shift(r: Requantize, s: int) -> Requantize:
         r.lo,
         r.hi,
     )
+
+
+def with_shift(operation: Operation, s: int) -> Operation:
+    """The same convolution with another shift of its requantizer."""
+    return dataclasses.replace(operation, requantize=_shifted(operation.requantize, s))  # type: ignore[attr-defined, call-arg]
 
 
 def down_unit(net: Builder, name: str, x: str, outputs: int) -> str:
@@ -238,15 +245,11 @@ def network(
 
 def _equalize(graph: Graph) -> Graph:
     """Give corresponding convolutions of the heads one shift: the smallest, so that no multiplier grows."""
-    import dataclasses
-
     operations = {operation.name: operation for operation in graph.operations}
     for suffix in (".pw", ".dw", ""):
         names = [role + suffix for role in graph.outputs]
         s = min(operations[name].requantize.s for name in names)  # type: ignore[attr-defined]
-        for name in names:
-            requantize = _with_shift(operations[name].requantize, s)  # type: ignore[attr-defined]
-            operations[name] = dataclasses.replace(operations[name], requantize=requantize)  # type: ignore[call-arg]
+        operations |= {name: with_shift(operations[name], s) for name in names}
     return Graph(graph.name, tuple(operations.values()), graph.outputs, graph.classes, graph.metadata)
 
 

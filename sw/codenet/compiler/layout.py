@@ -43,8 +43,16 @@ def find_readers(nodes: Iterable[Node], config: AcceleratorConfig) -> Readers:
             for producer, channel in zip(view.producer.tolist(), view.channel.tolist(), strict=True):
                 if producer != IMAGE:
                     sets[producer][channel].add(node.id)
-        if node.dilation is not None:
-            dilations[int(node.dilation.producer[0])].add(int(node.dilation.channel[0]))
+    by_id = {node.id: node for node in nodes}
+    for node in nodes:
+        view = node.dilation
+        while view is not None:
+            producer, channel = int(view.producer[0]), int(view.channel[0])
+            dilations[producer].add(channel)
+            # A copy keeps lanes, so that what it copies must be in lane 0 already.
+            view = (
+                by_id[producer].branches[0].view[channel : channel + 1] if by_id[producer].kind is Kind.COPY else None
+            )
     return Readers(
         {number: [frozenset(readers) for readers in channels] for number, channels in sets.items()},
         weights,

@@ -1,0 +1,96 @@
+"""Channels to planes: hand-made cases, and that no lane is used twice, whoever reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codenet.compiler.ir import IMAGE, Branch, Kind, Node, View
+from codenet.compiler.layout import Readers, arrange, gather
+from codenet.config import LANES, AcceleratorConfig
+from codenet.graph import Convolution, Requantize
+
+CONFIG = AcceleratorConfig()
+
+
+def producer(channels: int, wide: bool = False) -> Node:
+    """Node 0: a convolution with ``channels`` outputs."""
+    requantize = Requantize(np.ones(channels, np.int16), np.zeros(channels, np.int64), 0, -128, 127)
+    weights = np.ones((channels, 1, 1, 16), np.int8)
+    operation = Convolution(name="x", weights=weights, requantize=requantize, scale=1.0, zero_point=0, wide=wide)
+    branch = Branch(View.of_node(IMAGE, 16), convolution=operation)
+    return Node(0, Kind.POINTWISE, (branch,), (8, 8), (8, 8), wide=wide)
+
+
+def planes(
+    ranges: dict[int, range], channels: int, *, wide: bool = False, dilations: tuple[int, ...] = ()
+) -> list[list[int]]:
+    """Arrangement of ``channels`` of which reader ``r`` reads ``ranges[r]``."""
+    signatures = [frozenset(reader for reader, wanted in ranges.items() if c in wanted) for c in range(channels)]
+    readers = Readers({0: signatures}, dict.fromkeys(ranges, 1000), {0: frozenset(dilations)})
+    return arrange(producer(channels, wide), readers, CONFIG)
+
+
+def read(arrangement: list[list[int]], wanted: range) -> int:
+    """Planes that a reader of ``wanted`` takes."""
+    return sum(any(channel in wanted for channel in plane) for plane in arrangement)
+
+
+def test_one_reader_keeps_the_order() -> None:
+    assert planes({1: range(40)}, 40) == [list(range(16)), list(range(16, 32)), list(range(32, 40))]
+
+
+def test_shufflenet_halves() -> None:
+    """58 channels: 29 for the next unit, then 14, 8, 7, and all for the next stage: no reader takes a surplus plane."""
+    parts = {1: range(29, 58), 2: range(15, 29), 3: range(7, 15), 9: range(58)}
+    arrangement = planes(parts, 58)
+    assert [read(arrangement, part) for part in parts.values()] == [2, 1, 1, 4]
+
+
+def test_little_for_many_shares_planes() -> None:
+    """Eight readers of two channels each: one plane, which is what one reader of all takes too."""
+    parts = {reader: range(2 * reader, 2 * reader + 2) for reader in range(8)} | {9: range(16)}
+    assert len(planes(parts, 16)) == 1
+
+
+def test_more_readers_than_can_be_weighed() -> None:
+    parts = {reader: range(3 * reader, 3 * reader + 3) for reader in range(30)}
+    arrangement = planes(parts, 90)
+    assert sorted(sum(arrangement, [])) == list(range(90))
+    assert len(arrangement) <= 8
+
+
+def test_dilations_have_lane_0() -> None:
+    arrangement = planes({1: range(20)}, 20, dilations=(3, 11))
+    assert arrangement[:2] == [[3], [11]] and len(arrangement) == 4
+
+
+def test_wide_results_never_share_a_plane_with_others() -> None:
+    arrangement = planes({1: range(0, 3)}, 5, wide=True)
+    assert arrangement == [[0, 1, 2], [3, 4]]
+    assert planes({1: range(20)}, 20, wide=True)[2] == [16, 17, 18, 19]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 120), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_every_channel_has_a_lane(channels: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bounds = np.sort(rng.integers(0, channels + 1, (count, 2)), axis=1)
+    parts = {reader: range(*map(int, pair)) for reader, pair in enumerate(bounds)}
+    arrangement = planes(parts, channels)
+    assert sorted(sum(arrangement, [])) == list(range(channels))
+    assert all(0 < len(plane) <= LANES for plane in arrangement)
+    naive = [list(range(first, min(first + LANES, channels))) for first in range(0, channels, LANES)]
+    total, simple = (sum(read(a, part) for part in parts.values()) for a in (arrangement, naive))
+    # A plane more in the producer must be earned; weights here are those of large readers.
+    assert total <= simple + len(arrangement)
+
+
+def test_gather_takes_each_plane_once_and_repeats_channels() -> None:
+    plane_of, lane_of = {7: np.array([0, 0, 1, 2])}, {7: np.array([0, 1, 0, 5])}
+    view = View(np.full(4, 7), np.array([3, 0, 1, 0]))
+    slots = gather(view, plane_of, lane_of)
+    assert slots.planes == [(7, 0), (7, 0), (7, 2)]
+    assert slots.slot.tolist() == [2, 0, 0, 1]
+    assert slots.lane.tolist() == [5, 0, 1, 0]
