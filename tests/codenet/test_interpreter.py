@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -186,3 +188,15 @@ def test_dilation_out_of_range_names_the_operation() -> None:
     )
     with pytest.raises(GraphError, match=r"depthwise 'deform': dilation in \[9, 9\]: expected \[0, 7\]"):
         interpreter.run(graph, IMAGE[:2, :2])
+
+
+@pytest.mark.slow
+def test_a_frame_of_configuration_a_takes_under_a_second() -> None:
+    graph = networks.codenet("a")
+    image = networks.random_image(256, 256)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        interpreter.run(graph, image, graph.outputs.values())
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
