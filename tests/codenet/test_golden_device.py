@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from codenet import executor
+from codenet import executor, interpreter
+from codenet.accelerator import Accelerator
 from codenet.checker import StepError
+from codenet.compiler import compile
 from codenet.config import AcceleratorConfig
 from codenet.devices import open_device
 from codenet.devices.golden import DRAM_BASE, GoldenDevice
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.isa import ISA_VERSION, DepthwiseOp, ErrorCause
 from codenet.registers import BY_NAME, IDENTITY, config_from_registers
+from tests import networks
 from tests.steps import Step, random_step
 
 SMALL = AcceleratorConfig.small()
@@ -187,3 +190,27 @@ def test_refused_buffers(device: GoldenDevice) -> None:
         device.allocate(512 << 20)
     with pytest.raises(DeviceError, match="buffer of 0 bytes: expected at least 1"):
         device.allocate(0)
+
+
+def test_the_driver_runs_a_network(device: GoldenDevice) -> None:
+    """Every tensor of a compiled network, right after its step, equals the graph's; a second frame on the same memory too."""
+    graph = networks.network(64)
+    program = compile(graph, SMALL)
+    with Accelerator(device, program) as accelerator:
+        for seed in (0, 1):
+            image = networks.random_image(64, 64, seed)
+            expected = interpreter.run(graph, image)
+            compared = []
+
+            def on_step(index: int, expected=expected, compared=compared) -> None:
+                for tensor in program.tensors:
+                    if tensor.step == index:
+                        assert np.array_equal(accelerator.tensor(tensor.name), expected[tensor.name]), tensor.name
+                        compared.append(tensor.name)
+
+            threshold = int(np.percentile(expected["heatmap"], 90))
+            outputs = accelerator.run(image, threshold, on_step=on_step)
+            assert len(compared) == len(program.tensors) > 50
+            assert np.array_equal(outputs.read("heatmap"), expected["heatmap"])
+            assert np.array_equal(outputs.peaks, interpreter.peaks(graph, expected, threshold))
+            assert outputs.peaks_found == len(outputs.peaks) > 0
