@@ -76,6 +76,8 @@ class _Checker:
         boxes, labels, crowd = [], [], []
         if not path.is_file():
             self.errors.append(f"{path}: image is missing")
+        if width <= 0 or height <= 0:
+            self.errors.append(f"{path}: size is {width}x{height}, expected at least one pixel")
         for name, box, is_crowd, where in found:
             if name not in self.known:
                 self.errors.append(f"{where}: class is {name!r}, expected one of {sorted(self.known)}")

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
 
 from codenet.errors import CodenetError
@@ -65,13 +66,23 @@ class TrainConfig:
 class Batches:
     """Augmented batches of a data set; batch ``step`` is a function of the seed and ``step`` alone.
 
-    That makes a resumed run equal to an uninterrupted one without any random state in the checkpoint.
+    That makes a resumed run equal to an uninterrupted one without any random state in the checkpoint. Of several
+    ``workers`` each gets its part of the same batch.
     """
 
-    def __init__(self, data: DetectionData, images: np.ndarray, config: TrainConfig, network: NetworkConfig) -> None:
+    def __init__(
+        self,
+        data: DetectionData,
+        images: np.ndarray,
+        config: TrainConfig,
+        network: NetworkConfig,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> None:
         if not len(data):
             raise CodenetError("training: the data set has no images, expected at least one")
         self.data, self.images, self.config, self.network = data, images, config, network
+        self.slots = range(worker, config.batch, workers)
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def _sample(self, position: int) -> int:
@@ -83,10 +94,10 @@ class Batches:
         return int(self._order[index])
 
     def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.config.seed, 1, step])
         size, output = self.network.size, self.network.output_size
         images, targets = [], []
-        for slot in range(self.config.batch):
+        for slot in self.slots:
+            rng = np.random.default_rng([self.config.seed, 1, step, slot])
             index = self._sample(step * self.config.batch + slot)
             record = self.data.records[index]
             unit = np.array([record.width, record.height] * 2, np.float64)
@@ -111,6 +122,20 @@ def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def average_gradients(network: nn.Module) -> None:
+    """Average the gradients of all workers, if there are several."""
+    if not distributed.is_initialized():
+        return
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
 
 
 class Trainer:
@@ -143,6 +168,7 @@ class Trainer:
             raise CodenetError(f"training: loss at step {self.step} is not finite: {values}")
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
+        average_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
@@ -177,7 +203,10 @@ class Trainer:
         """Train up to ``config.iterations``, saving to ``path`` every ``every`` steps and at the end."""
         self.network.train()
         sums: dict[str, float] = {}
-        bar = tqdm(total=self.config.iterations, initial=self.step, desc="train", unit="it", mininterval=10)
+        first = not distributed.is_initialized() or distributed.get_rank() == 0
+        bar = tqdm(
+            total=self.config.iterations, initial=self.step, desc="train", unit="it", mininterval=10, disable=not first
+        )
         while self.step < self.config.iterations:
             for name, value in self.train_step(batches[self.step]).items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -185,9 +214,10 @@ class Trainer:
             if self.step % every == 0 or self.step == self.config.iterations:
                 count = (self.step - 1) % every + 1
                 means = "  ".join(f"{name} {value / count:.4f}" for name, value in sums.items())
-                report(f"step {self.step}/{self.config.iterations}  {means}")
                 sums = {}
-                if path is not None:
+                if first:
+                    report(f"step {self.step}/{self.config.iterations}  {means}")
+                if first and path is not None:
                     self.save(path)
         bar.close()
 
@@ -234,19 +264,36 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--rate", type=float, default=defaults.rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+    parser.add_argument("--workers", type=int, default=2, help="processes that share a batch, one thread each")
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common_arguments(parser, TrainConfig())
-    parser.add_argument("--config", choices=list(CONFIGS), default="a")
-    parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
-    parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
-    arguments = parser.parse_args()
+def start_workers(arguments: argparse.Namespace, job: Callable[[argparse.Namespace, int], None]) -> None:
+    """Run ``job(arguments, worker)`` in ``arguments.workers`` processes whose gradients are averaged.
+
+    Processes of one thread each wait for one another once a step; the threads of one process do so at each operation,
+    which is many times slower on a machine that has other things to do.
+    """
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.workers == 1:
+        job(arguments, 0)
+        return
+    meeting = arguments.output / f"meeting-{os.getpid()}"
+    torch.multiprocessing.spawn(_worker, (arguments, job, meeting), arguments.workers)
+    meeting.unlink(missing_ok=True)
+
+
+def _worker(
+    worker: int, arguments: argparse.Namespace, job: Callable[[argparse.Namespace, int], None], meeting: Path
+) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", f"file://{meeting.resolve()}", rank=worker, world_size=arguments.workers)
+    job(arguments, worker)
+    distributed.destroy_process_group()
+
+
+def train(arguments: argparse.Namespace, worker: int) -> None:
+    """One worker of a training run."""
     setup_logging(arguments.output)
-    torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     config = TrainConfig(arguments.iterations, arguments.batch, arguments.rate, seed=arguments.seed)
     network = CoDeNet(get_config(arguments.config), tuple(arguments.classes))
@@ -259,8 +306,20 @@ def main() -> None:
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         trainer.resume(path)
-    logger.info("network %s, %s, %d images, loss weights %s", network.config, config, len(data), WEIGHTS)
-    trainer.run(Batches(data, images, config, network.config), path, report=logger.info)
+    if worker == 0:
+        logger.info("network %s, %s, %d images, loss weights %s", network.config, config, len(data), WEIGHTS)
+    batches = Batches(data, images, config, network.config, worker, arguments.workers)
+    trainer.run(batches, path, report=logger.info)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser, TrainConfig())
+    parser.add_argument("--config", choices=list(CONFIGS), default="a")
+    parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
+    start_workers(parser.parse_args(), train)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Average precision on data with known answers, and the command."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from codenet.decode import Detection
+from codenet.errors import CodenetError
+from models import evaluate as module
+from models.data import load_data
+from models.detector import CoDeNet
+from models.evaluate import Source, average_precision, evaluate, network_source, open_source
+from models.train import TrainConfig, Trainer, float_identity
+from models.untrained import untrained
+from tests.models.common import TINY
+
+
+def detection(label, score, box):
+    return Detection(("cat", "dog").index(label) and "dog" or "cat", ("cat", "dog").index(label), score, box)
+
+
+@pytest.fixture
+def data(coco_folder):
+    return load_data(coco_folder, "val", ("cat", "dog"))
+
+
+def test_perfect_detections(data):
+    score = average_precision(
+        data, [[detection("cat", 0.9, (8, 8, 40, 40))], [detection("dog", 0.8, (20, 24, 60, 56))]]
+    )
+    assert (score.ap50, score.ap, score.images) == (1.0, 1.0, 2)
+    assert str(score) == "AP50 1.000 AP 1.000 images 2"
+
+
+def test_one_class_missed(data):
+    score = average_precision(data, [[detection("cat", 0.9, (8, 8, 40, 40))], []])
+    assert score.ap50 == 0.5 and score.ap50_by_class == {"cat": 1.0, "dog": 0.0}
+
+
+def test_better_scored_false_positive_halves_precision(data):
+    found = [
+        [detection("cat", 0.9, (8, 8, 40, 40)), detection("dog", 0.9, (0, 0, 64, 64))],
+        [detection("dog", 0.8, (20, 24, 60, 56))],
+    ]
+    assert average_precision(data, found).ap50 == 0.75
+
+
+def test_overlap_of_two_thirds_counts_up_to_its_threshold(data):
+    # 32x24 of 32x32: IoU 0.75, above 6 of the 10 thresholds 0.5, 0.55 ... 0.95 (0.75 included).
+    found = [[detection("cat", 0.9, (8, 8, 40, 32))], [detection("dog", 0.9, (20, 24, 60, 56))]]
+    score = average_precision(data, found)
+    assert score.ap50 == 1.0 and score.ap == pytest.approx((0.6 + 1.0) / 2)
+
+
+def test_detection_in_a_crowd_is_no_mistake(data):
+    found = [
+        [detection("cat", 0.9, (8, 8, 40, 40))],
+        [detection("dog", 0.95, (1, 1, 9, 9)), detection("dog", 0.9, (20, 24, 60, 56))],
+    ]
+    assert average_precision(data, found).ap50 == 1.0
+
+
+def test_no_detections(data):
+    assert average_precision(data, [[], []]).ap50 == 0.0
+
+
+def test_lists_must_match_the_images(data):
+    with pytest.raises(CodenetError, match="1 lists of detections for 2 images"):
+        average_precision(data, [[]])
+
+
+def test_classes_must_match(data):
+    with pytest.raises(CodenetError, match="data has classes"):
+        evaluate(Source(("dog", "cat"), lambda photo: []), data)
+
+
+def test_source_maps_boxes_to_the_photo(data):
+    """A network whose size head says 16x8 output pixels at every peak, on a photo of another shape."""
+    network = CoDeNet(TINY, ("cat", "dog")).eval()
+    with torch.no_grad():
+        for name, bias in (("size", (8.0, 4.0)), ("offset", (0.0, 0.0))):
+            network.heads[name].out.weight.zero_()
+            network.heads[name].out.bias.copy_(torch.tensor(bias))
+    from PIL import Image
+
+    found = network_source(network).detect(Image.fromarray(np.zeros((50, 100, 3), np.uint8)))
+    whole = [d for d in found if d.box[0] > 0 and d.box[1] > 0 and d.box[2] < 100 and d.box[3] < 50]
+    # 8 of 16 output pixels are half of the photo's width, 4 of 16 a quarter of its height.
+    assert whole and all(
+        d.box[2] - d.box[0] == pytest.approx(50) and d.box[3] - d.box[1] == pytest.approx(12.5) for d in whole
+    )
+
+
+def run_command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["models.evaluate", *map(str, arguments)])
+    module.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_command_on_graph_and_checkpoint(coco_folder, tmp_path, monkeypatch, capsys):
+    untrained(TINY, ("cat", "dog")).save(tmp_path / "tiny.cdg")
+    network = CoDeNet(TINY, ("cat", "dog"))
+    Trainer(network, TrainConfig(), float_identity(network)).save(tmp_path / "tiny.pt")
+    for name in ("tiny.cdg", "tiny.pt"):
+        lines = run_command(monkeypatch, capsys, tmp_path / name, "--data", coco_folder, "--split", "val")
+        words = lines[-1].split()
+        assert [words[0], words[2], words[4], words[5]] == ["AP50", "AP", "images", "2"]
+        assert 0 <= float(words[1]) <= 1
+
+
+def test_unknown_files(tmp_path):
+    with pytest.raises(CodenetError, match="no such file"):
+        open_source(tmp_path / "gone.cdg")
+    (tmp_path / "a.onnx").touch()
+    with pytest.raises(CodenetError, match="suffix is '.onnx', expected .cdn, .cdg or .pt"):
+        open_source(tmp_path / "a.onnx")
