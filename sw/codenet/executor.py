@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -118,7 +119,6 @@ def _execute(memory: np.ndarray, step: Descriptor, config: AcceleratorConfig, fe
         raise StepError(f"memory is {memory.dtype} {list(memory.shape)}: expected contiguous uint8 [size]")
     check_descriptor(step, config)
     parameters = _read_parameters(memory, step, config)
-    check_arithmetic(step, parameters)
     writes = _writes(step, parameters)
     _check_access(memory, step, _reads(step, parameters), writes, fetched)
 
@@ -145,10 +145,18 @@ def _read_parameters(memory: np.ndarray, step: Descriptor, config: AcceleratorCo
         f"parameter block of {size} bytes at {start}: expected it within the memory of {memory.size} bytes",
         ErrorCause.PARAMETER_READ,
     )
+    return _unpack_parameters(memory[start : start + size].tobytes(), step, config.outputs)
+
+
+# Frame after frame has the same parameters.
+@lru_cache(maxsize=256)
+def _unpack_parameters(block: bytes, step: Descriptor, outputs: int) -> Parameters:
     try:
-        return unpack_parameters(memory[start : start + size], step, config.outputs)
+        parameters = unpack_parameters(block, step, outputs)
     except FormatError as error:
         raise StepError(str(error), ErrorCause.BAD_DESCRIPTOR) from error
+    check_arithmetic(step, parameters)
+    return parameters
 
 
 # Memory access

@@ -194,9 +194,10 @@ def test_dilation_out_of_range_names_the_operation() -> None:
 def test_a_frame_of_configuration_a_takes_under_a_second() -> None:
     graph = networks.codenet("a")
     image = networks.random_image(256, 256)
+    # Of the processor, not of the clock, so that other work on the machine counts less.
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         interpreter.run(graph, image, graph.outputs.values())
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 1
