@@ -1,20 +1,32 @@
 """Pointwise unit: vectors x weights -> accumulators -> requantized results."""
 
-from amaranth import Module
-from amaranth.lib import stream, wiring
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus
+from hw.array import Array
+from hw.block_memory import READ_LATENCY, BlockMemory
+from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
+from hw.pipeline import delay
+from hw.pointwise_drain import PointwiseDrain
+from hw.pointwise_issue import PointwiseIssue
 
 
 class Pointwise(wiring.Component):
-    """Members
+    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves.
+
+    An operation (a vector times the weights of ``outputs`` channels) a cycle, as long as a group of ``n`` chunks has at least ``n`` of them
+    (``2 n`` for int16 results). Operations are only issued when their results have a place in the result queue, so the pipeline
+    behind the issue never stalls.
+
+    Members
     -------
+    parameters : writes weights and chunk entries, into the halves that no running step uses.
     v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.vector_buffer.VectorBuffer`, same names there.
-    o : beats of results, by pixel, then chunk (or, without pointwise, vector half).
-    active, starved, blocked : this cycle works; waits for a vector; waits for room for results.
-    finished : all pixels of the step are issued.
+    o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group are dropped.
+    active, starved, blocked : this cycle has an operation; waits for a vector; waits for room for results.
+    finished : all operations of the step are issued.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -38,5 +50,87 @@ class Pointwise(wiring.Component):
             }
         )
 
+    @property
+    def queue_depth(self) -> int:
+        """Beats of the result queue: more than a pipeline's worth, and than two groups."""
+        return max(64, 4 * self.config.chunks_per_group)
+
     def elaborate(self, platform) -> Module:
-        raise NotImplementedError
+        m = Module()
+        m.submodules.issue = issue = PointwiseIssue(self.config)
+        m.submodules.drain = drain = PointwiseDrain(self.config)
+        m.submodules.array = array = Array(self.config)
+        m.d.comb += [
+            issue.step.eq(self.step),
+            issue.start.eq(self.start),
+            issue.v_ready.eq(self.v_ready),
+            self.v_take.eq(issue.v_take),
+            self.v_last.eq(issue.v_last),
+            self.v_final.eq(issue.v_final),
+            self.active.eq(issue.issue),
+            self.starved.eq(issue.starved),
+            self.blocked.eq(issue.blocked),
+            self.finished.eq(issue.finished),
+            drain.step.eq(self.step),
+            drain.half.eq(self.half),
+            drain.start.eq(self.start),
+        ]
+        wiring.connect(m, drain.parameters, wiring.flipped(self.parameters))
+
+        # The weights are one cycle behind the vector buffer: their address has a register of its own to spread from.
+        fetched = READ_LATENCY + 1
+        word = Signal.like(issue.o_word, reset_less=True)
+        m.d.sync += word.eq(issue.o_word)
+        m.d.comb += [
+            array.i_weights.eq(Cat(self._weights(m, word))),
+            array.i_vector.eq(delay(m, self.v_payload, 1, "vector")),
+            array.i_unsigned.eq(delay(m, issue.o_operation.low, fetched, "low")),
+            drain.i_valid.eq(delay(m, issue.issue, fetched + array.latency, "issued", reset=True)),
+            drain.i_operation.eq(delay(m, issue.o_operation, fetched + array.latency, "operation")),
+            drain.i_sums.eq(array.o_sums),
+        ]
+        bypass_valid = delay(m, issue.issue & ~self.step.pointwise, READ_LATENCY, "bypass_valid", reset=True)
+        upper = delay(m, issue.o_operation.upper, READ_LATENCY, "upper")
+        halves = self.v_payload.as_value()
+        self._queue(m, issue, drain, bypass_valid, Mux(upper, halves[64:], halves[:64]))
+        return m
+
+    def _weights(self, m: Module, word) -> list:
+        """Weight memories, one an output."""
+        bus = Signal(self.parameters.payload.shape(), reset_less=True)
+        write = Signal()
+        m.d.sync += [
+            bus.eq(self.parameters.payload),
+            write.eq(self.parameters.valid & (self.parameters.payload.section == ParameterSection.WEIGHTS)),
+        ]
+        weights = []
+        for n in range(self.config.outputs):
+            m.submodules[f"weights{n}"] = mem = BlockMemory(64, self.config.weight_depth)
+            m.d.comb += [
+                mem.write_enable.eq(write & (bus.beat == n)),
+                mem.write_address.eq(Cat(bus.index[: len(word)], bus.half)),
+                mem.write_data.eq(bus.data),
+                mem.read_address.eq(Cat(word, self.half)),
+            ]
+            weights.append(mem.read_data)
+        return weights
+
+    def _queue(self, m: Module, issue, drain, bypass_valid, bypass) -> None:
+        """Result queue, and the count of its places that are not promised to anyone."""
+        depth = self.queue_depth
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=64, depth=depth)
+        free = Signal(range(depth + 1), init=depth)
+        write, beat = Signal(), Signal(64, reset_less=True)
+        m.d.sync += [
+            free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
+            write.eq(bypass_valid | drain.o_valid),
+            beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
+        ]
+        m.d.comb += [
+            issue.room.eq(free >= 2 * self.config.chunks_per_group),
+            queue.w_en.eq(write),
+            queue.w_data.eq(beat),
+            queue.r_en.eq(self.o.ready),
+            self.o.valid.eq(queue.r_rdy),
+            self.o.payload.data.eq(queue.r_data),
+        ]

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+from codenet.isa import DepthwiseOp
 from hw.block_memory import READ_LATENCY, BlockMemory
 from hw.interfaces import STEP, VECTOR
 
@@ -20,7 +21,7 @@ class VectorBuffer(wiring.Component):
 
     Members
     -------
-    issue, space : credits of the window: ``issue`` takes a place, ``space`` (two cycles late) says that there is one.
+    issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says that there is one.
     i_valid, i_payload : the vectors; always taken.
     ready : the vector at the read pointer is there.
     take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's first or, with
@@ -57,8 +58,9 @@ class VectorBuffer(wiring.Component):
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
         used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
-        rewind, done = Signal(), Signal()
+        rewind, done, issued = Signal(), Signal(), Signal()
         m.d.comb += [
+            issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.final),
             done.eq(self.take & self.last & self.final),
             mem.write_enable.eq(self.i_valid),
@@ -74,7 +76,7 @@ class VectorBuffer(wiring.Component):
             read.eq(Mux(rewind, pixel, read + self.take)),
             ahead.eq(Mux(rewind, held, ahead - self.take) + self.i_valid),
             held.eq(held + self.i_valid - Mux(done, self.step.vectors, 0)),
-            used.eq(used + self.issue - (self.take & self.final)),
+            used.eq(used + issued - (self.take & self.final)),
             self.space.eq(used <= depth - MARGIN),
         ]
         with m.If(done):

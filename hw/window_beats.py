@@ -137,8 +137,7 @@ class WindowBeats(wiring.Component):
         m.d.sync += chosen.eq(
             Mux(
                 self.step.depthwise_op == DepthwiseOp.OFF,
-                3 * Mux(row_taken[0], 0, Mux(row_taken[1], 1, 2))
-                + Mux(column_taken[0], 0, Mux(column_taken[1], 1, 2)),
+                3 * Mux(row_taken[0], 0, Mux(row_taken[1], 1, 2)) + Mux(column_taken[0], 0, Mux(column_taken[1], 1, 2)),
                 0,
             )
         )

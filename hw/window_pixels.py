@@ -115,7 +115,7 @@ class WindowPixels(wiring.Component):
         return m
 
     def _row_ready(self, m: Module):
-        """"The rows that this output row needs are complete", right two cycles after ``row`` has changed."""
+        """ "The rows that this output row needs are complete", right two cycles after ``row`` has changed."""
         needed, ready = Signal(13), Signal()
         bottom = self.row + self.step.reach + 1
         m.d.sync += [

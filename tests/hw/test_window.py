@@ -145,7 +145,9 @@ class Stimulus:
             junk = rng.integers(-128, 128, (*stored, 16), dtype=np.int8)
             junk[..., 0] = self.d
             planes.append(junk)
-        self.vectors = [bench.to_int(plane[r, c]) for r in range(stored[0]) for plane in planes for c in range(stored[1])]
+        self.vectors = [
+            bench.to_int(plane[r, c]) for r in range(stored[0]) for plane in planes for c in range(stored[1])
+        ]
 
     def taps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples int8 ``[H', W', 9, C]``, inside ``[H', W', 9]``, dilation ``[H', W']``."""
