@@ -210,12 +210,15 @@ class ParameterFetcher(wiring.Component):
         section, index, beat = Signal(3), Signal(13), Signal(7)
         entry_end, section_end = Signal(), Signal()
         last_beat, last_index, following = Signal(7), Signal(13), Signal(3)
-        present = [entries != 0 for entries, _ in sections]
+        # Settled long before the first beat; registered to keep the way from ``section`` to the counters short.
+        present, last = Signal(len(sections)), [Signal(13, name=f"last_{n}") for n in range(len(sections))]
+        m.d.sync += present.eq(Cat(entries != 0 for entries, _ in sections))
+        m.d.sync += [index.eq(entries - 1) for index, (entries, _) in zip(last, sections, strict=True)]
         with m.Switch(section):
-            for n, (entries, beats) in enumerate(sections):
+            for n, (_, beats) in enumerate(sections):
                 with m.Case(n):
-                    m.d.comb += [last_beat.eq(beats - 1), last_index.eq(entries - 1)]
-                    m.d.comb += delivered.eq(section_end & ~Cat(present[n + 1 :]).any())
+                    m.d.comb += [last_beat.eq(beats - 1), last_index.eq(last[n])]
+                    m.d.comb += delivered.eq(section_end & ~present[n + 1 :].any())
                     for later in reversed(range(n + 1, len(sections))):
                         with m.If(present[later]):
                             m.d.comb += following.eq(later)

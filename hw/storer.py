@@ -13,12 +13,13 @@ from hw.offset_table import OffsetTable
 
 
 class _Block:
-    """State of one half of the block memory: complete and not yet announced, not yet sent, and the beats of each run."""
+    """State of one half of the block memory: complete and not yet announced, not yet sent, beats of each run, index of the last."""
 
     def __init__(self, depth: int, name: str) -> None:
         self.to_address = Signal(name=f"{name}_to_address")
         self.to_send = Signal(name=f"{name}_to_send")
         self.run_beats = Signal(range(depth + 1), name=f"{name}_run_beats")
+        self.last_beat = Signal(range(depth), name=f"{name}_last_beat")
 
     @property
     def taken(self) -> Value:
@@ -146,7 +147,8 @@ class Storer(wiring.Component):
             with m.If(block_end & (half == n)):
                 units = unit + ~self.i.payload.end
                 m.d.sync += [block.to_address.eq(1), block.to_send.eq(1)]
-                m.d.sync += block.run_beats.eq(Mux(self._peaks, units, units << 1))
+                run_beats = Mux(self._peaks, units, units << 1)
+                m.d.sync += [block.run_beats.eq(run_beats), block.last_beat.eq(run_beats - 1)]
         with m.If(self.start):
             m.d.sync += [
                 filling.eq(1),
@@ -213,11 +215,11 @@ class Storer(wiring.Component):
         address, plane_address = Signal(len(port.addr) - 1), Signal(len(port.addr) - 1)
         pixel_skip = Signal(10)
         plane, last_plane = Signal(9), Signal(9)
-        beat, run_beats = Signal.like(queue[0].run_beats), Signal.like(queue[0].run_beats)
+        beat, last_beat = Signal.like(queue[0].last_beat), Signal.like(queue[0].last_beat)
         beats = Signal(64)
         m.d.comb += [
             active.eq(Mux(half, queue[1].to_send, queue[0].to_send)),
-            run_beats.eq(Mux(half, queue[1].run_beats, queue[0].run_beats)),
+            last_beat.eq(Mux(half, queue[1].last_beat, queue[0].last_beat)),
             advance.eq(~valid | writer.data.ready),
             writer.data.valid.eq(valid),
             writer.data.payload.eq(beats),
@@ -229,7 +231,7 @@ class Storer(wiring.Component):
             m.d.sync += [looked_up.eq(active), valid.eq(looked_up), beats.eq(port.data)]
             with m.If(active):
                 m.d.sync += [beat.eq(beat + 1), address.eq(address + Mux(beat[0], pixel_skip, 1))]
-                with m.If(beat == run_beats - 1):
+                with m.If(beat == last_beat):
                     m.d.sync += [
                         beat.eq(0),
                         plane.eq(plane + 1),

@@ -18,7 +18,9 @@ IDEAL = DramTiming(latency=20, bytes_per_cycle=16, refresh_interval=0, refresh_c
 
 @pytest.mark.parametrize("outstanding, depth", [(8, 256), (2, 32)])
 def test_burst_reader(outstanding, depth):
-    bench.run(BurstReader(outstanding, depth), __file__, outstanding=outstanding, depth=depth)
+    # Few bursts in flight do not cover the latency.
+    only = None if outstanding == 8 else r"check_(?!full_rate)"
+    bench.run(BurstReader(outstanding, depth), __file__, only=only, depth=depth)
 
 
 async def start(dut, timing: DramTiming) -> Dram:
@@ -97,8 +99,6 @@ async def check_address_bits_below_a_beat_are_ignored(dut):
 @cocotb.test()
 async def check_full_rate(dut):
     """Runs of one burst, and long runs at any alignment, leave no gap once data flow."""
-    if bench.parameter("outstanding") < 8:
-        return
     dram = await start(dut, IDEAL)
     for runs in (
         [(BASE + 128 * n, 16) for n in range(40)],

@@ -19,7 +19,8 @@ IDEAL = DramTiming(latency=20, bytes_per_cycle=16, refresh_interval=0, refresh_c
 
 @pytest.mark.parametrize("outstanding, depth", [(8, 64), (1, 32)])
 def test_burst_writer(outstanding, depth):
-    bench.run(BurstWriter(outstanding, depth), __file__, outstanding=outstanding)
+    # One burst in flight does not cover the latency.
+    bench.run(BurstWriter(outstanding, depth), __file__, only=None if outstanding == 8 else r"check_(?!full_rate)")
 
 
 @pytest.mark.parametrize("outstanding, depth", [(0, 64), (8, 16), (8, 100)])
@@ -97,8 +98,6 @@ async def check_random_runs(dut):
 
 @cocotb.test()
 async def check_full_rate(dut):
-    if bench.parameter("outstanding") < 8:
-        return
     rng = random.Random(3)
     dram = await start(dut, IDEAL)
     for runs in (
