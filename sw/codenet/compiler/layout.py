@@ -45,14 +45,13 @@ def find_readers(nodes: Iterable[Node], config: AcceleratorConfig) -> Readers:
                     sets[producer][channel].add(node.id)
     by_id = {node.id: node for node in nodes}
     for node in nodes:
-        view = node.dilation
-        while view is not None:
-            producer, channel = int(view.producer[0]), int(view.channel[0])
+        source = node.dilation
+        while source is not None:
+            producer, channel = int(source.producer[0]), int(source.channel[0])
             dilations[producer].add(channel)
             # A copy keeps lanes, so that what it copies must be in lane 0 already.
-            view = (
-                by_id[producer].branches[0].view[channel : channel + 1] if by_id[producer].kind is Kind.COPY else None
-            )
+            copied = by_id[producer].kind is Kind.COPY
+            source = by_id[producer].branches[0].view[channel : channel + 1] if copied else None
     return Readers(
         {number: [frozenset(readers) for readers in channels] for number, channels in sets.items()},
         weights,
