@@ -101,6 +101,8 @@ def snap(conv: QuantConv2d, source: Grid, target: Grid, s: int) -> Requantize:
     m = snap_multipliers(source.scale * weight_scale(conv) / target.scale, s)
     step = target.scale / 2.0**s
     n = np.floor(conv.bias.detach().numpy() / step)
+    if not np.abs(n).max() < BIAS_LIMIT:
+        raise CodenetError(f"export: requantizer bias is {np.abs(n).max():.0f}, expected less than 2**47")
     scale = torch.from_numpy(m * step / source.scale).view(-1, 1, 1, 1)
     with torch.no_grad():
         conv.weight_quant.tensor_quant.scaling_impl.value.copy_(torch.log2(scale * _limit(conv)))
@@ -110,7 +112,7 @@ def snap(conv: QuantConv2d, source: Grid, target: Grid, s: int) -> Requantize:
     correction = source.zero_point * weight.sum(axis=(1, 2, 3)) * m
     b = n.astype(np.int64) + (1 << (s - 1)) + (target.zero_point << s) - correction
     if np.abs(b).max() >= BIAS_LIMIT:
-        raise CodenetError(f"export: requantizer bias is {int(np.abs(b).max())}, expected less than 2**47")
+        raise CodenetError(f"export: requantizer bias is {np.abs(b).max()}, expected less than 2**47")
     return Requantize(m.astype(np.int16), b, s, target.lo, target.hi)
 
 

@@ -83,7 +83,8 @@ class NetworkConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Inverse of `to_dict`."""
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
 
 
 CONFIGS: dict[str, NetworkConfig] = {

@@ -119,7 +119,7 @@ def open_source(path: Path, device: str = "auto", exact: bool = False) -> Source
 
 def _ground_truth(data: DetectionData) -> dict[str, Any]:
     """The data set in COCO's form."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for number, record in enumerate(data, start=1):
         for box, label, crowd in zip(record.boxes.tolist(), record.labels.tolist(), record.crowd, strict=True):
             x0, y0, x1, y1 = box

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from brevitas.nn import QuantConv2d
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from codenet.graph import Graph
 from models.configs import NetworkConfig, get_config, normalize
 from models.deform import DeformDepthwise
 from models.detector import CoDeNet
-from models.quantize import calibrate, quantize, to_graph
+from models.quantize import QuantBlock, QuantDeformBlock, calibrate, quantize, to_graph
 
 #: Mean and deviation that an untrained network's outputs get on its calibration photo.
 _DILATION = (3.5, 2.5)
@@ -42,20 +43,34 @@ def _match(conv: nn.Conv2d, mean: float, deviation: float) -> Callable[..., torc
     """Forward hook that gives a convolution's output this mean and deviation in each channel, by its parameters."""
 
     def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        now, spread = output.mean(dim=(0, 2, 3)), output.std(dim=(0, 2, 3)).clamp(min=1e-6)
+        now, spread = output.mean(dim=(0, 2, 3)), output.std(dim=(0, 2, 3)).clamp(min=1e-3)
         gain = deviation / spread
+        column = gain.view(-1, 1, 1, 1)
         assert conv.bias is not None
-        conv.weight.data.mul_(gain.view(-1, 1, 1, 1))
+        conv.weight.data.mul_(column)
+        if isinstance(conv, QuantConv2d):  # the integer weights stay
+            conv.weight_quant.tensor_quant.scaling_impl.value.data.add_(torch.log2(column))
         conv.bias.data.sub_(now).mul_(gain).add_(mean)
-        gain, now = gain.view(1, -1, 1, 1), now.view(1, -1, 1, 1)
-        return (output - now) * gain + mean
+        return (output - now.view(1, -1, 1, 1)) * gain.view(1, -1, 1, 1) + mean
 
     return hook
 
 
+def _match_outputs(network: CoDeNet, x: torch.Tensor) -> None:
+    """Spread the dilations and head outputs of a network, quantized or not, for input ``x``."""
+    dilations = [m.dilation for m in network.modules() if isinstance(m, DeformDepthwise | QuantDeformBlock)]
+    hooks = [conv.register_forward_hook(_match(conv, *_DILATION)) for conv in dilations]
+    for name, head in network.heads.items():
+        conv = head.out.conv if isinstance(head.out, QuantBlock) else head.out
+        hooks.append(conv.register_forward_hook(_match(conv, *_HEADS[name])))
+    with torch.no_grad():
+        network(x)
+    for hook in hooks:
+        hook.remove()
+
+
 def _normalize_on(network: CoDeNet, x: torch.Tensor) -> None:
     """Set batch norms, dilations and heads such that the network's tensors are well spread for input ``x``."""
-    hooks = []
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -63,16 +78,8 @@ def _normalize_on(network: CoDeNet, x: torch.Tensor) -> None:
             nn.init.normal_(module.bias, 0.0, 0.3)
         if isinstance(module, DeformDepthwise):
             nn.init.normal_(module.dilation.weight)
-            hooks.append(module.dilation.register_forward_hook(_match(module.dilation, *_DILATION)))
-    hooks += [
-        head.out.register_forward_hook(_match(head.out, *_HEADS[name]))  # type: ignore[union-attr, arg-type]
-        for name, head in network.heads.items()
-    ]
     network.train()
-    with torch.no_grad():
-        network(x)
-    for hook in hooks:
-        hook.remove()
+    _match_outputs(network, x)
     network.eval()
 
 
@@ -109,6 +116,8 @@ def untrained(
         x = normalize(np.asarray(pixels)[None])
         _normalize_on(network, x)
     quantized = quantize(network, calibrate(network, [x]))
+    # Rounding weights to 4 bits moves means, which a single dilation channel or a threshold cannot afford.
+    _match_outputs(quantized, x)
     _place_peaks(quantized, x)
     graph, _ = to_graph(quantized, f"codenet-{config.name} untrained", {"untrained": True, "seed": seed})
     return graph
