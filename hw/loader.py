@@ -107,14 +107,16 @@ class Loader(wiring.Component):
         ]
         with m.If(advance):
             # Stage 1: look up the plane's offset.
-            m.d.sync += [looked_up.eq(active), looked_up_address.eq(row_address), plane.eq(plane + 1)]
-            with m.If(plane == last_plane):
-                m.d.sync += [
-                    plane.eq(0),
-                    row_address.eq(row_address + step.row_pitch),
-                    rows_left.eq(rows_left - 1),
-                    active.eq(active & (rows_left != 1)),
-                ]
+            m.d.sync += [looked_up.eq(active), looked_up_address.eq(row_address)]
+            with m.If(active):
+                m.d.sync += plane.eq(plane + 1)
+                with m.If(plane == last_plane):
+                    m.d.sync += [
+                        plane.eq(0),
+                        row_address.eq(row_address + step.row_pitch),
+                        rows_left.eq(rows_left - 1),
+                        active.eq(rows_left != 1),
+                    ]
             # Stage 2: add the row's address.
             m.d.sync += [
                 valid.eq(looked_up),
@@ -125,7 +127,6 @@ class Loader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
-                plane.eq(0),
                 last_plane.eq(step.input_planes + step.dilated - 1),
                 rows_left.eq(step.input_height >> step.upsample),
                 row_beats.eq(Mux(step.packed, width + 1, width << 1)),
@@ -153,4 +154,4 @@ class Loader(wiring.Component):
                 m.d.sync += [self.o.payload.eq(Cat(low, data.payload)), self.o.valid.eq(1)]
         width = self.step.input_width >> self.step.upsample
         with m.If(self.start):
-            m.d.sync += [beat.eq(0), last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1))]
+            m.d.sync += last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1))

@@ -152,9 +152,6 @@ class Storer(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 filling.eq(1),
-                address.eq(0),
-                beat.eq(0),
-                unit.eq(0),
                 last_beat.eq(Mux(self._peaks, 0, (step.output_planes << 1) - 1)),
                 last_unit.eq(Mux(self._peaks, BURST_BEATS - 1, (1 << step.block_log2) - 1)),
                 # A list of peaks ends with its end item, not with a count.
@@ -202,7 +199,6 @@ class Storer(wiring.Component):
             ]
         with m.If(self.start):
             m.d.sync += [
-                plane.eq(0),
                 last_plane.eq(Mux(self._peaks, 0, self.step.output_planes - 1)),
                 block_bytes.eq(Mux(self._peaks, BURST_BEATS * BEAT_BYTES, VECTOR_BYTES << self.step.block_log2)),
                 block_address.eq(self.base + Mux(self._peaks, self.step.peak_address, 0)),
@@ -245,7 +241,6 @@ class Storer(wiring.Component):
                                 m.d.sync += block.to_send.eq(0)
         with m.If(self.start):
             m.d.sync += [
-                plane.eq(0),
                 last_plane.eq(Mux(self._peaks, 0, self.step.output_planes - 1)),
                 # From the second half of a plane's pixel to the first half of its next pixel.
                 pixel_skip.eq(Mux(self._peaks, 1, (self.step.output_planes << 1) - 1)),
