@@ -19,10 +19,10 @@ class Augmentation:
     brightness, contrast and saturation. ``keep``: boxes with less than this part of their area in view are dropped.
     """
 
-    scale: tuple[float, float] = (0.55, 1.2)
-    aspect: float = 1.25
+    scale: tuple[float, float] = (0.7, 1.15)
+    aspect: float = 1.2
     flip: float = 0.5
-    jitter: float = 0.3
+    jitter: float = 0.2
     keep: float = 0.3
 
     def region(self, rng: np.random.Generator) -> tuple[float, float, float, float]:

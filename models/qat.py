@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from codenet.errors import CodenetError
-from models.augment import Augmentation
 from models.configs import NetworkConfig
 from models.data import cached_images, load_data
 from models.detector import CoDeNet
@@ -24,6 +23,7 @@ from models.train import (
     load_checkpoint,
     load_network,
     setup_logging,
+    start_workers,
 )
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ DEFAULTS = TrainConfig(
     warmup=50,
     slope=0.0,
     ema=0.99,
-    augmentation=Augmentation(scale=(0.7, 1.15), jitter=0.2),
 )
 
 
@@ -60,14 +59,10 @@ def load_quantized(path: Path) -> CoDeNet:
     return network.eval()
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
-    add_common_arguments(parser, DEFAULTS)
-    arguments = parser.parse_args()
+def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
+    """One worker of a quantization-aware run."""
     setup_logging(arguments.output)
-    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
     config = dataclasses.replace(
         DEFAULTS,
         iterations=arguments.iterations,
@@ -78,15 +73,26 @@ def main() -> None:
     network = load_network(arguments.checkpoint)
     data = load_data(arguments.data, "train", network.classes)
     images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
-    batches = Batches(data, images, config, network.config)
-    ranges = calibrate(network, (batches[step].images for step in range(CALIBRATION_BATCHES)))
+    # All workers calibrate on the same images, so that they start equal.
+    whole = Batches(data, images, config, network.config)
+    ranges = calibrate(network, (whole[step].images for step in range(CALIBRATION_BATCHES)))
     quantized = quantize(network, ranges).to(memory_format=torch.channels_last)
     trainer = Trainer(quantized, config, quantized_identity(quantized))
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         trainer.resume(path)
-    logger.info("network %s quantized, %s, %d images", network.config, config, len(data))
+    if worker == 0:
+        logger.info("network %s quantized, %s, %d images", network.config, config, len(data))
+    batches = Batches(data, images, config, network.config, worker, arguments.workers)
     trainer.run(batches, path, report=logger.info)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
+    add_common_arguments(parser, DEFAULTS)
+    start_workers(parser.parse_args(), fine_tune)
 
 
 if __name__ == "__main__":
