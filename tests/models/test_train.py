@@ -1,5 +1,7 @@
 """Training: augmentation, learning, resuming, failing."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,16 @@ from models.augment import Augmentation, view
 from models.data import cached_images, load_data
 from models.decode import find_peaks
 from models.detector import CoDeNet
-from models.train import Batches, TrainConfig, Trainer, float_identity, load_checkpoint, load_network
+from models.train import (
+    Batches,
+    TrainConfig,
+    Trainer,
+    average_gradients,
+    float_identity,
+    load_checkpoint,
+    load_network,
+    start_workers,
+)
 from tests.models.common import TINY
 
 CLASSES = ("cat", "dog")
@@ -151,3 +162,28 @@ def test_loss_that_is_not_finite_stops_with_its_parts(batches):
         run.network.heads["size"].out.bias.fill_(float("inf"))
     with pytest.raises(CodenetError, match="step 0 is not finite: .*'heatmap': [0-9.]+, 'size': inf"):
         run.train_step(batches[0])
+
+
+def exchange(arguments, worker):
+    """A worker whose gradient is its number."""
+    layer = torch.nn.Linear(3, 1)
+    layer.weight.grad = torch.full((1, 3), float(worker))
+    layer.bias.grad = torch.full((1,), 10.0 * worker)
+    average_gradients(layer)
+    torch.save([layer.weight.grad, layer.bias.grad], arguments.output / f"{worker}.pt")
+
+
+@pytest.mark.slow
+def test_workers_average_their_gradients(tmp_path):
+    start_workers(argparse.Namespace(output=tmp_path, workers=2), exchange)
+    for worker in range(2):
+        weight, bias = torch.load(tmp_path / f"{worker}.pt")
+        assert weight.tolist() == [[0.5] * 3] and bias.tolist() == [5.0]
+    assert not list(tmp_path.glob("meeting*"))
+
+
+def test_workers_share_a_batch(batches):
+    parts = [Batches(batches.data, batches.images, SHORT, TINY, worker, 2)[3] for worker in range(2)]
+    whole = batches[3]
+    assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+    assert torch.equal(torch.cat([part.size for part in parts]), whole.size)
