@@ -12,6 +12,7 @@ from codenet.config import LANES, AcceleratorConfig
 from codenet.graph import Convolution, Requantize
 
 CONFIG = AcceleratorConfig()
+READ_COST = 1000
 
 
 def producer(channels: int, wide: bool = False) -> Node:
@@ -28,8 +29,13 @@ def planes(
 ) -> list[list[int]]:
     """Arrangement of ``channels`` of which reader ``r`` reads ``ranges[r]``."""
     signatures = [frozenset(reader for reader, wanted in ranges.items() if c in wanted) for c in range(channels)]
-    readers = Readers({0: signatures}, dict.fromkeys(ranges, 1000), {0: frozenset(dilations)})
+    readers = Readers({0: signatures}, dict.fromkeys(ranges, READ_COST), {0: frozenset(dilations)})
     return arrange(producer(channels, wide), readers, CONFIG)
+
+
+def cost(arrangement: list[list[int]], parts: dict[int, range]) -> int:
+    """Cycles: 128 for each plane that the producer writes, 1000 for each that a reader takes."""
+    return 128 * len(arrangement) + READ_COST * sum(read(arrangement, part) for part in parts.values())
 
 
 def read(arrangement: list[list[int]], wanted: range) -> int:
@@ -72,7 +78,7 @@ def test_wide_results_never_share_a_plane_with_others() -> None:
     assert planes({1: range(20)}, 20, wide=True)[2] == [16, 17, 18, 19]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 120), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_every_channel_has_a_lane(channels: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -82,9 +88,7 @@ def test_every_channel_has_a_lane(channels: int, count: int, seed: int) -> None:
     assert sorted(sum(arrangement, [])) == list(range(channels))
     assert all(0 < len(plane) <= LANES for plane in arrangement)
     naive = [list(range(first, min(first + LANES, channels))) for first in range(0, channels, LANES)]
-    total, simple = (sum(read(a, part) for part in parts.values()) for a in (arrangement, naive))
-    # A plane more in the producer must be earned; weights here are those of large readers.
-    assert total <= simple + len(arrangement)
+    assert cost(arrangement, parts) <= cost(naive, parts)
 
 
 def test_gather_takes_each_plane_once_and_repeats_channels() -> None:

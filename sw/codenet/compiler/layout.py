@@ -12,7 +12,7 @@ from codenet.compiler.cost import groups
 from codenet.compiler.ir import IMAGE, Kind, Node, View
 from codenet.config import LANES, VECTOR_BYTES, AcceleratorConfig
 
-MAX_ATOMS = 10
+MAX_ATOMS = 9
 """Leftover atoms whose every partition is weighed; the work grows with ``3**MAX_ATOMS``."""
 
 Signature = frozenset[int]
@@ -87,6 +87,7 @@ def arrange(node: Node, readers: Readers, config: AcceleratorConfig) -> list[lis
 
     ordered = sorted(atoms.items(), key=lambda item: (-len(item[1]), item[1]))
     candidates = [
+        _cut(sorted(channel for _, channels in ordered for channel in channels), node.lanes),
         _cut([channel for _, channels in ordered for channel in channels], node.lanes),
         _aligned(ordered, node.lanes, base, readers.weights),
     ]
