@@ -44,7 +44,8 @@ class PlacedTensor:
     upsample:
         1 if stored at half height and width (nearest neighbour gives the tensor), else 0.
     live_until:
-        Last step that reads it, after which the memory may serve another tensor; the number of steps for outputs.
+        Last step at whose end all of it is still there (memory that no later step reads may serve another tensor); the number
+        of steps for outputs.
     """
 
     name: str
@@ -187,7 +188,7 @@ class Program:
 
         Raises
         ------
-        ConfigError
+        GraphError
             ``score`` is not within (0, 1), or the network has no heatmap.
         """
         heatmap = self._heatmap()
