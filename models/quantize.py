@@ -1,4 +1,4 @@
-"""From a trained floating-point network to a Brevitas network: batch norm folded, 4-bit weights, 8-bit activations."""
+"""From a trained floating-point network to a Brevitas network: 4-bit weights, 8-bit activations; then to integers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ HEAD_SCALE = 2.0**-8
 
 #: Part of the activations inside of the calibrated range; the rest saturates.
 CALIBRATION_QUANTILE = 0.9995
+
+#: Gain of a batch norm below which a channel counts as switched off.
+_SMALLEST_GAIN = 1e-9
 
 #: Calibration looks at no more than this many values of a tensor, evenly spaced.
 _CALIBRATION_VALUES = 1 << 18
@@ -89,15 +92,17 @@ class QuantDeformConv2d(QuantConv2d):  # type: ignore[misc]
 
 
 class QuantBlock(nn.Module):
-    """Quantized convolution with bias, then an activation quantizer (which several blocks may share)."""
+    """Quantized convolution, batch norm or None, then an activation quantizer (which several blocks may share)."""
 
-    def __init__(self, conv: QuantConv2d, act: nn.Module) -> None:
+    def __init__(self, conv: QuantConv2d, norm: nn.BatchNorm2d | None, act: nn.Module) -> None:
         super().__init__()
         self.conv = conv
+        self.norm = norm
         self.act = act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(x))
+        x = self.conv(x)
+        return self.act(x if self.norm is None else self.norm(x))
 
     def shift(self, builder: GraphBuilder, x: str) -> int:
         """The requantizer's shift for input ``x`` of a graph."""
@@ -109,16 +114,20 @@ class QuantBlock(nn.Module):
 
 
 class QuantDeformBlock(nn.Module):
-    """Quantized `models.deform.DeformDepthwise`: 1x1 convolution for the dilation, deformable depthwise, quantizer."""
+    """Quantized `models.deform.DeformDepthwise`: 1x1 convolution for the dilation, deformable depthwise, norm, quantizer."""
 
-    def __init__(self, dilation: QuantConv2d, conv: QuantDeformConv2d, act: nn.Module) -> None:
+    def __init__(
+        self, dilation: QuantConv2d, conv: QuantDeformConv2d, norm: nn.BatchNorm2d | None, act: nn.Module
+    ) -> None:
         super().__init__()
         self.dilation = dilation
         self.conv = conv
+        self.norm = norm
         self.act = act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(x, self.dilation(x)))
+        x = self.conv(x, self.dilation(x))
+        return self.act(x if self.norm is None else self.norm(x))
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Snap this block and add it to a graph; ``x`` and the result are tensor names."""
@@ -143,26 +152,31 @@ def best_scale(weight: torch.Tensor, limit: int, steps: int = 64) -> torch.Tenso
     return best
 
 
-def fold_norm(weight: torch.Tensor, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight ``[O, ...]`` and bias ``[O]`` of the convolution that equals convolution and batch norm in evaluation."""
+def fold_norm(block: QuantBlock | QuantDeformBlock) -> None:
+    """Fold a block's batch norm, if any, into its convolution, in place, without touching what evaluation computes.
+
+    The magnitude of the norm's gain goes into the weight scale of each channel, its sign into the integer weights, the
+    rest becomes the bias, which every convolution has afterwards.
+    """
+    conv, norm = block.conv, block.norm
     if norm is None:
-        return weight.detach().clone(), torch.zeros(len(weight))
+        if conv.bias is None:
+            conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))
+        return
     assert norm.running_mean is not None and norm.running_var is not None
     gain = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-    shape = (-1,) + (1,) * (weight.ndim - 1)
-    return weight.detach() * gain.view(shape), norm.bias.detach() - norm.running_mean * gain
+    # A channel that training has switched off keeps a scale, because the logarithm of zero is none.
+    size = gain.abs().clamp(min=_SMALLEST_GAIN).view(-1, 1, 1, 1)
+    sign = torch.where(gain < 0, -1.0, 1.0).to(gain.dtype).view(-1, 1, 1, 1)
+    with torch.no_grad():
+        conv.weight.mul_(sign * size)
+        conv.weight_quant.tensor_quant.scaling_impl.value.add_(torch.log2(size))
+        conv.bias = nn.Parameter(norm.bias.detach() - norm.running_mean * gain)
+    block.norm = None
 
 
-def quant_conv(
-    conv: nn.Conv2d,
-    norm: nn.BatchNorm2d | None,
-    bits: int = WEIGHT_BITS,
-    kind: type[QuantConv2d] = QuantConv2d,
-) -> QuantConv2d:
-    """Quantized convolution with ``norm`` (or else the convolution's own bias) folded in."""
-    weight, bias = fold_norm(conv.weight, norm)
-    if conv.bias is not None:
-        bias = bias + conv.bias.detach()
+def quant_conv(conv: nn.Conv2d, bits: int = WEIGHT_BITS, kind: type[QuantConv2d] = QuantConv2d) -> QuantConv2d:
+    """Quantized convolution with the weights and bias of ``conv``."""
     limit = 2 ** (bits - 1) - 1
     quantized = kind(
         conv.in_channels,
@@ -171,13 +185,14 @@ def quant_conv(
         stride=conv.stride,
         padding=conv.padding,
         groups=conv.groups,
-        bias=True,
+        bias=conv.bias is not None,
         weight_quant=WeightQuant,
         weight_bit_width=bits,
-        weight_scaling_init=(best_scale(weight, limit) * limit).view(-1, 1, 1, 1),
+        weight_scaling_init=(best_scale(conv.weight, limit) * limit).view(-1, 1, 1, 1),
     )
-    quantized.weight.data.copy_(weight)
-    quantized.bias.data.copy_(bias)
+    quantized.weight.data.copy_(conv.weight.data)
+    if conv.bias is not None:
+        quantized.bias.data.copy_(conv.bias.data)
     return quantized
 
 
@@ -247,13 +262,12 @@ def _quantize_module(name: str, module: nn.Module, act: nn.Module) -> nn.Module:
     if isinstance(module, DeformDepthwise):
         conv = nn.Conv2d(len(module.weight), len(module.weight), 3, padding=1, groups=len(module.weight), bias=False)
         conv.weight.data.copy_(module.weight.data)
-        deform = quant_conv(conv, module.norm, kind=QuantDeformConv2d)
-        return QuantDeformBlock(quant_conv(module.dilation, None), deform, act)
+        return QuantDeformBlock(quant_conv(module.dilation), quant_conv(conv, kind=QuantDeformConv2d), module.norm, act)
     if isinstance(module, ConvNorm):
         bits = STEM_WEIGHT_BITS if name == "backbone.stem" else WEIGHT_BITS
-        return QuantBlock(quant_conv(module.conv, module.norm, bits), act)
+        return QuantBlock(quant_conv(module.conv, bits), module.norm, act)
     assert isinstance(module, nn.Conv2d)
-    return QuantBlock(quant_conv(module, None), act)
+    return QuantBlock(quant_conv(module), None, act)
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -264,14 +278,15 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
 def quantize(network: CoDeNet, ranges: dict[str, float]) -> CoDeNet:
     """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
 
-    The structure stays; every convolution becomes a quantized one with batch norm folded, followed by an activation
-    quantizer. All tensors that a backbone stage concatenates share one. ``network`` itself is unchanged.
+    The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm. All
+    tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them, which needs
+    no rounding, since weight scales are per channel. ``network`` itself is unchanged.
     """
     result = copy.deepcopy(network).eval()
     for name, act in _share_ranges(result, ranges).items():
         _replace(result, name, _quantize_module(name, result.get_submodule(name), act))
     for head in result.heads.values():
-        head.out = QuantBlock(quant_conv(head.out, None), QuantIdentity(act_quant=HeadQuant))
+        head.out = QuantBlock(quant_conv(head.out), None, QuantIdentity(act_quant=HeadQuant))
     return result
 
 
@@ -290,6 +305,9 @@ def to_graph(network: CoDeNet, name: str, metadata: dict[str, Any] | None = None
     if not is_quantized(network):
         raise CodenetError("export: the network is in floating point, expected one from models.quantize")
     snapped = copy.deepcopy(network).double().eval()
+    for module in snapped.modules():
+        if isinstance(module, QuantBlock | QuantDeformBlock):
+            fold_norm(module)
     builder = GraphBuilder(snapped, network.config.size)
     with torch.no_grad():
         outputs = snapped.describe(builder)

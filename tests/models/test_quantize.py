@@ -81,12 +81,19 @@ def test_best_scale_beats_the_largest_magnitude():
 
 
 def test_folded_norm_computes_the_same():
-    conv, norm = nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6).eval()
-    nn.init.normal_(norm.weight), nn.init.normal_(norm.bias), nn.init.normal_(norm.running_mean)
+    norm = nn.BatchNorm2d(6)
+    nn.init.normal_(norm.weight)  # gains of both signs
+    nn.init.normal_(norm.bias)
+    nn.init.normal_(norm.running_mean)
     nn.init.uniform_(norm.running_var, 0.5, 2)
-    x = torch.randn(2, 4, 7, 7)
-    weight, bias = fold_norm(conv.weight, norm)
-    assert torch.allclose(torch.conv2d(x, weight, bias, padding=1), norm(conv(x)), atol=1e-5)
+    norm.weight.data[3] = 0.0
+    block = QuantBlock(quant_conv(nn.Conv2d(4, 6, 3, padding=1, bias=False)), norm, nn.Identity()).double().eval()
+    x = torch.randn(2, 4, 7, 7, dtype=torch.float64)
+    before, weight = block(x), integer_weight(block.conv)
+    fold_norm(block)
+    assert block.norm is None
+    assert torch.allclose(block(x), before, atol=1e-7)
+    assert np.array_equal(np.abs(integer_weight(block.conv)), np.abs(weight))
 
 
 @pytest.mark.parametrize(("largest", "s"), [(1.0, 14), (0.999, 15), (2.0**-20, 34), (1.5, 14), (32767 / 32768, 15)])
@@ -108,7 +115,7 @@ def test_multipliers_are_at_least_one():
 
 
 def test_snapping_by_hand():
-    conv = quant_conv(nn.Conv2d(2, 1, 1), None).double()
+    conv = quant_conv(nn.Conv2d(2, 1, 1)).double()
     with torch.no_grad():
         conv.weight_quant.tensor_quant.scaling_impl.value.copy_(torch.log2(torch.tensor(7 * 0.3)))
         conv.weight.copy_(torch.tensor([1.2, -0.6]).view(1, 2, 1, 1))
@@ -123,7 +130,7 @@ def test_snapping_by_hand():
 
 
 def test_bias_beyond_48_bits_is_refused():
-    conv = quant_conv(nn.Conv2d(1, 1, 1), None).double()
+    conv = quant_conv(nn.Conv2d(1, 1, 1)).double()
     with torch.no_grad():
         conv.bias.fill_(1e9)
     with pytest.raises(CodenetError, match="bias is .* expected less than"):
