@@ -80,8 +80,8 @@ class PointwiseIssue(wiring.Component):
         m.d.comb += [
             double.eq(~step.pointwise | step.wide_weights),
             ends_vector.eq(~double | second),
-            self.v_last.eq(vector == step.vectors - 1),
-            self.v_final.eq(~step.pointwise | (group == step.groups - 1)),
+            self.v_last.eq(vector == delay(m, step.vectors - 1, 1, "vectors")),
+            self.v_final.eq(~step.pointwise | (group == delay(m, step.groups - 1, 1, "groups"))),
             self.v_take.eq(self.issue & ends_vector),
             ends_group.eq(~step.pointwise | (self.v_last & ends_vector)),
             ends_pixel.eq(self.v_last & ends_vector & self.v_final),

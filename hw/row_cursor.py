@@ -18,9 +18,9 @@ class RowCursor:
         """Statements for ``sync``: to row 0."""
         return [self.slot.eq(0), self.phase.eq(0), self.base.eq(0)]
 
-    def advance(self, window_rows: Value, row_stride: Value) -> list:
-        """Statements for ``sync``: to the next row, behind the last slot to slot 0."""
-        last_slot = self.slot == window_rows - 1
+    def advance(self, last_row: Value, row_stride: Value) -> list:
+        """Statements for ``sync``: to the next row, behind slot ``last_row`` (window_rows - 1) to slot 0."""
+        last_slot = self.slot == last_row
         last_phase = self.phase == 2
         return [
             self.slot.eq(Mux(last_slot, 0, self.slot + 1)),

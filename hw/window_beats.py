@@ -79,7 +79,7 @@ class WindowBeats(wiring.Component):
             last_tap.eq(~nine | ((i == 2) & (j == 2))),
             fire.eq(self.i_valid & self.space),
             self.issue.eq(fire & (off | last_tap)),
-            self.i_take.eq(fire & last_tap & (plane == step.input_planes - 1)),
+            self.i_take.eq(fire & last_tap & (plane == delay(m, step.input_planes - 1, 1, "planes"))),
             self.row_done.eq(self.i_take & pixel.row_end),
         ]
         with m.If(fire & nine):

@@ -70,6 +70,8 @@ class WindowPixels(wiring.Component):
         self.cursor = RowCursor("centre", bits)
         self.limit = Signal(bits + 1)
         self.next_row = Signal()
+        self.last_row = delay(m, step.window_rows - 1, 1, "last_row")
+        last_y = self.y == delay(m, step.output_height - 1, 1, "output_height")
         emit = Signal()
         last_x = self._columns(m, emit)
         credit = Signal(range(PIXEL_QUEUE + 1), init=PIXEL_QUEUE)
@@ -103,11 +105,11 @@ class WindowPixels(wiring.Component):
                 with m.If(emit & last_x):
                     m.d.sync += [self.y.eq(self.y + 1), second.eq(step.stride2)]
                     m.next = "ADVANCE"
-                    with m.If(self.y == step.output_height - 1):
+                    with m.If(last_y):
                         m.next = "IDLE"
             with m.State("ADVANCE"):
                 m.d.sync += [self.row.eq(self.row + 1), second.eq(0)]
-                m.d.sync += self.cursor.advance(step.window_rows, step.window_row_stride)
+                m.d.sync += self.cursor.advance(self.last_row, step.window_row_stride)
                 m.d.comb += self.next_row.eq(1)
                 with m.If(~second):
                     m.next = "SETTLE"
@@ -130,7 +132,7 @@ class WindowPixels(wiring.Component):
         self.x, self.column, self.phase = Signal(12), Signal(12), Signal(2)
         self.base = Signal.like(self.cursor.base)
         last = Signal()
-        m.d.comb += last.eq(self.x == step.output_width - 1)
+        m.d.comb += last.eq(self.x == delay(m, step.output_width - 1, 1, "output_width"))
         moved = Signal(3)
         m.d.comb += moved.eq(self.phase + 1 + step.stride2)
         with m.If(emit):
@@ -152,7 +154,7 @@ class WindowPixels(wiring.Component):
         with m.Elif(self.next_row):
             m.d.sync += odd.eq(~odd)
             with m.If(~step.upsample | odd):
-                wrap = slot == step.window_rows - 1
+                wrap = slot == self.last_row
                 width = Mux(step.upsample, step.input_width >> 1, step.input_width)
                 m.d.sync += [slot.eq(Mux(wrap, 0, slot + 1)), base.eq(Mux(wrap, 0, base + width))]
         address = Signal.like(ring.read_address)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from hw.interfaces import STEP, VECTOR
+from hw.pipeline import delay
 from hw.row_cursor import RowCursor
 
 
@@ -56,6 +57,7 @@ class WindowWriter(wiring.Component):
         m = Module()
         step = self.step
         cursor = RowCursor("cursor", len(self.banks.address[0]))
+        self.last_row = delay(m, step.window_rows - 1, 1, "last_row")
         rows_each = Signal(2)
         m.d.comb += rows_each.eq(Mux(step.upsample, 2, 1))
         accept, last = self._vectors(m)
@@ -69,7 +71,7 @@ class WindowWriter(wiring.Component):
                 with m.If(cursor.phase == rho):
                     m.d.sync += row_base[rho].eq(cursor.base)
 
-        cursor_next = cursor.advance(step.window_rows, step.window_row_stride)
+        cursor_next = cursor.advance(self.last_row, step.window_row_stride)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
@@ -110,8 +112,8 @@ class WindowWriter(wiring.Component):
         last_column, last_plane = Signal(), Signal()
         m.d.comb += [
             stored_width.eq(Mux(step.upsample, step.input_width >> 1, step.input_width)),
-            last_column.eq(column == stored_width - 1),
-            last_plane.eq(plane == step.input_planes + step.dilated - 1),
+            last_column.eq(column == delay(m, stored_width - 1, 1, "stored_width")),
+            last_plane.eq(plane == delay(m, step.input_planes + step.dilated - 1, 1, "planes")),
             self.dilation_plane.eq(plane == step.input_planes),
         ]
         # Per bank column: is it next, and the offset ``(column // 3) * input_planes + plane`` of its next column.
@@ -165,5 +167,5 @@ class WindowWriter(wiring.Component):
         with m.If(self.start):
             m.d.sync += [base.eq(0), slot.eq(0)]
         with m.Elif(accept & last):
-            wrap = slot == self.step.window_rows - 1
+            wrap = slot == self.last_row
             m.d.sync += [slot.eq(Mux(wrap, 0, slot + 1)), base.eq(Mux(wrap, 0, base + self.stored_width))]
