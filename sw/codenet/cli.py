@@ -29,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        sys.stderr.close()  # Nobody reads any more: no complaint from the interpreter's own flush at exit.
+    except BrokenPipeError:  # Nobody reads any more, as in `codenet info FILE | head -1`.
         return FAILURE
     except (CodenetError, OSError) as error:
         return _report(error)

@@ -245,11 +245,31 @@ def test_stopping_after_steps_needs_a_device_that_can(program, device):
         with pytest.raises(DeviceError, match="cannot stop after each step"):
             accelerator.run(IMAGE, on_step=print)
         device.on_step = None
-        steps = []
-        device.compute = lambda memory: device.on_step(0) or 0
-        accelerator.run(IMAGE, on_step=steps.append)
-    assert steps == [0]
+        seen = []
+
+        def compute(memory):
+            memory[HEATMAP] = 9
+            device.on_step(0)
+            return 0
+
+        device.compute = compute
+        accelerator.run(IMAGE, on_step=lambda step: seen.append((step, int(accelerator.memory[HEATMAP]))))
+    assert seen == [(0, 9)]
     assert device.on_step is None
+
+
+def test_device_that_fails_while_waiting_is_reset(program, device, monkeypatch):
+    def fail(timeout):
+        raise DeviceError("stray access")
+
+    with Accelerator(device, program) as accelerator:
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "wait", fail)
+            device.silent = True
+            with pytest.raises(DeviceError, match="stray access"):
+                accelerator.run(IMAGE)
+        device.silent = False
+        accelerator.run(IMAGE)
 
 
 def test_memory_is_shared_not_copied(program, device):

@@ -9,7 +9,9 @@ from codenet.config import AcceleratorConfig
 from codenet.devices.golden import GoldenDevice
 from codenet.errors import GraphError
 from codenet.image import to_activation
-from codenet.verify import verify
+from codenet.isa import PEAK_DTYPE
+from codenet.verify import peak_records, verify
+from tests.codenet.fakes import detector_program
 from tests.networks import network
 
 PHOTO = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -115,6 +117,13 @@ def test_wrong_and_missing_peaks_are_found(program):
     result = verify(program, PHOTO, Forgetful(program.config))
     (mismatch,) = result.comparison.mismatches
     assert mismatch.tensor == "peaks" and "shape" in str(mismatch)
+
+
+def test_peaks_of_a_pixel_are_ordered_by_place():
+    program = detector_program()  # classes 0, 1, 2 in lanes 2, 0, 5
+    peaks = np.array([(1, 0, 0, 7), (1, 0, 1, 8), (1, 0, 2, 9), (0, 1, 0, 6)], PEAK_DTYPE)
+    assert peak_records(peaks, program).tolist() == [(1, 0, 0, 8), (1, 0, 2, 7), (1, 0, 5, 9), (0, 1, 2, 6)]
+    assert len(peak_records(np.tile(peaks, 2), program)) == program.descriptors[-1].peak_capacity
 
 
 @pytest.mark.parametrize("other", [{"units": (2, 2, 2)}, {"classes": 4}])
