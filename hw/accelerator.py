@@ -144,7 +144,7 @@ class Accelerator(wiring.Component):
             pointwise.v_payload.eq(vector_buffer.o_payload),
             vector_buffer.take.eq(pointwise.v_take),
             vector_buffer.last.eq(pointwise.v_last),
-            vector_buffer.final.eq(pointwise.v_final),
+            vector_buffer.free.eq(pointwise.v_final),
             storer.i.valid.eq(Mux(in_peaks, peaks.o.valid, pointwise.o.valid)),
             storer.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
             peaks.o.ready.eq(storer.i.ready & in_peaks),

@@ -23,7 +23,7 @@ class Pointwise(wiring.Component):
     Members
     -------
     parameters : writes weights and chunk entries, into the halves that no running step uses.
-    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.vector_buffer.VectorBuffer`, same names there.
+    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.vector_buffer.VectorBuffer`: ready, take, last, free, o_payload.
     o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group are dropped.
     active, starved, blocked : this cycle has an operation; waits for a vector; waits for room for results.
     finished : all operations of the step are issued.

@@ -40,7 +40,7 @@ class PointwiseIssue(wiring.Component):
 
     Members
     -------
-    v_ready, v_take, v_last, v_final : read side of :class:`hw.vector_buffer.VectorBuffer`.
+    v_ready, v_take, v_last, v_final : read side of :class:`hw.vector_buffer.VectorBuffer`: ready, take, last, free.
     room : the result queue has room for the results of a group.
     reserve : beats that this cycle's operation will yield.
     issue, o_operation, o_word : an operation, and the index of its weight word.

@@ -25,7 +25,7 @@ class VectorBuffer(wiring.Component):
     i_valid, i_payload : the vectors; always taken.
     ready : the vector at the read pointer is there.
     take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's first or, with
-        ``final``, goes on to the next pixel. ``final``: the vector is not needed again, its place becomes free.
+        ``free``, goes on to the next pixel. ``free``: the vector is not needed again, its place becomes free.
     o_payload : the vector that the read pointer pointed at :attr:`latency` cycles ago.
     """
 
@@ -43,7 +43,7 @@ class VectorBuffer(wiring.Component):
                 "ready": Out(1),
                 "take": In(1),
                 "last": In(1),
-                "final": In(1),
+                "free": In(1),
                 "o_payload": Out(VECTOR),
             }
         )
@@ -61,8 +61,8 @@ class VectorBuffer(wiring.Component):
         rewind, done, issued = Signal(), Signal(), Signal()
         m.d.comb += [
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
-            rewind.eq(self.take & self.last & ~self.final),
-            done.eq(self.take & self.last & self.final),
+            rewind.eq(self.take & self.last & ~self.free),
+            done.eq(self.take & self.last & self.free),
             mem.write_enable.eq(self.i_valid),
             mem.write_address.eq(write),
             mem.write_data.eq(self.i_payload),
@@ -76,7 +76,7 @@ class VectorBuffer(wiring.Component):
             read.eq(Mux(rewind, pixel, read + self.take)),
             ahead.eq(Mux(rewind, held, ahead - self.take) + self.i_valid),
             held.eq(held + self.i_valid - Mux(done, self.step.vectors, 0)),
-            used.eq(used + issued - (self.take & self.final)),
+            used.eq(used + issued - (self.take & self.free)),
             self.space.eq(used <= depth - MARGIN),
         ]
         with m.If(done):

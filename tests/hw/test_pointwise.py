@@ -69,7 +69,7 @@ class BufferedPointwise(wiring.Component):
             pointwise.v_ready.eq(buffer.ready),
             buffer.take.eq(pointwise.v_take),
             buffer.last.eq(pointwise.v_last),
-            buffer.final.eq(pointwise.v_final),
+            buffer.free.eq(pointwise.v_final),
             pointwise.v_payload.eq(buffer.o_payload),
         ]
         wiring.connect(m, pointwise.parameters, wiring.flipped(self.parameters))
