@@ -6,6 +6,7 @@ Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # Nobody reads any more, as in `codenet info FILE | head -1`.
+    except BrokenPipeError:  # Nobody reads any more. The interpreter flushes once more at exit, and shall not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except (CodenetError, OSError) as error:
         return _report(error)

@@ -245,7 +245,8 @@ def test_nobody_reads_the_output(files):
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "codenet", "info", str(files / "small.cdn")]
-    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
     os.close(write)
     assert (result.returncode, result.stderr) == (1, "")
 
