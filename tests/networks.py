@@ -113,12 +113,12 @@ class Builder:
         )
         return self._add(operation, channels, zero_point)
 
-    def dilation(self, name: str, x: str) -> str:
-        """1x1 convolution to one number in [0, 7] a pixel."""
-        weights = self._weights((1, 1, 1, self.channels[x]))
-        requantize = self._requantize(weights, x, 5.0, np.array([2.5]), 0, 7)
+    def dilation(self, name: str, x: str, outputs: int = 1) -> str:
+        """1x1 convolution to numbers in [0, 7], normally one a pixel."""
+        weights = self._weights((outputs, 1, 1, self.channels[x]))
+        requantize = self._requantize(weights, x, 5.0, np.full(outputs, 2.5), 0, 7)
         operation = Convolution(name=name, inputs=(x,), weights=weights, requantize=requantize, scale=1.0, zero_point=0)
-        return self._add(operation, 1, 0)
+        return self._add(operation, outputs, 0)
 
     def wide(
         self, name: str, x: str, outputs: int, centre: float = 0.0, target: float = 400.0, s: int | None = None

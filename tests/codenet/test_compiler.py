@@ -162,16 +162,28 @@ def test_repeated_and_mixed_concatenation() -> None:
 
 
 def test_dilation_from_another_resolution() -> None:
-    """Dilations stored at half size, for a tensor stored at full size, and one channel of many as dilation."""
+    """Dilations stored at half size, for a tensor stored at full size, and one channel of many as dilation.
+
+    The copy keeps the lane of what it copies, which must be lane 0.
+    """
     net = networks.Builder(32, 32)
     x = net.convolution("stem", "image", 16, kernel=3, stride=2, bits=8)
     low = net.max_pool("low", x)
     net.dilation("d0", low)
-    both = net.concat("both", net.dilation("d1", low), "d0")
-    up = net.upsample("up", net.slice("d", both, 1, 2))
+    both = net.concat("both", "d0", net.dilation("d1", low, 3))
+    up = net.upsample("up", net.slice("d", both, 2, 3))
     net.depthwise("deform", x, dilation=up)
     net.convolution("out", net.depthwise("deform2", x, dilation=up, relu=True), 8)
     check(net.graph("dilation", {"out": "out", "deform": "deform"}), AcceleratorConfig.small(), every_step=True)
+
+
+def test_dilation_ring_limits_the_window() -> None:
+    """24 columns: the window would hold 33 rows, the ring of 512 dilations only 21."""
+    net = networks.Builder(4 * 32, 4 * 24)
+    x = net.convolution("stem", "image", 8, kernel=3, stride=4, bits=8)
+    net.depthwise("deform", x, dilation=net.dilation("d", x), relu=True)
+    program = check(net.graph("ring", {"out": "deform"}), AcceleratorConfig.small())
+    assert [step.window_rows for step in program.descriptors] == [15, 33, 21]
 
 
 @pytest.mark.parametrize("seed", range(3))
