@@ -12,6 +12,7 @@ Clock and reset are ``clk`` and ``rst`` (synchronous).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -77,10 +78,18 @@ def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path
     """
     key = hashlib.sha256("\n".join([text, *BUILD_ARGUMENTS]).encode()).hexdigest()[:16]
     folder = BUILD / f"{label}-{key}"
-    if (folder / "built").exists():
-        return folder
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "top.v").write_text(text)
+    with open(folder / "lock", "w") as lock:
+        # Test processes side by side may want the same build.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "built").exists():
+            (folder / "top.v").write_text(text)
+            _verilate(folder, ports, top)
+            (folder / "built").touch()
+    return folder
+
+
+def _verilate(folder: Path, ports: Iterable[str], top: str) -> None:
     lines = ["`verilator_config", *(f'public_flat_rw -module "{top}" -var "{port}"' for port in ports)]
     (folder / "ports.vlt").write_text("\n".join(lines) + "\n")
     _use_verilator()
@@ -96,8 +105,6 @@ def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path
         log_file=folder / "build.log",
     )
     _keep_runtime(runtime, folder)
-    (folder / "built").touch()
-    return folder
 
 
 RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
@@ -110,7 +117,11 @@ def _keep_runtime(runtime: Path, folder: Path) -> None:
         partial.mkdir()
         for name in RUNTIME_OBJECTS:
             shutil.copy(folder / name, partial)
-        partial.replace(runtime)
+        try:
+            partial.replace(runtime)
+        except OSError:
+            # Another build was quicker.
+            shutil.rmtree(partial)
 
 
 def _reuse_runtime(runtime: Path, folder: Path) -> None:
