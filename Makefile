@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .PHONY: help setup check-system lint test test-slow docs sim train export verilog clean
 
 PYTHON ?= python3.11
+LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
 VENV := .venv
 PY := $(VENV)/bin/python
 CONFIG ?= a
@@ -24,6 +25,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	pwd > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/codenet-checkout.pth"  # hw, sim, models
+	@$(PY) -c 'import find_libpython as f, sys; f.find_libpython() or sys.exit("missing on this system: $(LIBPYTHON)")'
 	touch $@
 
 check-system:
