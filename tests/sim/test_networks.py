@@ -67,12 +67,14 @@ def test_configuration(configuration, deform, photo):
 
 
 def test_a_wrong_integer_is_found(photo):
-    """The comparison sees a single weight that differs."""
+    """The comparison sees weights of one step that differ, and names the step."""
     graph = networks.network(size=32)
     program = compiler.compile(graph, AcceleratorConfig.small())
     image = bytearray(program.image)
     step = program.descriptors[4]
-    image[step.parameter_address + 8 * step.parameter_beats - 8] ^= 1
+    end = step.parameter_address + 8 * step.parameter_beats
+    for position in range(end - 8 * program.config.outputs, end):
+        image[position] ^= 0x11
     with RtlDevice(program.config) as device:
         broken = dataclasses.replace(program, image=bytes(image))
         result = run.simulate(device, broken, graph, photo, name="broken", threshold=0.2)
