@@ -73,7 +73,9 @@ def test_a_wrong_integer_is_found(photo):
     image = bytearray(program.image)
     step = program.descriptors[4]
     end = step.parameter_address + 8 * step.parameter_beats
-    for position in range(end - 8 * program.config.outputs, end):
+    words = step.groups * step.vectors  # the second group's channels are surplus
+    first = end - 8 * program.config.outputs * words
+    for position in range(first, first + 8 * program.config.outputs):
         image[position] ^= 0x11
     with RtlDevice(program.config) as device:
         broken = dataclasses.replace(program, image=bytes(image))
