@@ -14,6 +14,7 @@ from codenet.errors import CodenetError
 from models.configs import NetworkConfig
 from models.data import cached_images, load_data
 from models.detector import CoDeNet
+from models.distill import Distillation
 from models.quantize import calibrate, quantize
 from models.train import (
     Batches,
@@ -77,7 +78,8 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     whole = Batches(data, images, config, network.config)
     ranges = calibrate(network, (whole[step].images for step in range(CALIBRATION_BATCHES)))
     quantized = quantize(network, ranges).to(memory_format=torch.channels_last)
-    trainer = Trainer(quantized, config, quantized_identity(quantized))
+    distillation = Distillation(quantized, arguments.teacher) if arguments.teacher is not None else None
+    trainer = Trainer(quantized, config, quantized_identity(quantized), distillation)
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         trainer.resume(path)

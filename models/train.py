@@ -23,6 +23,7 @@ from models.blocks import set_slope
 from models.configs import CONFIGS, NetworkConfig, get_config, normalize
 from models.data import ANIMALS, DetectionData, cached_images, load_data
 from models.detector import CoDeNet
+from models.distill import Distillation
 from models.losses import WEIGHTS, Batch, detection_loss
 from models.targets import make_targets
 from models.weights import load_trunk
@@ -141,8 +142,14 @@ def average_gradients(network: nn.Module) -> None:
 class Trainer:
     """A network, its averaged copy of the state, optimizer and step; `run` trains, `save` and `resume` keep it."""
 
-    def __init__(self, network: nn.Module, config: TrainConfig, identity: dict[str, Any]) -> None:
-        self.network, self.config, self.identity = network, config, identity
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainConfig,
+        identity: dict[str, Any],
+        distillation: Distillation | None = None,
+    ) -> None:
+        self.network, self.config, self.identity, self.distillation = network, config, identity, distillation
         self.optimizer = torch.optim.AdamW(parameter_groups(network, config.decay), lr=config.rate)
         self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
         self.step = 0
@@ -163,6 +170,9 @@ class Trainer:
             group["lr"] = self.config.learning_rate(self.step) * group.get("factor", 1.0)
         set_slope(self.network, self.config.negative_slope(self.step))
         parts = detection_loss(self.network(batch.images), batch)
+        if self.distillation is not None:
+            parts["features"] = self.distillation.loss(batch.images)
+            parts["total"] = parts["total"] + parts["features"]
         values = {name: float(part.detach()) for name, part in parts.items()}
         if not math.isfinite(values["total"]):
             raise CodenetError(f"training: loss at step {self.step} is not finite: {values}")
@@ -188,6 +198,11 @@ class Trainer:
         }
         torch.save(state, partial)
         partial.rename(path)
+
+    def start_from(self, path: Path) -> None:
+        """Take the averaged weights of another run's checkpoint, nothing else."""
+        self.network.load_state_dict(load_checkpoint(path)["average"])
+        self.average = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of the same network; `CodenetError` if it is another's."""
@@ -264,6 +279,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--rate", type=float, default=defaults.rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--teacher", type=Path, help="NumPy archive of the trunk whose features the backbone learns")
     parser.add_argument("--workers", type=int, default=2, help="processes that share a batch, one thread each")
 
 
@@ -295,14 +311,19 @@ def train(arguments: argparse.Namespace, worker: int) -> None:
     """One worker of a training run."""
     setup_logging(arguments.output)
     torch.manual_seed(arguments.seed)
-    config = TrainConfig(arguments.iterations, arguments.batch, arguments.rate, seed=arguments.seed)
+    config = TrainConfig(
+        arguments.iterations, arguments.batch, arguments.rate, slope=arguments.slope, seed=arguments.seed
+    )
     network = CoDeNet(get_config(arguments.config), tuple(arguments.classes))
     if arguments.trunk is not None:
         load_trunk(network.backbone, arguments.trunk)
     network = network.to(memory_format=torch.channels_last)
     data = load_data(arguments.data, "train", arguments.classes)
     images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
-    trainer = Trainer(network, config, float_identity(network))
+    distillation = Distillation(network, arguments.teacher) if arguments.teacher is not None else None
+    trainer = Trainer(network, config, float_identity(network), distillation)
+    if arguments.start is not None:
+        trainer.start_from(arguments.start)
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         trainer.resume(path)
@@ -318,6 +339,8 @@ def main() -> None:
     add_common_arguments(parser, TrainConfig())
     parser.add_argument("--config", choices=list(CONFIGS), default="a")
     parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
+    parser.add_argument("--slope", type=float, default=TrainConfig.slope, help="negative slope at the start")
     parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
     start_workers(parser.parse_args(), train)
 
