@@ -1,5 +1,7 @@
 """The quantized network, and that its integers are exact."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from codenet.errors import CodenetError
 from codenet.graph import Convolution, Depthwise, Graph, walk
-from codenet.image import to_activation
+from codenet.image import load, resize, to_activation
 from codenet.interpreter import run
 from models.builder import Grid, choose_shift, integer_weight, snap, snap_multipliers
 from models.configs import CONFIGS, normalize
@@ -29,6 +31,8 @@ from models.untrained import _normalize_on, synthetic_photo, untrained
 from tests.models.common import TINY, TINY_II
 
 CLASSES = ("cat", "dog", "cow")
+
+PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"
 
 
 def prepared(config, seed=0):
@@ -147,6 +151,19 @@ def test_every_tensor_equals_the_golden_models(config):
     assert len(dilations) == 3
     values = [run(graph, to_activation(photo), dilations)[name].ravel() for photo in photos for name in dilations]
     assert len(np.unique(np.concatenate(values))) >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["i", "ii"])
+def test_every_tensor_of_configuration_a_on_real_photos(variant):
+    config = CONFIGS["a"].replace(deform=variant)
+    pictures = [resize(load(PHOTOS / name), config.size, config.size) for name in ("chelsea.jpg", "astronaut.jpg")]
+    torch.manual_seed(0)
+    network = CoDeNet(config, CLASSES)
+    x = normalize(np.stack(pictures))
+    _normalize_on(network, x)
+    bad, compared, _ = mismatches(quantize(network, calibrate(network, [x])), np.stack(pictures))
+    assert bad == [] and compared > 100
 
 
 def test_comparison_notices_one_unit(monkeypatch):
