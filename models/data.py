@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -236,7 +237,8 @@ def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
     path = cache / f"images-{size}-{stamp.hexdigest()[:16]}.npy"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        # Several workers may come here at once; each writes a file of its own.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
         images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(data), size, size, 3))
         for index, record in enumerate(tqdm(data.records, desc="images", unit="img", mininterval=1)):
             images[index] = photos.resize(read_image(record.path), size, size)

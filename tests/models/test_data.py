@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from codenet.errors import CodenetError
+from models import data as data_module
 from models.data import ANIMALS, cached_images, load_data, read_image
 
 
@@ -108,6 +109,25 @@ def test_cache_follows_the_files(coco_folder, tmp_path):
     assert images[0, 10, 10].tolist() == [220, 30, 30]
     Image.new("RGB", (64, 64), (1, 2, 3)).save(data.records[0].path)
     assert cached_images(data, 32, tmp_path)[0, 10, 10].tolist() == [1, 2, 3]
+
+
+def test_workers_that_fill_an_empty_cache_at_once(coco_folder, tmp_path, monkeypatch):
+    """Workers of one training run once shared a partial file; the second to finish did not find it."""
+    data = load_data(coco_folder, "train")
+    photos = data_module.photos
+
+    def other_worker_first(*arguments):
+        monkeypatch.setattr(photos, "resize", resize)
+        monkeypatch.setattr(data_module.os, "getpid", lambda: 2)
+        cached_images(data, 32, tmp_path)
+        monkeypatch.undo()
+        return resize(*arguments)
+
+    resize = photos.resize
+    monkeypatch.setattr(photos, "resize", other_worker_first)
+    images = cached_images(data, 32, tmp_path)
+    assert images[0, 10, 10].tolist() == [220, 30, 30]
+    assert [file.suffix for file in tmp_path.glob("images-*")] == [".npy"]
 
 
 def test_broken_image_is_named(coco_folder, tmp_path):
