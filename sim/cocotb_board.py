@@ -59,6 +59,12 @@ class CocotbBuffer(Buffer):
         dram.allow(address, size + -size % 8, read=True, write=True)
 
 
+def memory_for(size: int) -> int:
+    """Bytes of memory that one buffer of ``size`` bytes takes, with the guards around it."""
+    end = GUARD_BYTES + size + GUARD_BYTES
+    return end + -end % PLANE_ALIGNMENT
+
+
 class CocotbDevice(Device):
     """The accelerator under cocotb as a device; all methods but :meth:`open` are for threads started by ``cocotb.task.bridge``."""
 
@@ -96,8 +102,7 @@ class CocotbDevice(Device):
 
     def allocate(self, size: int) -> CocotbBuffer:
         address = self._next
-        end = address + size + GUARD_BYTES
-        end += -end % PLANE_ALIGNMENT
+        end = address - GUARD_BYTES + memory_for(size)
         left = MEMORY_BASE + self._dram.memory.size - address
         if end - address > left:
             raise DeviceError(f"buffer of {size} bytes: {left} bytes of simulated memory are left")

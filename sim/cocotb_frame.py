@@ -12,7 +12,7 @@ from cocotb.task import bridge
 from codenet.graph import Graph
 from codenet.program import Program
 from sim.bench import parameter
-from sim.cocotb_board import GUARD_BYTES, CocotbDevice
+from sim.cocotb_board import CocotbDevice, memory_for
 from sim.run import Result, simulate
 
 
@@ -21,8 +21,7 @@ async def check_frame(dut: Any) -> None:
     """Parameters as :func:`sim.run.run_cocotb` gives them."""
     folder = Path(parameter("workspace"))
     graph, program = Graph.load(folder / "graph.cdg"), Program.load(folder / "program.cdn")
-    # The driver allocates one buffer; guards lie around it.
-    device = await CocotbDevice.open(dut, -(-program.memory_bytes // GUARD_BYTES + 3) * GUARD_BYTES)
+    device = await CocotbDevice.open(dut, memory_for(program.memory_bytes))
 
     def body() -> Result:
         photo, name, threshold = (parameter(key) for key in ("photo", "name", "threshold"))
