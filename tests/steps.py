@@ -71,6 +71,7 @@ def random_step(
     dilated: bool = False,
     packed: bool = False,
     stride2: bool = False,
+    expand: int = 0,
     window_rows: int | None = None,
     block_log2: int | None = None,
     pitch_extra: int = 0,
@@ -82,7 +83,7 @@ def random_step(
 ) -> Step:
     """A step on an input of ``height x width`` (after ``upsample``) and ``planes`` planes.
 
-    ``chunks`` of 8 output channels; 0: pointwise off. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input
+    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``; 0: no expansion. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input
     bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
     """
     rng = np.random.default_rng(seed)
@@ -101,7 +102,7 @@ def random_step(
             return np.full((stored_height, row), fill & 255, np.uint8)
         return rng.integers(0, 256, (stored_height, row), dtype=np.uint8)
 
-    inputs = [plane(random_plane()) for _ in range(planes)]
+    inputs = [plane(random_plane()) for _ in range(expand or planes)]
     if dilated:
         values = rng.integers(0, 256, (stored_height, stored_width, VECTOR_BYTES), dtype=np.uint8)
         values[:, :, 0] = rng.choice(dilations, (stored_height, stored_width))
@@ -124,12 +125,18 @@ def random_step(
     weights = rng.integers(-limit, limit + 1, (CHUNK * chunks, LANES * vectors), dtype=np.int8)
     spread = np.sqrt(max(LANES * vectors, 1)) * 74 * limit / np.sqrt(3)
     m, b, s = _requantize(rng, CHUNK * chunks, spread, 9000 if wide_output else 60)
+    expand_chunks = 2 * planes if expand else 0
+    expand_weights = rng.integers(-7, 8, (CHUNK * expand_chunks, LANES * expand), dtype=np.int8)
+    expand_spread = np.sqrt(max(LANES * expand, 1)) * 74 * 7 / np.sqrt(3)
+    expand_m, expand_b, expand_s = _requantize(rng, CHUNK * expand_chunks, expand_spread, 60)
+    expand_words = packing.pack_weights(expand_weights, config.outputs) if expand else np.zeros(0)
+    main_words = packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0)
     block = packing.pack_parameters(
         np.array(inputs),
         np.array(outputs, dtype=np.int64),
         depthwise if op == DepthwiseOp.MAC else np.zeros(0),
-        packing.pack_requantize(m, b),
-        packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0),
+        packing.pack_requantize(np.append(expand_m, m), np.append(expand_b, b)),
+        np.append(expand_words, main_words),
     )
     parameter_address = memory.place(np.frombuffer(block, np.uint8))
 
@@ -177,6 +184,14 @@ def random_step(
         peak_address=peak_address,
         peak_capacity=peak_capacity if peaks else 0,
         peak_threshold=peak_threshold,
+        expand=int(expand > 0),
+        expand_planes=expand,
+        expand_groups=-(-CHUNK * expand_chunks // config.outputs),
+        expand_chunks=expand_chunks,
+        expand_words=len(expand_words) // config.outputs,
+        expand_s=expand_s if expand else 0,
+        expand_lo=-110 if expand else 0,
+        expand_hi=120 if expand else 0,
     )
     return Step(memory.finish(), descriptor, outputs).replace()
 
