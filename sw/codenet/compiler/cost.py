@@ -42,16 +42,24 @@ def groups(config: AcceleratorConfig, planes: int, wide_output: bool) -> int:
     return -(-planes * (CHUNK if wide_output else LANES) // config.outputs)
 
 
-def estimate(config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool) -> int:
-    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step.
+def stored_pixels(node: Node) -> int:
+    """Pixels of an input plane in memory."""
+    return (node.source[0] * node.source[1]) >> (2 * node.upsample)
+
+
+def estimate(
+    config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool, expanded: int = 0
+) -> int:
+    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step. ``expanded``: planes that its expansion reads, if it has one.
 
     Array and memory work side by side if the window has room for more rows than it needs, otherwise one after the other.
     The memory moves one beat a cycle and direction.
     """
-    height, width = node.source
+    height = node.source[0]
     pixels = node.output[0] * node.output[1]
     array = pixels * inputs * max(groups(config, outputs, node.wide), 1) * (1 + wide_weights)
-    load = 2 * inputs * ((height * width) >> (2 * node.upsample))
+    array += stored_pixels(node) * expanded * groups(config, inputs, False)
+    load = 2 * (expanded or inputs) * stored_pixels(node)
     store = 2 * outputs * pixels
     rows = window_rows(config, node.source, inputs, node.dilation is not None)
     overlapped = rows > rows_needed(reach_of(node), node.upsample, height) or rows >= height
