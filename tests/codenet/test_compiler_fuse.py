@@ -83,7 +83,6 @@ def test_not_fused(kind: str) -> None:
         ({"expand_depth": 16}, (24, 16)),
         ({"chunk_depth": 8}, (48, 24)),
         ({"weight_depth": 64}, (40, 56)),
-        ({"window_depth": 16}, (104, 16)),
         ({"depthwise_depth": 8}, (136, 16)),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
