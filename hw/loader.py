@@ -16,7 +16,7 @@ class Loader(wiring.Component):
 
     The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two beats
     each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are those of the input, halved
-    with ``upsample``. Throughput: one beat a cycle. A step may be started when ``busy`` is low.
+    with ``upsample``; with ``repeat`` every stored row comes twice. Throughput: one beat a cycle. A step may be started when ``busy`` is low.
 
     Parameters
     ----------
@@ -94,6 +94,7 @@ class Loader(wiring.Component):
         rows_left = Signal(12)
         row_beats = Signal(13)
         row_address, looked_up_address = Signal(32), Signal(32)
+        again = Signal()
         runs = reader.runs
         request = Signal.like(runs.payload)
         valid, advance = Signal(), Signal()
@@ -113,7 +114,8 @@ class Loader(wiring.Component):
                 with m.If(plane == last_plane):
                     m.d.sync += [
                         plane.eq(0),
-                        row_address.eq(row_address + step.row_pitch),
+                        again.eq(step.repeat & ~again),
+                        row_address.eq(row_address + Mux(step.repeat & ~again, 0, step.row_pitch)),
                         rows_left.eq(rows_left - 1),
                         active.eq(rows_left != 1),
                     ]
@@ -128,7 +130,8 @@ class Loader(wiring.Component):
             m.d.sync += [
                 active.eq(1),
                 last_plane.eq(step.input_planes + step.dilated - 1),
-                rows_left.eq(step.input_height >> step.upsample),
+                again.eq(0),
+                rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
                 row_beats.eq(Mux(step.packed, width + 1, width << 1)),
                 row_address.eq(self.base),
             ]

@@ -7,9 +7,6 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import AcceleratorConfig
 from codenet.registers import ADDRESS_BITS, IDENTITY, REGISTERS, config_registers
 
-WRITABLE_BITS = {"IRQ_ENABLE": 0x1, "BASE_ADDRESS": 0xFFFFFF80, "PROGRAM_OFFSET": 0xFFFFFF80}
-"""Bits that a read-write register keeps, where not all 32; the others read as 0."""
-
 STORED = tuple(r.name.lower() for r in REGISTERS if r.access == "rw")
 """Read-write registers: outputs of :class:`Registers`."""
 
@@ -111,9 +108,8 @@ class Registers(wiring.Component):
                 with m.Case(register.offset // 4):
                     if register.access == "rw":
                         stored = getattr(self, register.name.lower())
-                        kept = WRITABLE_BITS.get(register.name, 0xFFFFFFFF)
                         with m.If(write):
-                            m.d.sync += stored.eq(((stored & ~mask) | (data & mask)) & kept)
+                            m.d.sync += stored.eq(((stored & ~mask) | (data & mask)) & register.writable)
                     elif register.name == "IRQ_STATUS":
                         with m.If(write & strobe[0] & data[0]):
                             m.d.sync += pending.eq(0)

@@ -23,7 +23,7 @@ class Window(wiring.Component):
     beat follows its ``issue`` by a fixed latency and cannot be stalled: ``space`` says that there is room for it.
 
     Loading runs ahead of the output by as many rows as ``window_rows`` exceeds what one output row needs. It must be at least
-    ``2 * reach + 1`` (one more with ``upsample``), or all rows of the image.
+    ``2 * reach + 1`` (one more with ``upsample`` but not ``repeat``), or all rows of the image.
 
     Members
     -------

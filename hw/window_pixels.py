@@ -144,7 +144,7 @@ class WindowPixels(wiring.Component):
         return last
 
     def _dilation_ring(self, m: Module):
-        """Ring of dilations, at the resolution in which they are stored. Returns the dilation of the centre, READ_LATENCY + 1 late."""
+        """Ring of dilations, a row for each that the loader brings. Returns the dilation of the centre, READ_LATENCY + 1 late."""
         step = self.step
         depth = self.config.dilation_depth
         m.submodules.ring = ring = BlockMemory(3, depth)
@@ -153,7 +153,7 @@ class WindowPixels(wiring.Component):
             m.d.sync += [base.eq(0), slot.eq(0), odd.eq(0)]
         with m.Elif(self.next_row):
             m.d.sync += odd.eq(~odd)
-            with m.If(~step.upsample | odd):
+            with m.If(~step.upsample | step.repeat | odd):
                 wrap = slot == self.last_row
                 width = Mux(step.upsample, step.input_width >> 1, step.input_width)
                 m.d.sync += [slot.eq(Mux(wrap, 0, slot + 1)), base.eq(Mux(wrap, 0, base + width))]

@@ -27,8 +27,8 @@ def dilation_write(config: AcceleratorConfig) -> data.StructLayout:
 class WindowWriter(wiring.Component):
     """Takes a vector a cycle (a few cycles of pause between rows) and writes it, two cycles later.
 
-    With ``upsample`` each vector goes to four banks, and each stored row becomes two rows. Dilations are kept as they are stored:
-    stored row ``r``, column ``c`` at ``(r mod window_rows) * stored_width + c``.
+    With ``upsample`` each vector goes to four banks, and each incoming row becomes two rows (to two banks and one row with ``repeat``, where
+    every stored row comes twice). Dilations are kept as they come in: row ``r``, column ``c`` at ``(r mod window_rows) * stored_width + c``.
 
     Members
     -------
@@ -59,7 +59,8 @@ class WindowWriter(wiring.Component):
         cursor = RowCursor("cursor", len(self.banks.address[0]))
         self.last_row = delay(m, step.window_rows - 1, 1, "last_row")
         rows_each = Signal(2)
-        m.d.comb += rows_each.eq(Mux(step.upsample, 2, 1))
+        pairs = step.upsample & ~step.repeat
+        m.d.comb += rows_each.eq(Mux(pairs, 2, 1))
         accept, last = self._vectors(m)
         row_enable = Signal(3)
         row_base = [Signal.like(cursor.base, name=f"row_base_{rho}") for rho in range(3)]
@@ -81,7 +82,7 @@ class WindowWriter(wiring.Component):
             with m.State("ASSIGN"):
                 assign(0)
                 m.next = "PERMIT"
-                with m.If(step.upsample):
+                with m.If(pairs):
                     m.next = "ASSIGN_SECOND"
             with m.State("ASSIGN_SECOND"):
                 assign(row_enable)

@@ -1,4 +1,4 @@
-"""From real-valued scales to the accelerator's integers, one graph operation at a time (docs/numbers-export.md)."""
+"""From real-valued scales to the accelerator's integers, one graph operation at a time (docs/numbers.md)."""
 
 from __future__ import annotations
 

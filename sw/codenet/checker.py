@@ -10,14 +10,17 @@ import numpy as np
 
 from codenet.config import CHUNK, MAX_DILATION, AcceleratorConfig
 from codenet.errors import DeviceError
-from codenet.isa import FIELDS, ISA_VERSION, MAGIC, DepthwiseOp, Descriptor, ErrorCause
+from codenet.isa import (
+    ACCUMULATOR_BITS,
+    FIELDS,
+    ISA_VERSION,
+    MAGIC,
+    PRODUCT_BITS,
+    DepthwiseOp,
+    Descriptor,
+    ErrorCause,
+)
 from codenet.packing import Parameters, main_words
-
-ACCUMULATOR_BITS = 24
-"""Width of the pointwise accumulators."""
-
-PRODUCT_BITS = 48
-"""Width of ``acc * m + b``."""
 
 MAX_SHIFT = 47
 
@@ -121,6 +124,7 @@ def _check_sizes(step: Descriptor) -> None:
         require(
             step.input_height % 2 == step.input_width % 2 == 0, f"input of {size}: expected even sizes with upsample"
         )
+    require(bool(step.upsample) or not step.repeat, f"repeat = {step.repeat}: expected 0 without upsample")
     require(step.row_pitch % 8 == 0, f"row_pitch = {step.row_pitch}: expected a multiple of 8")
 
 
@@ -158,8 +162,8 @@ def _check_window(step: Descriptor, config: AcceleratorConfig) -> None:
         step, "window_row_stride", -(-step.input_width // 3) * step.input_planes, "ceil(input_width / 3) * input_planes"
     )
     require(step.window_rows % 3 == 0, f"window_rows = {step.window_rows}: expected a multiple of 3")
-    pair = 1 if step.upsample and step.reach else 0
-    needed = min(2 * step.reach + 1 + pair, step.input_height)
+    pairs = 1 if step.upsample and not step.repeat and step.reach else 0
+    needed = min(2 * step.reach + 1 + pairs, step.input_height)
     require(step.window_rows >= needed, f"window_rows = {step.window_rows}: expected at least {needed}")
     used = step.window_rows // 3 * step.window_row_stride
     require(

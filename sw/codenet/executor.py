@@ -123,7 +123,8 @@ def _execute(memory: np.ndarray, step: Descriptor, config: AcceleratorConfig, fe
     _check_access(memory, step, _reads(step, parameters), writes, fetched)
 
     x = _input(memory, step, parameters)
-    read_beats = _row_bytes(step) // BEAT_BYTES * _stored_size(step)[0] * len(parameters.input_table)
+    rows = _stored_size(step)[0] << step.repeat
+    read_beats = _row_bytes(step) // BEAT_BYTES * rows * len(parameters.input_table)
     if step.depthwise_op == DepthwiseOp.PEAKS:
         records = golden.peaks(x.view("<i2"), step.peak_threshold)
         kept = records[: step.peak_capacity].view(np.uint8)

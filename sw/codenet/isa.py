@@ -17,12 +17,13 @@ multiples of 8 (:data:`PLANE_ALIGNMENT` for planes that steps write). The step r
 table, and, if ``dilated``, one more plane whose channel 0 is the dilation of each pixel. Row ``r`` of plane ``p`` starts at
 ``input_table[p] + r * row_pitch``; its pixels are 16 bytes apart, or, if ``packed`` (the stem), 8 bytes apart, so that
 neighbouring vectors overlap by half. With ``upsample`` the stored planes (the dilation plane too) have half of ``input_height`` and
-``input_width``, and stored pixel (r, c) is read at (2r, 2c), (2r, 2c+1), (2r+1, 2c) and (2r+1, 2c+1).
+``input_width``, and stored pixel (r, c) is read at (2r, 2c), (2r, 2c+1), (2r+1, 2c) and (2r+1, 2c+1). With ``repeat`` as well, every stored row is loaded
+twice, once for each of its two rows: more traffic, but the window then needs no room for pairs of rows. The results are the same.
 
 With ``expand`` a 1x1 convolution makes the input planes: the step reads ``expand_planes`` planes instead (their places are the input table), at the stored
 resolution; the vectors of each of their pixels are multiplied with 4-bit weights into ``8 * expand_chunks`` channels and requantized to int8 with
 ``expand_s``, ``expand_lo`` and ``expand_hi``: the ``input_planes = expand_chunks / 2`` planes that the window takes. They exist in the window only.
-Everything else holds as if they had been loaded. Not with ``full``, ``packed``, ``dilated``, ``wide_weights`` or PEAKS.
+Everything else holds as if they had been loaded (with ``repeat``, what is loaded twice is expanded twice). Not with ``full``, ``packed``, ``dilated``, ``wide_weights`` or PEAKS.
 
 For each output pixel in row-major order the window visits the input planes in order. What leaves it, for the output
 pixel (y, x) and centre (y * stride, x * stride), stride = 1 or 2:
@@ -66,7 +67,7 @@ Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tel
 ``(slot // 3) * window_row_stride + (c // 3) * input_planes + p``, where ``window_row_stride = ceil(input_width / 3) * input_planes``. It must fit:
 ``(window_rows // 3) * window_row_stride <= window_depth``. Output row y needs rows up to ``y * stride + reach``, ``reach`` = 0 (OFF, not full), 7 (dilated), 1
 (otherwise); a step needs ``window_rows >= min(2 * reach + 1, input_height)`` (``2 * reach + 2`` with ``upsample``
-and ``reach > 0``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
+and ``reach > 0``, unless ``repeat``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
 needs ``window_rows * input_width <= dilation_depth``.
 
 The vectors that an expansion reads wait in a buffer, from which whole rows are used: ``expand_planes * stored width <= expand_depth``. The next row is loaded
@@ -82,7 +83,7 @@ import numpy as np
 
 from codenet.errors import FormatError
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 """Changes whenever a descriptor, parameter block or record of the older kind would be misread."""
 
 MAGIC = 0xC0DE
@@ -92,6 +93,12 @@ DESCRIPTOR_WORDS = DESCRIPTOR_BYTES // 4
 
 PLANE_ALIGNMENT = 128
 """Alignment of planes, parameter blocks and descriptors in memory: one burst of 16 beats."""
+
+ACCUMULATOR_BITS = 24
+"""Signed accumulators of the pointwise array."""
+
+PRODUCT_BITS = 48
+"""Signed sum ``acc * m + b`` of the requantizers."""
 
 DEPTHWISE_BEATS = 25
 """Beats of one plane's depthwise entry: 9 of weights, 16 of requantize parameters."""
@@ -173,6 +180,7 @@ FIELDS: tuple[Field, ...] = _pack(
         ("wide_weights", 1),
         ("wide_output", 1),
         ("upsample", 1),
+        ("repeat", 1),
         ("dilated", 1),
         ("packed", 1),
         ("stride2", 1),
@@ -232,6 +240,7 @@ class Descriptor:
     wide_weights: int = 0
     wide_output: int = 0
     upsample: int = 0
+    repeat: int = 0
     dilated: int = 0
     packed: int = 0
     stride2: int = 0

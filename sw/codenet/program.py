@@ -278,8 +278,8 @@ def array_cycles(step: Descriptor) -> int:
     if step.depthwise_op == DepthwiseOp.PEAKS:
         return step.output_pixels * step.input_planes
     groups = step.groups * (1 + step.wide_weights) if step.pointwise else 1
-    stored_pixels = (step.input_height * step.input_width) >> (2 * step.upsample)
-    return stored_pixels * step.expand_words + step.output_pixels * step.vectors * groups
+    loaded_pixels = (step.input_height * step.input_width) >> (2 * step.upsample - step.repeat)
+    return loaded_pixels * step.expand_words + step.output_pixels * step.vectors * groups
 
 
 def _describe(program: Program) -> dict[str, Any]:

@@ -27,13 +27,18 @@ class BitField:
 
 @dataclass(frozen=True)
 class Register:
-    """One register. ``access``: ``ro``, ``rw``, ``wo`` (reads as 0) or ``w1c`` (write 1 to clear)."""
+    """One register.
+
+    ``access``: ``ro``, ``rw``, ``wo`` (reads as 0) or ``w1c`` (write 1 to clear). ``writable``: bits that a read-write register keeps;
+    the others read as 0.
+    """
 
     name: str
     offset: int
     access: str
     description: str
     fields: tuple[BitField, ...] = ()
+    writable: int = 0xFFFFFFFF
 
     def field(self, name: str) -> BitField:
         for field in self.fields:
@@ -109,10 +114,16 @@ REGISTERS: tuple[Register, ...] = (
             BitField("step", 16, 16, "step that runs, or that stopped"),
         ),
     ),
-    Register("IRQ_ENABLE", 0x28, "rw", "Bit 0: interrupt when a program ends (done or error)"),
+    Register("IRQ_ENABLE", 0x28, "rw", "Bit 0: interrupt when a program ends (done or error)", writable=1),
     Register("IRQ_STATUS", 0x2C, "w1c", "Bit 0: a program has ended"),
-    Register("BASE_ADDRESS", 0x30, "rw", "Physical address that all program offsets are relative to; multiple of 128"),
-    Register("PROGRAM_OFFSET", 0x34, "rw", "Offset of the first descriptor; multiple of 128"),
+    Register(
+        "BASE_ADDRESS",
+        0x30,
+        "rw",
+        "Physical address that all program offsets are relative to; multiple of 128",
+        writable=0xFFFFFF80,
+    ),
+    Register("PROGRAM_OFFSET", 0x34, "rw", "Offset of the first descriptor; multiple of 128", writable=0xFFFFFF80),
     Register(
         "WATCHDOG", 0x38, "rw", "Cycles without a finished step after which the program stops with an error; 0: never"
     ),

@@ -6,7 +6,7 @@ import pytest
 from codenet.accelerator import Accelerator
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, DeviceError, DeviceTimeout, FormatError
-from codenet.isa import Descriptor, ErrorCause
+from codenet.isa import ISA_VERSION, Descriptor, ErrorCause
 from codenet.registers import PROFILE_WORDS, ProfileCounter
 from tests.codenet.fakes import HEATMAP, HEIGHT, WIDTH, FakeDevice, detector_program, write_outputs
 
@@ -45,7 +45,7 @@ def test_something_else_answers(program, device, value):
 
 def test_another_version(program, device):
     device.registers["VERSION"] = 99
-    with pytest.raises(DeviceError, match="version 99, but program 'by hand' is of version 1"):
+    with pytest.raises(DeviceError, match=f"version 99, but program 'by hand' is of version {ISA_VERSION}"):
         Accelerator(device, program)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,19 @@ def test_dilation_ring_limits_the_window() -> None:
     net.depthwise("deform", x, dilation=net.dilation("d", x), relu=True)
     program = check(net.graph("ring", {"out": "deform"}), AcceleratorConfig.small())
     assert [step.window_rows for step in program.descriptors] == [15, 33, 21]
+
+
+@pytest.mark.parametrize(("planes", "rows", "repeat"), [(7, 18, 0), (8, 15, 1)])
+def test_upsampled_rows_are_loaded_twice_where_pairs_do_not_fit(planes: int, rows: int, repeat: int) -> None:
+    """16 columns, 6 a bank: a bank of 256 vectors holds 18 rows of 7 planes, but only 15 of 8."""
+    config = dataclasses.replace(AcceleratorConfig.small(), window_depth=256, vector_depth=128)
+    net = networks.Builder(64, 32)
+    x = net.convolution("stem", "image", 16 * planes, kernel=3, stride=4, bits=8)
+    up = net.upsample("up", x)
+    net.convolution("out", net.depthwise("deform", up, dilation=net.upsample("d2", net.dilation("d", x)), relu=True), 8)
+    program = check(net.graph("repeat", {"out": "out"}), config)
+    deform = program.descriptors[-1]
+    assert (deform.window_rows, deform.repeat, deform.upsample) == (rows, repeat, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))

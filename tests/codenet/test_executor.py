@@ -149,6 +149,9 @@ STEPS = {
     "upsample": dict(height=6, width=4, planes=2, upsample=True, chunks=2),
     "upsample, depthwise": dict(height=6, width=4, planes=2, upsample=True, op=MAC),
     "upsample, deformable": dict(height=4, width=6, planes=2, upsample=True, op=MAC, dilated=True),
+    "upsample, rows loaded twice": dict(
+        height=20, width=6, upsample=True, repeat=True, op=MAC, dilated=True, window_rows=15
+    ),
     "full": dict(height=4, width=5, planes=2, full=True, chunks=2),
     "full, stride 2": dict(height=5, width=5, planes=2, full=True, chunks=2, stride2=True),
     "full without pointwise": dict(height=3, width=2, full=True),
@@ -228,6 +231,8 @@ def test_read_beats_of_packed_rows_overlap() -> None:
     assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 4 * 3 * 7
     step = random_step(SMALL, 4, 6, 3, upsample=True, op=MAC, dilated=True)
     assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 2 * 4 * 2 * 3
+    step = random_step(SMALL, 8, 6, 2, upsample=True, repeat=True, expand=3)
+    assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 2 * 4 * 2 * 3 * 3
 
 
 # Refusals
@@ -247,6 +252,7 @@ REFUSED = {
     "width after stride": (dict(stride2=True), dict(output_width=4), "output_width = 4: expected 3"),
     "pixels": ({}, dict(output_pixels=3), "output_pixels = 3: expected 30"),
     "odd upsample": ({}, dict(upsample=1), "input of 5x6: expected even sizes"),
+    "repeat alone": ({}, dict(repeat=1), "repeat = 1: expected 0 without upsample"),
     "row pitch": ({}, dict(row_pitch=100), "row_pitch = 100: expected a multiple of 8"),
     "reach": (dict(op=MAC), dict(reach=0), "reach = 0: expected 1"),
     "row stride": ({}, dict(window_row_stride=3), "window_row_stride = 3: expected 4"),

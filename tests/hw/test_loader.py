@@ -32,6 +32,7 @@ class Case:
     planes: int = 1
     dilated: int = 0
     upsample: int = 0
+    repeat: int = 0
     packed: int = 0
     gap: int = 0
     """Bytes between rows."""
@@ -51,7 +52,7 @@ class Case:
 
     @property
     def beats(self) -> int:
-        return self.stored[0] * (self.planes + self.dilated) * self.row_bytes // 8
+        return (self.stored[0] << self.repeat) * (self.planes + self.dilated) * self.row_bytes // 8
 
     def place(self, rng: random.Random, alignment: int = 8) -> None:
         room = (SPACE - self.stored[0] * self.row_pitch) // alignment
@@ -61,7 +62,7 @@ class Case:
         """Vectors in order, from the memory; allows just these reads."""
         vectors = []
         pitch = 8 if self.packed else 16
-        for row in range(self.stored[0]):
+        for row in np.arange(self.stored[0]).repeat(1 + self.repeat).tolist():
             for offset in self.offsets:
                 address = BASE + offset + row * self.row_pitch
                 dram.allow(address, self.row_bytes, read=True)
@@ -78,6 +79,7 @@ class Case:
             input_width=self.width,
             dilated=self.dilated,
             upsample=self.upsample,
+            repeat=self.repeat,
             packed=self.packed,
             row_pitch=self.row_pitch,
         )
@@ -136,6 +138,8 @@ async def check_shapes(dut):
         Case(1, 1, packed=1),
         Case(2, 2, upsample=1),
         Case(2, 2, dilated=1, upsample=1),
+        Case(2, 2, upsample=1, repeat=1),
+        Case(6, 4, planes=2, dilated=1, upsample=1, repeat=1, gap=8),
         Case(3, 5, planes=3, gap=8),
         Case(4, 8, planes=2, dilated=1),
         Case(6, 4, planes=3, dilated=1, upsample=1, gap=24),
@@ -166,6 +170,7 @@ async def check_random_shapes(dut):
                     planes=rng.randint(1, 5),
                     dilated=int(kind != "packed" and rng.random() < 0.4),
                     upsample=int(kind == "upsample"),
+                    repeat=int(kind == "upsample" and rng.random() < 0.5),
                     packed=int(kind == "packed"),
                     gap=8 * rng.choice([0, 0, 1, 7]),
                 )

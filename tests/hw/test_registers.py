@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 
 from codenet.config import AcceleratorConfig
 from codenet.registers import ADDRESS_BITS, BY_NAME, IDENTITY, REGISTERS, config_registers
-from hw.registers import REPORTED, WRITABLE_BITS, Registers
+from hw.registers import REPORTED, Registers
 
 CONFIG = AcceleratorConfig.small()
 
@@ -104,7 +104,7 @@ def test_stored_registers_keep_bytes_that_are_strobed(order):
             name = generator.choice(names)
             value, strobe, delay = generator.getrandbits(32), generator.getrandbits(4), generator.randrange(3)
             mask = sum(0xFF << 8 * n for n in range(4) if strobe >> n & 1)
-            model[name] = (model[name] & ~mask | value & mask) & WRITABLE_BITS.get(name, 0xFFFFFFFF)
+            model[name] = (model[name] & ~mask | value & mask) & BY_NAME[name].writable
             await master.write(BY_NAME[name].offset, value, strobe, order, delay)
             for other in names:
                 assert ctx.get(getattr(dut, other.lower())) == model[other], (name, other)

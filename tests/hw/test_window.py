@@ -33,6 +33,7 @@ class Case:
     full: int = 0
     stride: int = 1
     upsample: int = 0
+    repeat: int = 0
     dilated: int = 0
     spare: int = 0
     dilations: tuple[int, ...] = tuple(range(8))
@@ -43,7 +44,7 @@ class Case:
 
     @property
     def window_rows(self) -> int:
-        least = min(2 * self.reach + 1 + self.upsample, self.height)
+        least = min(2 * self.reach + 1 + (self.upsample & ~self.repeat), self.height)
         return -(-least // 3) * 3 + self.spare
 
     @property
@@ -64,6 +65,7 @@ class Case:
             depthwise_op=int(self.op),
             full=self.full,
             upsample=self.upsample,
+            repeat=self.repeat,
             dilated=self.dilated,
             stride2=self.stride - 1,
             reach=self.reach,
@@ -103,6 +105,10 @@ CORNERS = [
     Case(33, 9, dilated=1, stride=2),
     Case(36, 10, 2, dilated=1, upsample=1),
     Case(18, 18, 1, dilated=1, upsample=1, dilations=(1, 2, 4, 5, 7)),
+    Case(2, 2, 2, upsample=1, repeat=1),
+    Case(12, 6, 2, upsample=1, repeat=1),
+    Case(36, 10, 2, dilated=1, upsample=1, repeat=1),  # 15 rows: too few for pairs
+    Case(34, 6, 2, dilated=1, upsample=1, repeat=1, stride=2),
     Case(20, 5, dilated=1, dilations=(7,)),
     Case(20, 5, dilated=1, dilations=(3, 6, 0)),
 ]
@@ -120,6 +126,7 @@ def random_case(rng: random.Random) -> Case:
             full=int(op == DepthwiseOp.OFF and rng.random() < 0.5),
             stride=rng.choice((1, 2)),
             upsample=upsample,
+            repeat=int(upsample and rng.random() < 0.5),
             dilated=int(op == DepthwiseOp.MAC and rng.random() < 0.7),
             spare=rng.choice((0, 0, 3, 6)),
         )
@@ -145,7 +152,10 @@ class Stimulus:
             junk[..., 0] = self.d
             planes.append(junk)
         self.vectors = [
-            bench.to_int(plane[r, c]) for r in range(stored[0]) for plane in planes for c in range(stored[1])
+            bench.to_int(plane[r, c])
+            for r in np.arange(stored[0]).repeat(1 + case.repeat)
+            for plane in planes
+            for c in range(stored[1])
         ]
 
     def taps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

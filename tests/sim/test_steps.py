@@ -52,6 +52,12 @@ STEPS = {
         height=9, width=9, planes=2, op=MAC, dilated=True, chunks=2, dilations=(0, 3, 6)
     ),
     "deformable, upsampled": dict(height=10, width=8, planes=2, op=MAC, dilated=True, chunks=2, upsample=True),
+    "deformable, upsampled, rows loaded twice": dict(
+        height=40, width=6, op=MAC, dilated=True, chunks=2, upsample=True, repeat=True, window_rows=15
+    ),
+    "depthwise, upsampled, rows loaded twice": dict(
+        height=10, width=6, planes=2, op=MAC, upsample=True, repeat=True, window_rows=3
+    ),
     "full 3x3": dict(height=7, width=6, planes=2, full=True, chunks=4),
     "full 3x3, stride 2": dict(height=9, width=8, planes=1, full=True, chunks=2, stride2=True),
     "full 3x3, window only": dict(height=4, width=5, planes=2, full=True),

@@ -9,12 +9,7 @@ import numpy as np
 from codenet.compiler.ir import Node
 from codenet.compiler.refuse import refuse
 from codenet.graph import Convolution, Depthwise, Tensor
-
-ACCUMULATOR_BITS = 24
-"""Signed accumulators of the pointwise array."""
-
-PRODUCT_BITS = 48
-"""Signed adder of ``acc * m + b``."""
+from codenet.isa import ACCUMULATOR_BITS, PRODUCT_BITS
 
 LARGEST_INPUT = 128
 """Magnitude of an int8 activation."""

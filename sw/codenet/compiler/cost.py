@@ -14,13 +14,18 @@ def reach_of(node: Node) -> int:
     return 0 if centre_only else 1
 
 
-def rows_needed(reach: int, upsample: int, height: int) -> int:
+def rows_needed(reach: int, pairs: bool, height: int) -> int:
     """Rows that the window must hold at once, as a multiple of 3.
 
-    Upsampled rows come in pairs, so that the later one must have room while the earlier one is still awaited.
+    ``pairs``: upsampled rows come two at a time, so that the later one must have room while the earlier one is still awaited.
     """
-    rows = min(2 * reach + 1 + (1 if upsample and reach else 0), height)
+    rows = min(2 * reach + 1 + (1 if pairs and reach else 0), height)
     return -(-rows // 3) * 3
+
+
+def repeats(node: Node, rows: int) -> bool:
+    """Whether a window of ``rows`` rows is too small for pairs, so that stored rows must be loaded once for each of their two."""
+    return bool(node.upsample) and rows < rows_needed(reach_of(node), True, node.source[0])
 
 
 def window_row_stride(width: int, planes: int) -> int:
@@ -58,9 +63,10 @@ def estimate(
     height = node.source[0]
     pixels = node.output[0] * node.output[1]
     array = pixels * inputs * max(groups(config, outputs, node.wide), 1) * (1 + wide_weights)
-    array += stored_pixels(node) * expanded * groups(config, inputs, False)
-    load = 2 * (expanded or inputs) * stored_pixels(node)
-    store = 2 * outputs * pixels
     rows = window_rows(config, node.source, inputs, node.dilation is not None)
-    overlapped = rows > rows_needed(reach_of(node), node.upsample, height) or rows >= height
+    loaded_pixels = stored_pixels(node) * (1 + repeats(node, rows))
+    array += loaded_pixels * expanded * groups(config, inputs, False)
+    load = 2 * (expanded or inputs) * loaded_pixels
+    store = 2 * outputs * pixels
+    overlapped = rows > rows_needed(reach_of(node), bool(node.upsample), height) or rows >= height
     return max(array, load, store) if overlapped else max(array + load, store)

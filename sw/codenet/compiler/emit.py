@@ -139,6 +139,7 @@ def _descriptor(
             wide_weights=int(step.wide_weights),
             wide_output=int(step.wide_output),
             upsample=step.upsample,
+            repeat=int(step.repeat),
             dilated=int(step.dilation is not None),
             packed=int(step.packed),
             stride2=int(step.stride2),

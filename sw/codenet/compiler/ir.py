@@ -212,6 +212,7 @@ class Step:
     full: bool = False
     packed: bool = False
     upsample: int = 0
+    repeat: bool = False
     stride2: bool = False
     reach: int = 0
     pad: int = 0

@@ -195,7 +195,7 @@ class _Tiler:
         windowed = depthwise or node.kind is not Kind.POINTWISE
         reach = cost.reach_of(node) if windowed else 0
         dilated = windowed and node.dilation is not None
-        rows = cost.rows_needed(reach, node.upsample, node.source[0])
+        rows = cost.rows_needed(reach, False, node.source[0])
         vectors = planes * (9 if node.kind is Kind.FULL else 1)
         bank = rows // 3 * cost.window_row_stride(node.source[1], planes)
         checks = [
@@ -266,16 +266,18 @@ class _Tiler:
         source = node.source if windowed else node.output
         dilation = self._dilation(node) if windowed else None
         count = expansion.planes if expansion else len(planes)
+        rows = cost.window_rows(self.config, source, count, dilation is not None)
         return Step(
             name=f"{inputs.name} + {name}" if inputs and expansion else name,
             inputs=planes,
             outputs=[],
             source=source,
             output=node.output,
-            window_rows=cost.window_rows(self.config, source, count, dilation is not None),
+            window_rows=rows,
             dilation=dilation,
             depthwise_op=operation if windowed else DepthwiseOp.OFF,
             upsample=node.upsample if windowed else 0,
+            repeat=windowed and cost.repeats(node, rows),
             stride2=windowed and node.stride == 2 and node.kind is not Kind.STEM,
             packed=node.kind is Kind.STEM and node.stride == 2,
             full=node.kind is Kind.FULL,

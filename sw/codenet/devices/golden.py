@@ -24,9 +24,6 @@ DRAM_BASE = 0x1000_0000
 DRAM_BYTES = 512 << 20
 """Memory to allocate from, as on a small board. Only what is used takes memory of the host."""
 
-WRITABLE_BITS = {"IRQ_ENABLE": 1, "BASE_ADDRESS": 0xFFFFFF80, "PROGRAM_OFFSET": 0xFFFFFF80}
-"""Bits that a read-write register keeps, where not all 32."""
-
 
 class GoldenBuffer(Buffer):
     """Host memory that the golden device finds by address."""
@@ -89,7 +86,7 @@ class GoldenDevice(Device):
         elif name == "IRQ_STATUS":
             self._values[name] &= ~value
         elif name is not None and BY_NAME[name].access == "rw":
-            self._values[name] = value & WRITABLE_BITS.get(name, 0xFFFFFFFF)
+            self._values[name] = value & BY_NAME[name].writable
 
     def allocate(self, size: int) -> Buffer:
         if size <= 0:
