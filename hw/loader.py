@@ -12,7 +12,7 @@ from hw.offset_table import OffsetTable
 
 
 class Loader(wiring.Component):
-    """Vectors of the step's input planes, in the order row, plane (the dilation plane last), column of the stored tensor.
+    """Vectors of the step's input planes (with ``expand`` those to expand), in the order row, plane (the dilation plane last), column of the stored tensor.
 
     The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two beats
     each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are those of the input, halved
@@ -129,7 +129,7 @@ class Loader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
-                last_plane.eq(step.input_planes + step.dilated - 1),
+                last_plane.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated) - 1),
                 again.eq(0),
                 rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
                 row_beats.eq(Mux(step.packed, width + 1, width << 1)),

@@ -165,18 +165,18 @@ class ParameterFetcher(wiring.Component):
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
         outputs, vectors = Signal(9), Signal(21)
         weights, weight_beats = Signal(22), Signal(22 + 7)
-        depthwise, chunks = Signal(9), Signal(10)
+        depthwise, chunks = Signal(9), Signal(11)
         inputs, other_beats, total = Signal(10), Signal(16), Signal(30)
         too_large, refused = Signal(), Signal()
         m.d.sync += [
             # Stage 1: entries of each section.
-            inputs.eq(step.input_planes + step.dilated),
+            inputs.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),
             outputs.eq(step.output_planes),
             depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
-            chunks.eq(Mux(step.pointwise, step.chunks, 0)),
+            chunks.eq(step.expand_chunks + Mux(step.pointwise, step.chunks, 0)),
             vectors.eq(Mux(step.pointwise, step.groups * step.vectors, 0)),
             # Stage 2.
-            weights.eq(vectors << step.wide_weights),
+            weights.eq(step.expand_words + (vectors << step.wide_weights)),
             other_beats.eq(inputs + outputs + depthwise * DEPTHWISE_BEATS + chunks * CHUNK_BEATS),
             # Stage 3.
             weight_beats.eq(weights * config.outputs),

@@ -8,6 +8,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.interfaces import STEP
 from hw.pipeline import delay
+from hw.pointwise_walk import PointwiseWalk
 
 SETTLE = 4
 """Cycles from ``start`` until what is derived from ``step`` may be used."""
@@ -17,7 +18,8 @@ def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
     """What happens to a vector on its way through the array, travelling along with it.
 
     ``first``, ``last``: of a group's words. ``high``: the word has the high nibbles of 8-bit weights; ``low``: the low ones. ``final``:
-    the group is its pixel's last. ``chunks``: that this group yields. ``upper``: without pointwise, the vector's upper half.
+    the group is its pixel's last. ``chunks``: that this group yields. ``upper``: without pointwise, the vector's upper half. ``expand``: of
+    the expansion.
     """
     return data.StructLayout(
         {
@@ -27,6 +29,7 @@ def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
             "low": 1,
             "final": 1,
             "upper": 1,
+            "expand": 1,
             "chunks": unsigned(config.chunks_per_group.bit_length()),
         }
     )
@@ -36,13 +39,20 @@ class PointwiseIssue(wiring.Component):
     """For each pixel, for each group of outputs, for each vector: one operation, or two with 8-bit weights, a cycle each.
 
     Without pointwise: two operations a vector, one for each half. The last operation of a group waits until results of the group
-    before have left the drain registers, and until the result queue has room for its own.
+    before have left the drain registers.
+
+    Two convolutions share the array, the step's own and, with ``expand``, the expansion; they take turns between groups. The expansion
+    goes first, as long as it has a pixel and its results have room. A group is only begun when its results have a place, and has then all that
+    it needs: the row buffer holds whole rows, and the window holds all rows of a pixel of which it has sent a vector. So neither waits for the
+    other within a group. Between groups, the step's own convolution needs rows for which the window has room, so that the results of the
+    expansion find a place, and the expansion goes on.
 
     Members
     -------
     v_ready, v_take, v_last, v_final : read side of :class:`hw.vector_buffer.VectorBuffer`: ready, take, last, free.
-    room : the result queue has room for the results of a group.
-    reserve : beats that this cycle's operation will yield.
+    e_ready, e_take, e_last, e_final : the same of :class:`hw.row_buffer.RowBuffer`.
+    room, e_room : the result queue, that of the expansion, has room for the results of two groups.
+    reserve, e_reserve : beats that this cycle's operation will yield to either.
     issue, o_operation, o_word : an operation, and the index of its weight word.
     active, starved, blocked, finished : as in :class:`hw.pointwise.Pointwise`.
     """
@@ -58,8 +68,14 @@ class PointwiseIssue(wiring.Component):
                 "v_take": Out(1),
                 "v_last": Out(1),
                 "v_final": Out(1),
+                "e_ready": In(1),
+                "e_take": Out(1),
+                "e_last": Out(1),
+                "e_final": Out(1),
                 "room": In(1),
+                "e_room": In(1),
                 "reserve": Out(range(beats + 1)),
+                "e_reserve": Out(range(config.chunks_per_group + 1)),
                 "issue": Out(1),
                 "o_operation": Out(operation_layout(config)),
                 "o_word": Out((config.weight_depth // 2 - 1).bit_length()),
@@ -72,66 +88,95 @@ class PointwiseIssue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         step, operation = self.step, self.o_operation
-        running = Signal()
-        vector, group, second, pixels = Signal(12), Signal(9), Signal(), Signal(24)
-        double, ends_vector, ends_group, ends_pixel = Signal(), Signal(), Signal(), Signal()
-        spacing = Signal.like(self.reserve)
+        m.submodules.main = main = PointwiseWalk(self.config)
+        m.submodules.expansion = expansion = PointwiseWalk(self.config)
+        self._set_up(m, main, expansion)
         begin = delay(m, self.start, SETTLE, "start", reset=True)
+        running, expanding, pixels = Signal(), Signal(), Signal(24)
+        expansion_turn, spacing = Signal(), Signal.like(self.reserve)
+        main_fires, expansion_fires = Signal(), Signal()
+        spaced = spacing == 0
         m.d.comb += [
-            double.eq(~step.pointwise | step.wide_weights),
-            ends_vector.eq(~double | second),
-            self.v_last.eq(vector == delay(m, step.vectors - 1, 1, "vectors")),
-            self.v_final.eq(~step.pointwise | (group == delay(m, step.groups - 1, 1, "groups"))),
-            self.v_take.eq(self.issue & ends_vector),
-            ends_group.eq(~step.pointwise | (self.v_last & ends_vector)),
-            ends_pixel.eq(self.v_last & ends_vector & self.v_final),
-            self.issue.eq(running & self.v_ready & (~ends_group | (self.room & (spacing == 0)))),
-            self.starved.eq(running & ~self.v_ready),
+            main_fires.eq(running & self.v_ready & (~main.begins | self.room) & (~main.ends | spaced)),
+            expansion_fires.eq(
+                expanding & self.e_ready & (~expansion.begins | self.e_room) & (~expansion.ends | spaced)
+            ),
+            self.issue.eq(Mux(expansion_turn, expansion_fires, main_fires)),
+            main.advance.eq(main_fires & ~expansion_turn),
+            expansion.advance.eq(expansion_fires & expansion_turn),
+            main.restart.eq(begin),
+            expansion.restart.eq(begin),
+            self.v_take.eq(main.advance & main.ends_vector),
+            self.v_last.eq(main.at_last_vector),
+            self.v_final.eq(main.at_last_group),
+            self.e_take.eq(expansion.advance),
+            self.e_last.eq(expansion.at_last_vector),
+            self.e_final.eq(expansion.at_last_group),
+            self.starved.eq(running & ~self.v_ready & ~self.issue),
             self.blocked.eq(running & self.v_ready & ~self.issue),
             self.finished.eq(~running & (pixels == 0)),
-            operation.first.eq((vector == 0) & ~second),
-            operation.last.eq(ends_group),
-            operation.high.eq(step.wide_weights & ~second),
-            operation.low.eq(step.wide_weights & second),
-            operation.upper.eq(second),
-            operation.final.eq(self.v_final),
+            self.o_word.eq(Mux(expansion_turn, expansion.word, main.word)),
+            operation.first.eq(Mux(expansion_turn, expansion.begins, main.begins)),
+            operation.last.eq(Mux(expansion_turn, expansion.ends, main.ends)),
+            operation.final.eq(Mux(expansion_turn, expansion.at_last_group, main.at_last_group)),
+            operation.high.eq(step.wide_weights & ~main.second),
+            operation.low.eq(step.wide_weights & main.second),
+            operation.upper.eq(main.second),
+            operation.expand.eq(expansion_turn),
         ]
-        beats = self._group_size(m)
-        m.d.comb += self.reserve.eq(Mux(self.issue & ends_group, beats, 0))
+        with m.If((self.issue & operation.last) | (~self.issue & operation.first)):
+            m.d.sync += expansion_turn.eq(expanding & self.e_ready & self.e_room)
+        beats, expansion_beats = self._group_sizes(m, main, expansion)
+        m.d.comb += [
+            self.reserve.eq(Mux(main.advance & main.ends, beats, 0)),
+            self.e_reserve.eq(Mux(expansion.advance & expansion.ends, expansion_beats, 0)),
+            operation.chunks.eq(
+                Mux(expansion_turn, expansion_beats, Mux(main.at_last_group, self.short, self.config.chunks_per_group))
+            ),
+        ]
+        with m.If(spacing != 0):
+            m.d.sync += spacing.eq(spacing - 1)
+        with m.If(self.issue & operation.last):
+            m.d.sync += spacing.eq(Mux(expansion_turn, expansion_beats, beats) - 1)
 
+        with m.If(main.advance & main.ends_pixel):
+            m.d.sync += pixels.eq(pixels - 1)
+            with m.If(pixels == 1):
+                m.d.sync += running.eq(0)
+        with m.If(begin):
+            m.d.sync += [running.eq(pixels != 0), expanding.eq(step.expand), spacing.eq(0)]
         with m.If(self.start):
             # Peaks send nothing here.
             m.d.sync += pixels.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_pixels))
-        with m.If(begin):
-            m.d.sync += [running.eq(pixels != 0), spacing.eq(0)]
-        with m.If(spacing != 0):
-            m.d.sync += spacing.eq(spacing - 1)
-        with m.If(self.issue):
-            m.d.sync += [second.eq(double & ~second), self.o_word.eq(self.o_word + 1)]
-            with m.If(ends_vector):
-                m.d.sync += vector.eq(Mux(self.v_last, 0, vector + 1))
-            with m.If(ends_group):
-                m.d.sync += spacing.eq(beats - 1)
-            with m.If(ends_vector & self.v_last):
-                m.d.sync += group.eq(Mux(self.v_final, 0, group + 1))
-            with m.If(ends_pixel):
-                m.d.sync += [pixels.eq(pixels - 1), self.o_word.eq(0)]
-                with m.If(pixels == 1):
-                    m.d.sync += running.eq(0)
+            m.d.sync += [expanding.eq(0), expansion_turn.eq(0)]
         return m
 
-    def _group_size(self, m: Module):
-        """Chunks of the current group into the operation; returns its beats. The last group may be short."""
-        step, full = self.step, self.config.chunks_per_group
-        short = Signal.like(self.o_operation.chunks)
-        beats, short_beats, full_beats = (Signal.like(self.reserve, name=f"{n}beats") for n in ("", "short_", "full_"))
+    def _set_up(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk) -> None:
+        """What is static in a step."""
+        step = self.step
         m.d.sync += [
-            short.eq(step.chunks - (step.groups - 1) * full),
-            short_beats.eq(Mux(step.pointwise, short << step.wide_output, 1)),
+            main.last_vector.eq(step.vectors - 1),
+            main.last_group.eq(step.groups - 1),
+            main.first_word.eq(step.expand_words),
+            expansion.last_vector.eq(step.expand_planes - 1),
+            expansion.last_group.eq(step.expand_groups - 1),
+        ]
+        m.d.comb += [main.double.eq(~step.pointwise | step.wide_weights), main.bypass.eq(~step.pointwise)]
+
+    def _group_sizes(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk):
+        """Beats of the current group of either; an expansion's are its chunks. The last group of a pixel may be short."""
+        step, full = self.step, self.config.chunks_per_group
+        self.short, short_expansion = Signal(range(full + 1), name="short"), Signal.like(self.e_reserve, name="short_e")
+        beats, short_beats, full_beats = (Signal.like(self.reserve, name=f"{n}beats") for n in ("", "short_", "full_"))
+        expansion_beats = Signal.like(self.e_reserve, name="expansion_beats")
+        m.d.sync += [
+            self.short.eq(step.chunks - (step.groups - 1) * full),
+            short_beats.eq(Mux(step.pointwise, self.short << step.wide_output, 1)),
             full_beats.eq(full << step.wide_output),
+            short_expansion.eq(step.expand_chunks - (step.expand_groups - 1) * full),
         ]
         m.d.comb += [
-            self.o_operation.chunks.eq(Mux(self.v_final, short, full)),
-            beats.eq(Mux(self.v_final, short_beats, full_beats)),
+            beats.eq(Mux(main.at_last_group, short_beats, full_beats)),
+            expansion_beats.eq(Mux(expansion.at_last_group, short_expansion, full)),
         ]
-        return beats
+        return beats, expansion_beats
