@@ -19,7 +19,7 @@ class RowBuffer(wiring.Component):
 
     Members
     -------
-    i : vectors of the loader; only taken in steps with ``expand``.
+    i : vectors of the loader, not before the third cycle after ``start``; only taken in steps with ``expand``.
     ready, take, last, free, o_payload : read side, as that of :class:`hw.vector_buffer.VectorBuffer`: the vector at the read pointer is there; go
         on to the next plane; this was the pixel's last plane, return to its first, or, with ``free``, go on to the next pixel; the vector that the read
         pointer pointed at :attr:`latency` cycles ago.

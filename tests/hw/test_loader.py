@@ -34,6 +34,7 @@ class Case:
     upsample: int = 0
     repeat: int = 0
     packed: int = 0
+    expand: int = 0
     gap: int = 0
     """Bytes between rows."""
     offsets: list[int] = field(default_factory=list)
@@ -74,7 +75,9 @@ class Case:
         await start_step(
             dut,
             half,
-            input_planes=self.planes,
+            expand=self.expand,
+            expand_planes=self.planes if self.expand else 0,
+            input_planes=17 if self.expand else self.planes,
             input_height=self.height,
             input_width=self.width,
             dilated=self.dilated,
@@ -146,6 +149,9 @@ async def check_shapes(dut):
         Case(5, 7, planes=3, packed=1),
         Case(4, 16, packed=1, gap=40),
         Case(1, 3, planes=31, dilated=1),
+        Case(4, 6, planes=3, expand=1, gap=16),
+        Case(6, 8, planes=2, expand=1, upsample=1),
+        Case(2, 2, planes=32, expand=1, upsample=1, repeat=1),
         Case(1, 1, planes=32),
         Case(2, 300, planes=2),
         Case(64, 1, planes=1),
