@@ -237,6 +237,8 @@ async def run_case(dut, case: Case, beats: Beats, source: bench.Source, seed: in
         await bench.cycles(dut)
         count += 1
         assert count < 200_000, f"{case}: stuck after {len(beats.items)} beats"
+    # The source sees only now that its last vector was taken.
+    await bench.cycles(dut)
     assert sending.done(), f"{case}: idle before all input was taken"
     await bench.cycles(dut, 20)
     check(case, stimulus, beats)
