@@ -1,4 +1,4 @@
-"""Row buffer: rows of stored planes, read pixel by pixel for the expansion."""
+"""Row buffer: pieces of rows of stored planes, read pixel by pixel for the expansion."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -11,10 +11,10 @@ from hw.pipeline import delay
 
 
 class RowBuffer(wiring.Component):
-    """Turns rows of planes into pixels: vectors come by row, plane, column and are read by row, column, plane, once for each group of outputs.
+    """Turns pieces of rows into pixels: vectors come by piece, plane, column and are read by piece, column, plane, once for each group of outputs.
 
-    A ring of ``expand_depth`` vectors, of which at least one row (``expand_planes`` times the stored width) must fit. A row is read when it is
-    complete, and its memory is free for another one when its last pixel is done; what room there is beyond one row is filled meanwhile.
+    A ring of ``expand_depth`` vectors, of which at least one piece (``expand_planes * expand_columns``) must fit. A piece is read when it is
+    complete, and its memory is free for another one when its last pixel is done; what room there is beyond one piece is filled meanwhile.
     Throughput: a vector a cycle, in and out.
 
     Members
@@ -49,43 +49,36 @@ class RowBuffer(wiring.Component):
         m = Module()
         depth = self.config.expand_depth
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
-        width, last_column = Signal(12), Signal(12)
-        m.d.sync += [
-            width.eq(Mux(self.step.upsample, self.step.input_width >> 1, self.step.input_width)),
-            last_column.eq(width - 1),
-        ]
-        used, rows = Signal(range(depth + 1)), Signal(range(depth + 1))
+        last_column = delay(m, self.step.expand_columns - 1, 1, "last_column")
+        used, pieces = Signal(range(depth + 1)), Signal(range(depth + 1))
         accept = Signal()
         # The depth is a power of two: full is one bit.
         m.d.comb += [
             self.i.ready.eq(self.step.expand & ~used[-1]),
             accept.eq(self.i.valid & self.i.ready),
-            self.ready.eq(rows != 0),
+            self.ready.eq(pieces != 0),
             self.o_payload.eq(mem.read_data),
         ]
-        row_written, row_size = self._write(m, mem, accept, last_column)
-        row_done = self._read(m, mem, width, last_column, row_size)
-        done = delay(m, row_done, 1, "row_done", reset=True)
+        written, size = self._write(m, mem, accept, last_column)
+        done = self._read(m, mem, last_column, size)
+        freed = delay(m, done, 1, "done", reset=True)
         m.d.sync += [
-            rows.eq(rows + delay(m, row_written, 1, "row_written", reset=True) - row_done),
-            used.eq(used + accept - Mux(done, row_size, 0)),
+            pieces.eq(pieces + delay(m, written, 1, "written", reset=True) - done),
+            used.eq(used + accept - Mux(freed, size, 0)),
         ]
         with m.If(self.start):
-            m.d.sync += [rows.eq(0), used.eq(0)]
+            m.d.sync += [pieces.eq(0), used.eq(0)]
         return m
 
     def _write(self, m: Module, mem: BlockMemory, accept, last_column):
-        """Write rows; returns "a row's last vector is written" and, once there is a row, the vectors of one."""
-        address, count, size = (
-            Signal.like(mem.write_address),
-            Signal.like(mem.write_address),
-            Signal(len(mem.write_address) + 1),
-        )
+        """Write pieces; returns "a piece's last vector is written" and, once there is a piece, the vectors of one."""
+        address, count = Signal.like(mem.write_address), Signal.like(mem.write_address, name="count")
+        size = Signal(len(address) + 1)
         column, plane = Signal(12), Signal(9)
-        ends_plane, ends_row = Signal(), Signal()
+        ends_plane, ends_piece = Signal(), Signal()
         m.d.comb += [
             ends_plane.eq(column == last_column),
-            ends_row.eq(ends_plane & (plane == delay(m, self.step.expand_planes - 1, 1, "planes"))),
+            ends_piece.eq(ends_plane & (plane == delay(m, self.step.expand_planes - 1, 1, "planes"))),
             mem.write_enable.eq(accept),
             mem.write_address.eq(address),
             mem.write_data.eq(self.i.payload),
@@ -94,29 +87,29 @@ class RowBuffer(wiring.Component):
             m.d.sync += [address.eq(address + 1), column.eq(column + 1), count.eq(count + 1)]
             with m.If(ends_plane):
                 m.d.sync += [column.eq(0), plane.eq(plane + 1)]
-            with m.If(ends_row):
+            with m.If(ends_piece):
                 m.d.sync += [plane.eq(0), count.eq(0), size.eq(count + 1)]
         with m.If(self.start):
             m.d.sync += [address.eq(0), column.eq(0), plane.eq(0), count.eq(0)]
-        return accept & ends_row, size
+        return accept & ends_piece, size
 
-    def _read(self, m: Module, mem: BlockMemory, width, last_column, row_size):
-        """Move the read pointer; returns "a row's last vector is taken for the last time"."""
-        address, pixel, row = (Signal.like(mem.read_address, name=name) for name in ("read", "pixel", "row"))
+    def _read(self, m: Module, mem: BlockMemory, last_column, size):
+        """Move the read pointer; returns "a piece's last vector is taken for the last time"."""
+        address, pixel, piece = (Signal.like(mem.read_address, name=name) for name in ("read", "pixel", "piece"))
         column = Signal(12)
-        ends_pixel, ends_row = Signal(), Signal()
+        ends_pixel, ends_piece = Signal(), Signal()
         m.d.comb += [
             ends_pixel.eq(self.take & self.last & self.free),
-            ends_row.eq(ends_pixel & (column == last_column)),
+            ends_piece.eq(ends_pixel & (column == last_column)),
             mem.read_address.eq(address),
         ]
         with m.If(self.take):
-            m.d.sync += address.eq(Mux(self.last, pixel, address + width))
+            m.d.sync += address.eq(Mux(self.last, pixel, address + self.step.expand_columns))
         with m.If(ends_pixel):
             m.d.sync += [pixel.eq(pixel + 1), address.eq(pixel + 1), column.eq(column + 1)]
-        with m.If(ends_row):
-            following = row + row_size
-            m.d.sync += [row.eq(following), pixel.eq(following), address.eq(following), column.eq(0)]
+        with m.If(ends_piece):
+            following = piece + size
+            m.d.sync += [piece.eq(following), pixel.eq(following), address.eq(following), column.eq(0)]
         with m.If(self.start):
-            m.d.sync += [row.eq(0), pixel.eq(0), address.eq(0), column.eq(0)]
-        return ends_row
+            m.d.sync += [piece.eq(0), pixel.eq(0), address.eq(0), column.eq(0)]
+        return ends_piece

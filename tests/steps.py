@@ -73,6 +73,7 @@ def random_step(
     packed: bool = False,
     stride2: bool = False,
     expand: int = 0,
+    expand_columns: int | None = None,
     window_rows: int | None = None,
     block_log2: int | None = None,
     pitch_extra: int = 0,
@@ -84,8 +85,8 @@ def random_step(
 ) -> Step:
     """A step on an input of ``height x width`` (after ``upsample``) and ``planes`` planes.
 
-    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``; 0: no expansion. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input
-    bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
+    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``; 0: no expansion. ``expand_columns``:
+    of its pieces, by default as many as fit. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
     """
     rng = np.random.default_rng(seed)
     memory = _Memory(rng)
@@ -127,6 +128,9 @@ def random_step(
     spread = np.sqrt(max(LANES * vectors, 1)) * 74 * limit / np.sqrt(3)
     m, b, s = _requantize(rng, CHUNK * chunks, spread, 9000 if wide_output else 60)
     expand_chunks = 2 * planes if expand else 0
+    if expand and expand_columns is None:
+        fitting = [n for n in range(1, stored_width + 1) if stored_width % n == 0 and expand * n <= config.expand_depth]
+        expand_columns = max(fitting, default=1)
     expand_weights = rng.integers(-7, 8, (CHUNK * expand_chunks, LANES * expand), dtype=np.int8)
     expand_spread = np.sqrt(max(LANES * expand, 1)) * 74 * 7 / np.sqrt(3)
     expand_m, expand_b, expand_s = _requantize(rng, CHUNK * expand_chunks, expand_spread, 60)
@@ -191,6 +195,7 @@ def random_step(
         expand_groups=-(-CHUNK * expand_chunks // config.outputs),
         expand_chunks=expand_chunks,
         expand_words=len(expand_words) // config.outputs,
+        expand_columns=expand_columns or 0,
         expand_s=expand_s if expand else 0,
         expand_lo=-110 if expand else 0,
         expand_hi=120 if expand else 0,

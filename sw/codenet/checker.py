@@ -142,10 +142,16 @@ def _check_expansion(step: Descriptor, config: AcceleratorConfig) -> None:
     groups = -(-CHUNK * step.expand_chunks // config.outputs)
     _is(step, "expand_groups", groups, f"{step.expand_chunks} chunks on {config.outputs} outputs")
     _is(step, "expand_words", step.expand_groups * step.expand_planes, "expand_groups * expand_planes")
-    row = step.expand_planes * (step.input_width >> step.upsample)
+    width = step.input_width >> step.upsample
+    _between(step, "expand_columns", 1, width, "stored width")
     require(
-        row <= config.expand_depth,
-        f"row of {row} vectors to expand: expected at most expand_depth = {config.expand_depth}",
+        width % step.expand_columns == 0,
+        f"expand_columns = {step.expand_columns}: expected a divisor of the stored width {width}",
+    )
+    piece = step.expand_planes * step.expand_columns
+    require(
+        piece <= config.expand_depth,
+        f"{piece} vectors to expand at a time: expected at most expand_depth = {config.expand_depth}",
     )
     chunks = step.expand_chunks + step.chunks
     require(

@@ -70,8 +70,9 @@ Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tel
 and ``reach > 0``, unless ``repeat``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
 needs ``window_rows * input_width <= dilation_depth``.
 
-The vectors that an expansion reads wait in a buffer, from which whole rows are used: ``expand_planes * stored width <= expand_depth``. The next row is loaded
-meanwhile as far as there is room.
+What an expansion reads waits in a buffer. It is loaded, and used, in pieces of ``expand_columns`` columns of a row, all planes of a piece before the next
+piece; ``expand_columns`` divides the stored width, and ``expand_planes * expand_columns <= expand_depth``. The next piece is loaded while one is used, as far
+as there is room.
 """
 
 from __future__ import annotations
@@ -216,6 +217,7 @@ FIELDS: tuple[Field, ...] = _pack(
         ("expand_groups", 9),
         ("expand_chunks", 10),
         ("expand_words", 13),
+        ("expand_columns", 12),
         ("expand_s", 6),
         ("expand_lo", -8),
         ("expand_hi", -8),
@@ -276,6 +278,7 @@ class Descriptor:
     expand_groups: int = 0
     expand_chunks: int = 0
     expand_words: int = 0
+    expand_columns: int = 0
     expand_s: int = 0
     expand_lo: int = 0
     expand_hi: int = 0

@@ -155,7 +155,7 @@ CORNERS = [
     Case(6, 2, 2, expand=2),
     Case(20, 1, 1, expand=1, expand_rows=10),
     Case(20, 1, 2, wide_output=1, expand=1, expand_rows=10, expand_chunks=2),
-    Case(12, 3, 4, expand=4, expand_width=8, expand_chunks=6),  # a row fills the buffer; the last groups are short
+    Case(12, 3, 4, expand=4, expand_width=8, expand_chunks=6),  # a piece fills the buffer; the last groups are short
     Case(30, 5, 3, wide_output=1, expand=3, expand_rows=6, expand_chunks=10),
     Case(25, 3, expand=2, expand_rows=7, expand_chunks=6),  # without pointwise
     Case(4, 2, 2, expand=1, expand_rows=30, expand_width=3),  # the expansion lasts longer
@@ -239,10 +239,9 @@ class Stimulus:
             expand_chunks=case.expand_chunks if case.expand else 0,
             expand_words=case.expand_words,
             expand_s=self.e_s,
+            expand_columns=case.expand_width,
             expand_lo=self.e_lo,
             expand_hi=self.e_hi,
-            input_height=case.expand_rows,
-            input_width=case.expand_width,
         )
 
     def parameters(self, half: int) -> list[int]:

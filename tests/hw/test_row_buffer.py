@@ -1,4 +1,4 @@
-"""Row buffer against lists: pixels in order, read once a group, never before their row is there, and nothing overwritten."""
+"""Row buffer against lists: pixels in order, read once a group, never before their piece is there, and nothing overwritten."""
 
 import random
 from dataclasses import dataclass
@@ -21,24 +21,22 @@ def test_row_buffer():
 
 @dataclass(frozen=True)
 class Case:
-    """One step: stored rows and columns, planes, how often each pixel is read."""
+    """One step: pieces of rows, their columns, planes, how often each pixel is read."""
 
-    rows: int
-    width: int
+    pieces: int
+    columns: int
     planes: int
     groups: int = 1
-    upsample: int = 0
 
     def step(self) -> int:
         return bench.pack(
             STEP,
             expand=1,
             expand_planes=self.planes,
+            expand_columns=self.columns,
             # What the window takes does not matter here.
             input_planes=self.planes + 3,
-            input_height=self.rows << self.upsample,
-            input_width=self.width << self.upsample,
-            upsample=self.upsample,
+            input_width=999,
         )
 
 
@@ -46,13 +44,13 @@ CASES = [
     Case(1, 1, 1),
     Case(9, 1, 1, groups=2),
     Case(3, 1, 32, groups=3),
-    Case(4, 32, 1, upsample=1),
-    Case(5, 16, 4, groups=2),  # a row fills the buffer
-    Case(6, 9, 7),  # a row nearly does
+    Case(4, 32, 1),
+    Case(5, 16, 4, groups=2),  # a piece fills the buffer
+    Case(6, 9, 7),  # a piece nearly does
     Case(7, 5, 3, groups=2),
-    Case(20, 3, 2, groups=1, upsample=1),
+    Case(20, 3, 2),
 ]
-assert all(case.width * case.planes <= CONFIG.expand_depth for case in CASES)
+assert all(case.columns * case.planes <= CONFIG.expand_depth for case in CASES)
 
 
 class Reader:
@@ -63,8 +61,8 @@ class Reader:
         self.pause = bench.pauses(rng, pause)
         order = [
             (r, c, p, g)
-            for r in range(case.rows)
-            for c in range(case.width)
+            for r in range(case.pieces)
+            for c in range(case.columns)
             for g in range(case.groups)
             for p in range(case.planes)
         ]
@@ -79,8 +77,8 @@ class Reader:
         for _ in range(20_000):
             ready = bool(int(dut.ready.value))
             if following is not None and ready:
-                needed = (following[0] + 1) * case.width * case.planes
-                assert self.written >= needed, f"{case}: ready for row {following[0]} after {self.written} vectors"
+                needed = (following[0] + 1) * case.columns * case.planes
+                assert self.written >= needed, f"{case}: ready for piece {following[0]} after {self.written} vectors"
             takes = ready and following is not None and not next(self.pause)
             if takes:
                 r, c, p, g = following
@@ -102,21 +100,21 @@ class Reader:
                 break
         assert self.count == self.total, f"{case}: {self.count} of {self.total} reads"
         await bench.cycles(dut, 5)
-        assert not int(dut.ready.value), f"{case}: ready after the last row"
+        assert not int(dut.ready.value), f"{case}: ready after the last piece"
 
 
 @cocotb.test()
 @cocotb.parametrize(stalls=[(0.0, 0.0), (0.4, 0.0), (0.0, 0.4), (0.2, 0.2)])
-async def check_rows(dut, stalls):
+async def check_pieces(dut, stalls):
     rng = random.Random(int(10 * sum(stalls)))
     await bench.reset(dut, step=0, half=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
     source = bench.Source(dut, "i", bench.pauses(rng, stalls[0]))
     for case in CASES:
         vectors = {
             (r, p, c): rng.getrandbits(128)
-            for r in range(case.rows)
+            for r in range(case.pieces)
             for p in range(case.planes)
-            for c in range(case.width)
+            for c in range(case.columns)
         }
         dut.step.value, dut.start.value = case.step(), 1
         await bench.cycles(dut)
@@ -128,8 +126,8 @@ async def check_rows(dut, stalls):
 
 
 @cocotb.test()
-async def check_loading_goes_on_while_a_row_is_read(dut):
-    """Two rows fit: a row that takes as long to read as to load costs nothing beyond the first."""
+async def check_loading_goes_on_while_a_piece_is_read(dut):
+    """Two pieces fit: a piece that takes as long to read as to load costs nothing beyond the first."""
     rng = random.Random(7)
     await bench.reset(dut, step=0, half=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
     source = bench.Source(dut, "i")

@@ -89,6 +89,14 @@ STEPS = {
     "expanded, few rows, upsampled": dict(
         height=20, width=8, planes=2, op=MAC, chunks=2, expand=2, upsample=True, window_rows=6
     ),
+    "expanded, piece by piece": dict(height=6, width=12, planes=2, op=MAC, chunks=2, expand=3, expand_columns=4),
+    "expanded, column by column": dict(
+        height=7, width=10, planes=2, op=MAC, chunks=2, expand=2, expand_columns=1, stride2=True
+    ),
+    "expanded, piece by piece, rows twice": dict(
+        height=6, width=12, planes=2, op=MAC, chunks=2, expand=5, expand_columns=2, upsample=True, repeat=True
+    ),
+    "expanded, many planes": dict(height=4, width=8, planes=1, op=MAC, chunks=2, expand=30, expand_columns=2),
     "expanded, rows of the whole buffer": dict(height=7, width=16, planes=1, op=MAC, chunks=2, expand=4),
     "expanded, rows of nearly the buffer": dict(height=7, width=9, planes=1, op=MAC, chunks=2, expand=7),
     "expanded, wide output": dict(height=6, width=9, planes=3, op=MAC, chunks=3, expand=2, wide_output=True),

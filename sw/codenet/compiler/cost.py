@@ -5,6 +5,9 @@ from __future__ import annotations
 from codenet.compiler.ir import Kind, Node
 from codenet.config import CHUNK, LANES, MAX_DILATION, AcceleratorConfig
 
+BURST_PIXELS = 8
+"""Pixels of a plane in the longest burst: 16 beats."""
+
 
 def reach_of(node: Node) -> int:
     """Rows below its own that an output row needs: 0, 1, or 7 with dilations."""
@@ -40,6 +43,18 @@ def window_rows(config: AcceleratorConfig, source: tuple[int, int], planes: int,
     if dilated:
         rows = min(rows, config.dilation_depth // width // 3 * 3)
     return min(rows, -(-height // 3) * 3)
+
+
+def expand_columns(config: AcceleratorConfig, node: Node, planes: int) -> int | None:
+    """Columns that an expansion of ``planes`` stored planes takes at a time; None if there is no good number.
+
+    The most that let the next piece of the row be loaded meanwhile. Less than a burst only if the row is no longer.
+    """
+    width = node.source[1] >> node.upsample
+    pieces = [n for n in range(1, width + 1) if width % n == 0 and (n >= BURST_PIXELS or n == width)]
+    fitting = [n for n in pieces if planes * n <= config.expand_depth]
+    doubled = [n for n in fitting if 2 * planes * n <= config.expand_depth]
+    return max(doubled or fitting, default=None)
 
 
 def groups(config: AcceleratorConfig, planes: int, wide_output: bool) -> int:

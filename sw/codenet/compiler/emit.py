@@ -192,6 +192,7 @@ def _expansion(step: Step, config: AcceleratorConfig) -> dict[str, int]:
         "expand_groups": groups,
         "expand_chunks": 2 * step.expansion.planes,
         "expand_words": groups * len(step.inputs),
+        "expand_columns": step.expansion.columns,
         "expand_s": lanes.s,
         "expand_lo": lanes.lo,
         "expand_hi": lanes.hi,

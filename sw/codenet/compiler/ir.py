@@ -186,10 +186,14 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Expansion:
-    """The 1x1 convolution of a step before its window: weights int8 ``[16 * planes of the window, 16 * planes read]``, and their lanes."""
+    """The 1x1 convolution of a step before its window: weights int8 ``[16 * planes of the window, 16 * planes read]``, and their lanes.
+
+    ``columns`` of a row are loaded and expanded at a time.
+    """
 
     weights: np.ndarray
     requantize: Lanes
+    columns: int
 
     @property
     def planes(self) -> int:

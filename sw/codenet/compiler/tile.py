@@ -141,7 +141,10 @@ class _Tiler:
         weights, lanes = weights[chosen], lanes[chosen]
         weights[len(channels) :] = 0
         lanes.m[len(channels) :] = 0
-        expansion = Expansion(weights, lanes)
+        columns = cost.expand_columns(self.config, node, len(read.planes))
+        if columns is None:
+            return None
+        expansion = Expansion(weights, lanes, columns)
         macs = cost.stored_pixels(node) * len(channels) * len(source.branches[0].view)
         inputs = _Inputs(read.planes, positions, expansion, macs, _branch_names(source, channels))
         return None if self._expansion_limit(node, inputs) else inputs
@@ -159,7 +162,6 @@ class _Tiler:
             self._limit(node, planes, depthwise=True, lanewise=node.kind is Kind.DEPTHWISE)
             or read > config.plane_depth
             or outputs > config.plane_depth
-            or read * (node.source[1] >> node.upsample) > config.expand_depth
             or chunks > config.chunk_depth
             or words > config.weight_depth // 2
             or 2 * outputs > config.store_depth // 2
