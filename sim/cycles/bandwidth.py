@@ -66,11 +66,11 @@ class Bandwidth:
             for mask in range(1 << CHANNELS)
         )
 
-    def burst_rate(self, run_beats: int) -> float:
-        """Beats a cycle that runs of ``run_beats`` allow, as only some bursts are in flight at once."""
+    def burst_limit(self, run_beats: int) -> tuple[float, float]:
+        """Limit for runs of ``run_beats``, as only some bursts are in flight at once: beats that are free of it, and the rate afterwards."""
         burst = run_beats / -(-run_beats // BURST_BEATS)
-        bursts = min(BURSTS_IN_FLIGHT, self.timing.outstanding)
-        return min(1.0, bursts * burst / (self.latency + BURST_ROUND_TRIP + burst))
+        at_once = burst * min(BURSTS_IN_FLIGHT, self.timing.outstanding)
+        return at_once, min(1.0, at_once / (self.latency + BURST_ROUND_TRIP + burst))
 
 
 @lru_cache

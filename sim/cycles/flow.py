@@ -7,16 +7,8 @@ from math import inf
 from codenet.registers import ProfileCounter
 from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.fetch import Fetch
-from sim.cycles.latency import (
-    DRAIN,
-    DRAIN_BYPASS,
-    DRAIN_PEAKS,
-    LOAD_QUEUE,
-    ROW_COMPLETE,
-    ROW_RELEASE,
-    ROW_TO_ARRAY,
-)
 from sim.cycles.latency import LOAD as LOAD_LATENCY
+from sim.cycles.latency import LOAD_QUEUE, ROW_COMPLETE, ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
 from sim.cycles.work import Work
 
 _EPSILON = 1e-6
@@ -34,8 +26,8 @@ class Flow:
     written beats.
 
     Each has a rate. Rates change when a row is complete, a buffer is full or empty, or a transfer ends; between such events all
-    amounts grow linearly, so a step costs a few events a row. Fixed latencies of the pipeline are added once, at its ends: the time of
-    each stage is that of the stage before it, shifted.
+    amounts grow linearly, so a step costs a few events a row. Loading, fetching and writing share the memory and are in real time; window and
+    array have none of their latency here and are that much early, which is made good where results become writes.
 
     Attributes
     ----------
@@ -48,42 +40,42 @@ class Flow:
         self.shares = bandwidth.shares()
         self.latency = bandwidth.latency
         self.spare = bandwidth.spare_beats
-        self.burst_rate = bandwidth.burst_rate(work.run_beats)
+        self.unlimited_beats, self.burst_rate = bandwidth.burst_limit(work.run_beats)
+        self.result_delay = ROW_COMPLETE + ROW_TO_ARRAY + work.result_delay
         self.time = 0.0
         self.load_begin = bandwidth.latency + LOAD_LATENCY
         self.take_begin = 0.0
         self.loaded = self.taken = self.windowed = self.computed = self.written = 0.0
         self.taken_rows = self.window_row = 0
+        self.last_result = inf
         self.waited = 0.0
         self.causes = dict.fromkeys(ProfileCounter, 0.0)
 
     def run(self) -> dict[ProfileCounter, float]:
         """Run the step to its end; returns :attr:`causes`."""
         events = 0
-        while True:
-            self._set_rates()
-            if (
-                self.array_done
-                and self.taken_rows == self.work.rows
-                and self.written >= self.work.store_beats - _EPSILON
-            ):
-                break
+        self._set_rates()
+        while not self._is_done():
             cycles = self._until_event()
             events += 1
             assert cycles < inf and events < _MOST_EVENTS, f"the model of {self.work.step} does not end: {vars(self)}"
-            self._count(max(cycles, _SHORTEST))
-            self._advance(max(cycles, _SHORTEST))
-        fill, drain = ROW_COMPLETE + ROW_TO_ARRAY, self.latency + self._drain_latency
+            cycles = max(cycles, _SHORTEST)
+            self._count(cycles)
+            self._advance(cycles)
+            self._set_rates()
+        fill, response = ROW_COMPLETE + ROW_TO_ARRAY, self.latency + WRITE_RESPONSE
         self.causes[ProfileCounter.WAIT_WINDOW] += fill
-        self.causes[ProfileCounter.DRAIN] += drain
-        self.fetch.run_alone(fill + drain)
+        self.causes[ProfileCounter.DRAIN] += response - fill
+        self.fetch.run_alone(response)
         return self.causes
 
-    @property
-    def _drain_latency(self) -> int:
-        if self.work.is_peaks:
-            return DRAIN_PEAKS
-        return DRAIN if self.work.step.pointwise else DRAIN_BYPASS
+    def _is_done(self) -> bool:
+        work = self.work
+        return (
+            self.time >= self.last_result - _EPSILON
+            and self.taken_rows == work.rows
+            and self.written >= work.store_beats - _EPSILON
+        )
 
     def _set_rates(self) -> None:
         work = self.work
@@ -96,6 +88,8 @@ class Flow:
         if self.starved:
             self.computed = self.windowed
         self.array_done = self.computed >= work.output_rows - _EPSILON
+        if self.array_done and self.last_result == inf:
+            self.last_result = self.time + self.result_delay
         self.array_rate = 0.0 if self.array_done else 1 / work.array_cycles
         if self.starved:
             self.array_rate = min(self.array_rate, self.window_rate)
@@ -119,39 +113,45 @@ class Flow:
         """Complete blocks leave as fast as the memory takes them; an array that makes more than that has to wait."""
         work = self.work
         self.produced = self.computed * work.output_beats
-        if self.array_done:
-            self.complete = float(work.store_beats)
-        elif self.array_rate > 0 or not work.block_beats:
-            self.complete = max(0.0, self.produced - work.block_beats)
-        else:
-            self.complete = float(int(self.produced / work.block_beats + _EPSILON) * work.block_beats)
+        self.demand = self.array_rate * work.output_beats
+        self.complete = self._complete_blocks()
         self.others = (self.loads << LOAD) | (self.fetch.transferring << FETCH)
         share = self.shares[self.others | 1 << WRITE][WRITE]
-        self.demand = self.array_rate * work.output_beats
+        waiting = self.produced - self.written
         self.write_behind = self.written < self.complete - _EPSILON
         self.write_ahead = self.written > self.complete + _EPSILON
-        begun = self.produced >= work.block_beats - _EPSILON or self.write_behind
+        # Blocks go out in bursts, each with the credit that the memory has gathered meanwhile.
+        spared = 1 - min(self.spare / work.block_beats, 0.5) if work.block_beats else 1.0
         self.write_rate, self.write_duty = 0.0, 0.0
-        if begun and not self.write_ahead:
-            if self.write_behind or self.demand >= share:
-                self.write_rate, self.write_duty = share, 1.0
-            elif self.demand:
-                # Blocks go out in bursts, each with the credit that the memory has gathered meanwhile.
-                self.write_rate = self.demand
-                self.write_duty = self.demand * (1 - min(self.spare / work.block_beats, 1)) / share
-        waiting = self.produced - self.written
+        if self.write_behind:
+            self.write_rate = min(1.0, share / spared) if waiting <= work.block_beats else share
+            self.write_duty = 1.0
+        elif self.complete and not self.write_ahead:
+            self.write_rate = min(self.demand, share)
+            self.write_duty = min(1.0, self.demand * spared / share)
         self.store_full = waiting >= work.store_limit - _EPSILON
         self.blocked = self.store_full and self.demand > self.write_rate
         if self.blocked:
             self.array_rate = self.write_rate / work.output_beats
             self.demand = self.write_rate
 
+    def _complete_blocks(self) -> float:
+        """Beats of results that may be at the memory: those of whole blocks, after their delay."""
+        work = self.work
+        if self.array_done:
+            return work.store_beats - (work.last_block_beats if self.time < self.last_result - _EPSILON else 0)
+        if self.array_rate > 0 or not work.block_beats:
+            return max(0.0, self.produced - work.last_block_beats - self.demand * self.result_delay)
+        return float(int(self.produced / work.block_beats + _EPSILON) * work.block_beats)
+
     def _set_load_rates(self) -> None:
         quiet, busy = self.shares[self.others], self.shares[self.others | 1 << WRITE]
         self.load_rate, self.fetch_rate = (
             self.write_duty * busy[channel] + (1 - self.write_duty) * quiet[channel] for channel in (LOAD, FETCH)
         )
-        self.load_rate = min(self.load_rate, self.burst_rate)
+        self.load_limited = self.loaded >= self.unlimited_beats - _EPSILON
+        if self.load_limited:
+            self.load_rate = min(self.load_rate, self.burst_rate)
         self.queue_empty = self.loaded <= self.taken + _EPSILON
         self.take_rate = 0.0
         if self.may_take:
@@ -184,11 +184,16 @@ class Flow:
             times.append(_after(self.lead, -lead_rate))
         if not self.window_full:
             times.append(_after(work.window_lead - self.lead, lead_rate))
+        if not self.load_limited:
+            times.append(_after(self.unlimited_beats - self.loaded, self.load_rate))
         if self.array_done:
-            times.append(_after(work.store_beats - self.written, self.write_rate))
+            times.append(_after(self.complete - self.written, self.write_rate))
+            if self.time < self.last_result - _EPSILON:
+                times.append(self.last_result - self.time)
             return min(times)
-        if self.produced < work.block_beats - _EPSILON:
-            times.append(_after(work.block_beats - self.produced, self.demand))
+        if not self.complete:
+            first = work.last_block_beats + self.demand * self.result_delay
+            times.append(_after(first - self.produced, self.demand))
         elif self.write_ahead:
             times.append(_after(self.written - self.complete, self.demand))
         elif self.write_behind:

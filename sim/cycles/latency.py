@@ -1,10 +1,10 @@
 """Fixed delays of the RTL, in cycles: where re-calibration changes a number. Memory latency is not in them."""
 
-LOAD = 7
-"""From the cycle before a step starts to its first burst at the memory: start, plane table (2), splitter (2), address register (2)."""
+LOAD = 6
+"""From the start of a step to its first burst at the memory: start, plane table (2), splitter (2), address register (1)."""
 
-ROW_COMPLETE = 4
-"""From the last beat of a row at the memory to the row in the banks: queue (2), two beats to a vector, writer."""
+ROW_COMPLETE = 3
+"""From the last beat of a row at the memory to the row in the banks: queue (1), vector (1), writer (1)."""
 
 ROW_TO_ARRAY = 38
 """From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
@@ -12,8 +12,9 @@ ROW_TO_ARRAY = 38
 ROW_RELEASE = 20
 """Lost to a loader that waits for room, each time: release of a row (7), and from the row's last vector to its first beat again (13)."""
 
-ROW_PAUSE = 2
-"""Cycles between rows in which the window takes no vector (one more if rows come in pairs)."""
+ROW_PAUSE = 1
+"""Cycles that the window loses between rows: it takes no vector in two, but one of them would have brought none, as a vector is two beats (not
+if packed). One more if rows come in pairs."""
 
 PIXEL_PAUSE = 5
 """Cycles between output rows in which no pixel is started; hidden unless a pixel is as short as a cycle."""
@@ -21,15 +22,18 @@ PIXEL_PAUSE = 5
 VECTORS_IN_FLIGHT = 40
 """Places of the vector buffer that the pipeline before it and its late credits keep occupied."""
 
-DRAIN = 58
-"""From the last operation of the array to the response to the step's last write, without the block's own beats and memory latency: weights
-(3), array (13), sums (3), requantizer (10), queues (7), block (3), plane table (3), burst (16)."""
+RESULTS = 33
+"""From an operation of the array to its result at the memory, without the beats of group, block and burst that have to be complete first:
+weights (3), array (13), sums (3), requantizer (10), queue (2), block (2)."""
 
-DRAIN_BYPASS = 28
+RESULTS_BYPASS = 7
 """The same in steps without pointwise: their vectors go around array and requantizer."""
 
-DRAIN_PEAKS = 26
-"""The same for the last vector of a peak step."""
+RESULTS_PEAKS = 8
+"""From a vector at the comparators to its record at the memory."""
+
+WRITE_RESPONSE = 5
+"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (2), sequencer (1)."""
 
 FETCH_DESCRIPTOR = 6
 """From the start of a fetch to the descriptor's first burst at the memory."""

@@ -8,8 +8,17 @@ import numpy as np
 
 from codenet.config import BEAT_BYTES, CHUNK, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DepthwiseOp, Descriptor
+from sim.cycles.bandwidth import BURST_BEATS
 from sim.cycles.dilation import TAPS, window_beats
-from sim.cycles.latency import PIXEL_PAUSE, RESULT_QUEUE, ROW_PAUSE, VECTORS_IN_FLIGHT
+from sim.cycles.latency import (
+    PIXEL_PAUSE,
+    RESULT_QUEUE,
+    RESULTS,
+    RESULTS_BYPASS,
+    RESULTS_PEAKS,
+    ROW_PAUSE,
+    VECTORS_IN_FLIGHT,
+)
 
 BEATS_PER_VECTOR = VECTOR_BYTES // BEAT_BYTES
 
@@ -36,8 +45,10 @@ class Work:
         Rows of output that the window may be ahead of the array.
     output_beats:
         Results of a row.
-    block_beats:
-        Results that the storer gathers before it writes them.
+    block_beats, last_block_beats:
+        Results that the storer gathers before it writes them, and those of the last block.
+    result_delay:
+        Cycles from the last operation of a block to its first beat at the memory.
     """
 
     step: Descriptor
@@ -52,6 +63,8 @@ class Work:
     window_lead: float
     output_beats: int
     block_beats: int
+    last_block_beats: int
+    result_delay: int
 
     @property
     def is_peaks(self) -> bool:
@@ -94,21 +107,24 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
     active, cycles = _array_cycles(step, config)
     vectors = max(step.vectors, step.input_planes) * step.output_width
     output_beats = 0 if step.depthwise_op == DepthwiseOp.PEAKS else 2 * step.output_planes * step.output_width
-    block = min((2 * step.output_planes) << step.block_log2, output_beats * step.output_height)
+    stored = output_beats * step.output_height
+    block = min((BEATS_PER_VECTOR * step.output_planes) << step.block_log2, stored)
     return Work(
         step=step,
         row_beats=row_beats,
         rows=step.input_height >> (1 if pairs else 0),
         rows_each=2 if pairs else 1,
         run_beats=run_beats,
-        take_rate=row_beats / (row_beats + ROW_PAUSE + (1 if pairs else 0)),
+        take_rate=row_beats / (row_beats + ROW_PAUSE + (1 if pairs else 0) + step.packed),
         window_cycles=_window_cycles(step, dilations),
         # The storer takes a beat a cycle.
         array_cycles=max(cycles, output_beats),
         active_cycles=active,
         window_lead=max(config.vector_depth - VECTORS_IN_FLIGHT, config.vector_depth // 4) / vectors,
         output_beats=output_beats,
-        block_beats=block if output_beats else 0,
+        block_beats=block,
+        last_block_beats=(stored % block or block) if block else 0,
+        result_delay=_result_delay(step, config),
     )
 
 
@@ -126,11 +142,23 @@ def _array_cycles(step: Descriptor, config: AcceleratorConfig) -> tuple[int, int
     return step.groups * operations * width, cycles * width
 
 
+def _result_delay(step: Descriptor, config: AcceleratorConfig) -> int:
+    """Latency of the results, the beats of a group that leave one by one, and a burst, which is written when it is complete."""
+    if step.depthwise_op == DepthwiseOp.PEAKS:
+        return RESULTS_PEAKS
+    burst = min(BURST_BEATS, BEATS_PER_VECTOR * min(step.output_pixels, 1 << step.block_log2))
+    if not step.pointwise:
+        return RESULTS_BYPASS + burst
+    last_group = (step.chunks - (step.groups - 1) * (config.outputs // CHUNK)) << step.wide_output
+    return RESULTS + last_group + burst
+
+
 def _window_cycles(step: Descriptor, dilations: np.ndarray | None) -> tuple[float, ...]:
-    shortest = step.output_width + PIXEL_PAUSE
+    # The pause comes between rows.
+    shortest = [step.output_width + PIXEL_PAUSE] * (step.output_height - 1) + [step.output_width]
     cycles = step.input_planes * step.output_width * (TAPS if step.full else 1)
     if not step.dilated:
-        return (float(max(cycles, shortest)),) * step.output_height
+        return tuple(float(max(cycles, least)) for least in shortest)
     beats = window_beats(dilations)
     rows = (np.arange(step.output_height) >> step.upsample) if len(beats) > 1 else np.zeros(step.output_height, int)
-    return tuple(float(max(cycles * beats[row], shortest)) for row in rows)
+    return tuple(float(max(cycles * beats[row], least)) for row, least in zip(rows, shortest, strict=True))
