@@ -6,7 +6,7 @@ from math import inf
 
 from codenet.config import BEAT_BYTES
 from codenet.isa import DESCRIPTOR_BYTES
-from sim.cycles.bandwidth import FETCH, Bandwidth
+from sim.cycles.bandwidth import BURST_BEATS, FETCH, Bandwidth
 from sim.cycles.latency import FETCH_DESCRIPTOR, FETCH_PARAMETERS, FETCH_SETTLE
 
 DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
@@ -23,7 +23,7 @@ class Fetch:
     """
 
     def __init__(self, parameter_beats: int | None, bandwidth: Bandwidth) -> None:
-        self.alone = bandwidth.shares()[1 << FETCH][FETCH]
+        self.alone = min(bandwidth.shares()[1 << FETCH][FETCH], bandwidth.burst_limit(BURST_BEATS)[1])
         latency = bandwidth.latency
         self.left: list[float] = []
         if parameter_beats is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from codenet.registers import ProfileCounter
-from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
+from sim.cycles.bandwidth import BURST_BEATS, FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.fetch import Fetch
 from sim.cycles.latency import LOAD as LOAD_LATENCY
 from sim.cycles.latency import LOAD_QUEUE, ROW_COMPLETE, ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
@@ -41,6 +41,8 @@ class Flow:
         self.latency = bandwidth.latency
         self.spare = bandwidth.spare_beats
         self.unlimited_beats, self.burst_rate = bandwidth.burst_limit(work.run_beats)
+        self.together, self.together_rate = bandwidth.burst_limit(work.store_run_beats)
+        self.fetch_limit = bandwidth.burst_limit(BURST_BEATS)[1]
         self.result_delay = ROW_COMPLETE + ROW_TO_ARRAY + work.result_delay
         self.time = 0.0
         self.load_begin = bandwidth.latency + LOAD_LATENCY
@@ -118,6 +120,8 @@ class Flow:
         self.others = (self.loads << LOAD) | (self.fetch.transferring << FETCH)
         share = self.shares[self.others | 1 << WRITE][WRITE]
         waiting = self.produced - self.written
+        if waiting > self.together:
+            share = min(share, self.together_rate)
         self.write_behind = self.written < self.complete - _EPSILON
         self.write_ahead = self.written > self.complete + _EPSILON
         # Blocks go out in bursts, each with the credit that the memory has gathered meanwhile.
@@ -149,6 +153,7 @@ class Flow:
         self.load_rate, self.fetch_rate = (
             self.write_duty * busy[channel] + (1 - self.write_duty) * quiet[channel] for channel in (LOAD, FETCH)
         )
+        self.fetch_rate = min(self.fetch_rate, self.fetch_limit)
         self.load_limited = self.loaded >= self.unlimited_beats - _EPSILON
         if self.load_limited:
             self.load_rate = min(self.load_rate, self.burst_rate)

@@ -85,6 +85,11 @@ class Work:
         return self.output_beats * self.output_rows
 
     @property
+    def store_run_beats(self) -> int:
+        """Beats of a plane's part of a block, which is one request."""
+        return BEATS_PER_VECTOR * min(self.step.output_pixels, 1 << self.step.block_log2)
+
+    @property
     def store_limit(self) -> int:
         """Beats of results that may wait: two blocks and the queues around them."""
         return 2 * self.block_beats + RESULT_QUEUE
