@@ -14,9 +14,17 @@ from codenet.errors import ConfigError
 from codenet.image import load, resize, to_activation
 from codenet.isa import PEAK_BYTES, DepthwiseOp
 from codenet.registers import ProfileCounter
+from hw.array import Array
+from hw.block_memory import READ_LATENCY
+from hw.burst_reader import BurstReader
+from hw.depthwise import Depthwise
+from hw.pointwise import Pointwise
+from hw.requantize import Requantizer
+from hw.window_axis import WindowAxis
+from hw.window_beats import WindowBeats
 from sim import run
 from sim.board import RtlDevice
-from sim.cycles import dilation_maps, predict
+from sim.cycles import dilation_maps, latency, predict
 from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.dilation import window_beats
 from sim.cycles.work import work_of
@@ -93,6 +101,20 @@ def test_dilations_that_are_none(program, dilations):
     number = next(n for n, step in enumerate(program.descriptors) if step.dilated)
     with pytest.raises(ConfigError, match=r"expected a map \[H, W\] of values 0 to 7 or 8 frequencies"):
         predict(program, dilations={number: dilations})
+
+
+def test_latencies_are_those_of_the_components():
+    """Where a delay is one of the RTL's own numbers."""
+    pixels = 1 + READ_LATENCY + 2 + WindowAxis.LATENCY
+    banks_and_padding = READ_LATENCY + 2
+    window = pixels + 2 + WindowBeats.LATENCY + banks_and_padding
+    assert latency.ROW_TO_ARRAY == window + Depthwise(SMALL).latency + 1
+    weights, accumulators = READ_LATENCY + 1, 3
+    requantize = READ_LATENCY + Requantizer.LATENCY
+    assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 4
+    reader = BurstReader()
+    assert (latency.LOAD_QUEUE, latency.BURSTS_IN_FLIGHT) == (reader.depth, reader.outstanding)
+    assert latency.RESULT_QUEUE == Pointwise(SMALL).queue_depth
 
 
 def test_work_of_a_step(program):
