@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow docs sim train export verilog clean
+.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog clean
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -51,6 +51,9 @@ docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 
 sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
 	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
+
+bench: setup  ## Measure frames of all configurations in RTL simulation: build/bench.json, charts, docs/results.md (ARGS="--configs a")
+	$(PY) -m sim.benchmark $(ARGS)
 
 train: setup  ## Train a detector (ARGS="--data FOLDER --output FOLDER")
 	$(PY) -m models.train $(ARGS)

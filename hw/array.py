@@ -1,29 +1,35 @@
-"""Array: 16 inputs x ``outputs`` products of 4-bit weights a cycle, two of them in a DSP slice."""
+"""Array: 16 inputs x ``outputs`` products of 4-bit weights a cycle, in DSP slices and, beyond their number, in LUTs."""
 
-from amaranth import Cat, Module, Signal, signed, unsigned
+from amaranth import Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES, AcceleratorConfig
+from hw.array_lookup import LookupSums
+from hw.array_slices import CASCADE, EXCESS_LATENCY, SUM_WIDTH, SliceSums
 from hw.interfaces import VECTOR
 from hw.pipeline import delay
 
-CASCADE = 8
-"""Slices in a cascade: what packs well into the columns of the small Zynqs (docs/architecture.md)."""
+SLICES = 176
+"""DSP slices of the array on the xc7z020: 22 cascades of 8 are what a placer finds room for in its columns (20, 20, 60, 60 and 60
+slices), and the requantizers get the others."""
 
-FIELD = 20
-"""Bits from one output's sum to the other's in a cascade; its carries never leave it: 8 * 15 * 128 < 2**19."""
 
-SUM_WIDTH = 16
-"""A sum of 16 products: 16 * 15 * 128 < 2**15."""
+def slice_outputs(outputs: int, slices: int) -> int:
+    """Outputs, of ``outputs``, that ``slices`` DSP slices compute."""
+    return min(outputs, 2 * (slices // LANES))
 
 
 class Array(wiring.Component):
     """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a cycle.
 
-    Two outputs share a multiplier: ``(w1 * 2**20 + w0) * a``. Eight multipliers form a cascade that adds along the DSP column, so
-    lane ``n`` of a cascade enters ``n`` cycles late. The cascade is unpacked once at its end: the upper sum lacks the borrow of a
-    negative lower one.
+    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. Lane ``n`` of
+    a sum is added ``n`` cycles after its first one (in LUTs, two lanes a cycle), so everything is delayed by lane.
+
+    Parameters
+    ----------
+    slices:
+        DSP slices that may be used: 0 for none, ``8 * config.outputs`` for all outputs in slices.
 
     Members
     -------
@@ -31,8 +37,9 @@ class Array(wiring.Component):
     i_unsigned : nibbles are 0 to 15 (the low halves of 8-bit weights), otherwise -8 to 7.
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, slices: int = SLICES):
         self.config = config
+        self.slices = slices
         nibbles = data.ArrayLayout(unsigned(4), LANES)
         super().__init__(
             {
@@ -49,58 +56,51 @@ class Array(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        cascades = [
-            self._cascade(m, first, self._skewed(m, range(first, first + CASCADE)))
-            for first in range(0, LANES, CASCADE)
-        ]
-        for output, partial in enumerate(zip(*cascades, strict=True)):
-            total = Signal(signed(SUM_WIDTH), name=f"total_{output}", reset_less=True)
-            m.d.sync += total.eq(sum(partial))
-            m.d.comb += self.o_sums[output].eq(total)
+        count = slice_outputs(self.config.outputs, self.slices)
+        in_slices, in_lookup = range(0, count, 2), range(count, self.config.outputs)
+        if in_slices:
+            halves = [self._half(m, range(first, first + CASCADE), in_slices) for first in range(0, LANES, CASCADE)]
+            for pair, partial in zip(in_slices, zip(*halves, strict=True), strict=True):
+                for n in range(2):
+                    total = Signal(signed(SUM_WIDTH), name=f"total_{pair + n}", reset_less=True)
+                    m.d.sync += total.eq(partial[0][n] + partial[1][n])
+                    m.d.comb += self.o_sums[pair + n].eq(total)
+        if in_lookup:
+            m.submodules.lookup = lookup = LookupSums(len(in_lookup))
+            m.d.comb += [lookup.i_vector.eq(self.i_vector), lookup.i_unsigned.eq(self.i_unsigned)]
+            for n, output in enumerate(in_lookup):
+                sums = delay(m, lookup.o_sums[n], self.latency - lookup.latency, f"lookup_{output}")
+                m.d.comb += [lookup.i_weights[n].eq(self.i_weights[output]), self.o_sums[output].eq(sums)]
         return m
 
-    def _skewed(self, m: Module, lanes: range) -> list:
-        """Activation, weights of all outputs, and their kind, of each lane, each a cycle later than the one before."""
-        skewed = []
-        for n, lane in enumerate(lanes):
-            weights = Cat(self.i_weights[output][lane] for output in range(self.config.outputs))
-            skewed.append(
-                (
-                    delay(m, self.i_vector[lane], n, f"activation_{lane}"),
-                    delay(m, weights, n, f"weights_{lane}"),
-                    delay(m, self.i_unsigned, n, f"unsigned_{lane}"),
-                )
-            )
-        return skewed
+    def _half(self, m: Module, lanes: range, pairs: range) -> list:
+        """Sums over half of the lanes, two for each pair of outputs, a cycle before the result."""
+        excess = self._excess(m, lanes)
+        kind = [delay(m, self.i_unsigned, n, f"unsigned_{lane}") for n, lane in enumerate(lanes)]
+        activations = [delay(m, self.i_vector[lane], n, f"activation_{lane}") for n, lane in enumerate(lanes)]
+        sums = []
+        for pair in pairs:
+            m.submodules[f"slices_{lanes[0]}_{pair}"] = cascade = SliceSums()
+            m.d.comb += cascade.i_excess.eq(excess)
+            for n, lane in enumerate(lanes):
+                m.d.comb += [cascade.i_vector[n].eq(activations[n]), cascade.i_unsigned[n].eq(kind[n])]
+                for k in range(2):
+                    weight = delay(m, self.i_weights[pair + k][lane], n, f"weight_{pair + k}_{lane}")
+                    m.d.comb += cascade.i_weights[n][k].eq(weight)
+            # Two registers to cross the chip with.
+            sums.append(delay(m, cascade.o_sums, 2, f"partial_{lanes[0]}_{pair}"))
+        return sums
 
-    def _cascade(self, m: Module, first: int, skewed: list) -> list:
-        """Sums over the lanes of one cascade, for every output."""
-        partial = []
-        for pair in range(0, self.config.outputs, 2):
-            chain = 0
-            for n, (activation, weights, is_unsigned) in enumerate(skewed):
-                name = f"{first + n}_{pair}"
-                low, high = (
-                    Cat(nibble, nibble[3] & ~is_unsigned).as_signed()
-                    for nibble in (weights[4 * pair : 4 * pair + 4], weights[4 * pair + 4 : 4 * pair + 8])
-                )
-                a = Signal(signed(FIELD + 5), name=f"a_{name}", reset_less=True)
-                b = Signal(signed(8), name=f"b_{name}", reset_less=True)
-                product = Signal(signed(FIELD + 13), name=f"product_{name}", reset_less=True)
-                total = Signal(signed(2 * FIELD), name=f"sum_{name}", reset_less=True)
-                m.d.sync += [
-                    a.eq((high << FIELD) + low),
-                    b.eq(activation),
-                    product.eq(a * b),
-                    total.eq(product + chain),
-                ]
-                chain = total
-            # A register to cross the chip with, then unpack.
-            packed = delay(m, chain, 1, f"packed_{first}_{pair}")
-            sums = [Signal(signed(SUM_WIDTH), name=f"partial_{first}_{pair + n}", reset_less=True) for n in range(2)]
-            m.d.sync += [
-                sums[0].eq(packed[:FIELD].as_signed()),
-                sums[1].eq(packed[FIELD:].as_signed() + packed[FIELD - 1]),
-            ]
-            partial += sums
-        return partial
+    def _excess(self, m: Module, lanes: range) -> Signal:
+        """What takes off :class:`SliceSums`' excess: minus the sum of the lanes if weights are signed."""
+        quarters = []
+        for n in range(0, CASCADE, 4):
+            # -x is ~x + 1.
+            a, b, c, d = (~self.i_vector[lane] for lane in lanes[n : n + 4])
+            quarter = Signal(signed(10), name=f"quarter_{lanes[n]}", reset_less=True)
+            m.d.sync += quarter.eq((a + b) + (c + d))
+            quarters.append(quarter)
+        excess = Signal(signed(12), name=f"excess_{lanes[0]}", reset_less=True)
+        is_unsigned = delay(m, self.i_unsigned, EXCESS_LATENCY - 1, f"kind_{lanes[0]}")
+        m.d.sync += excess.eq(Mux(is_unsigned, 0, sum(quarters) + Const(CASCADE)))
+        return excess

@@ -10,17 +10,26 @@ READ_LATENCY = 2
 LUT_RAM_WORDS = 64
 """Depths up to this are distributed RAM whatever the width."""
 
+DISTRIBUTED_WORDS = 128
+"""Depths up to this may be distributed RAM on request: 72 bits of it are some 250 LUTs instead of a block RAM."""
+
 
 class BlockMemory(wiring.Component):
     """``depth`` words of ``width`` bits; read data follow the address by :data:`READ_LATENCY` cycles, every cycle.
 
     A word read in the cycle in which it is written is undefined. Synthesis maps wide memories badly, so the width is cut into
     pieces of 72 bits (up to 512 words) or 36 bits (more), which are the shapes of a 36 Kbit block RAM.
+
+    Parameters
+    ----------
+    distributed:
+        Where block RAM is scarce: use LUTs, if ``depth`` is at most :data:`DISTRIBUTED_WORDS`.
     """
 
-    def __init__(self, width: int, depth: int):
+    def __init__(self, width: int, depth: int, distributed: bool = False):
         self.width = width
         self.depth = depth
+        self.distributed = depth <= LUT_RAM_WORDS or (distributed and depth <= DISTRIBUTED_WORDS)
         bits = max(1, (depth - 1).bit_length())
         super().__init__(
             {
@@ -34,11 +43,14 @@ class BlockMemory(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        piece = self.width if self.depth <= LUT_RAM_WORDS else 72 if self.depth <= 512 else 36
+        piece = self.width if self.distributed else 72 if self.depth <= 512 else 36
+        style = "distributed" if self.distributed else "block"
         pieces = []
         for n, low in enumerate(range(0, self.width, piece)):
             width = min(piece, self.width - low)
-            m.submodules[f"piece{n}"] = mem = memory.Memory(shape=width, depth=self.depth, init=[])
+            m.submodules[f"piece{n}"] = mem = memory.Memory(
+                shape=width, depth=self.depth, init=[], attrs={"ram_style": style}
+            )
             write, read = mem.write_port(), mem.read_port()
             m.d.comb += [
                 write.en.eq(self.write_enable),

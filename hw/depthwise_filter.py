@@ -10,10 +10,13 @@ from hw.block_memory import READ_LATENCY, BlockMemory
 from hw.interfaces import SAMPLES, STEP, VECTOR, ParameterBus, ParameterSection
 from hw.pipeline import delay
 from hw.requantize import Requantizer
+from hw.tap_sums import TAPS, TapSums
 
-TAPS = 9
 WEIGHTS = data.ArrayLayout(signed(4), LANES)
 REQUANTIZE = data.StructLayout({"m": signed(16), "b": signed(48)})
+
+DISTRIBUTED = TAPS + 4
+"""Memories, of 25, that are distributed RAM if they are short: a plane's parameters are 1,600 bits in one cycle, the width of 22 block RAMs."""
 
 ACC_WIDTH = 16
 """Nine products of at most 8 * 128 fit 15 bits."""
@@ -44,7 +47,7 @@ class DepthwiseFilter(wiring.Component):
         )
 
     ROUTED = READ_LATENCY + 2
-    ACCUMULATED = ROUTED + 4
+    ACCUMULATED = ROUTED + TapSums.LATENCY
 
     @property
     def latency(self) -> int:
@@ -71,7 +74,9 @@ class DepthwiseFilter(wiring.Component):
         late_plane = delay(m, plane, self.ACCUMULATED - READ_LATENCY, "plane")
         entries = []
         for n in range(DEPTHWISE_BEATS):
-            m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.depthwise_depth)
+            m.submodules[f"memory{n}"] = mem = BlockMemory(
+                64, 2 * self.config.depthwise_depth, distributed=n < DISTRIBUTED
+            )
             m.d.comb += [
                 mem.write_enable.eq(write & (bus.beat == n)),
                 mem.write_address.eq(Cat(bus.index[:bits], bus.half)),
@@ -102,21 +107,18 @@ class DepthwiseFilter(wiring.Component):
         return weights
 
     def _sums(self, m: Module, weights: list) -> list:
-        """Products, sums of three, of nine, and over beats."""
+        """Sums of nine products, and over beats."""
         valid = delay(m, self.i_valid, self.ACCUMULATED - 1, "valid", reset=True)
         first = delay(m, self.i_payload.first, self.ACCUMULATED - 1, "first")
-        samples = [delay(m, self.i_payload.samples[n], self.ROUTED, f"sample_{n}") for n in range(TAPS)]
+        samples = [delay(m, self.i_payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
         sums = []
         for lane in range(LANES):
-            products = [Signal(signed(12), name=f"product_{lane}_{n}", reset_less=True) for n in range(TAPS)]
-            threes = [Signal(signed(14), name=f"three_{lane}_{n}", reset_less=True) for n in range(3)]
-            nine = Signal(signed(ACC_WIDTH), name=f"nine_{lane}", reset_less=True)
+            m.submodules[f"products{lane}"] = products = TapSums()
             acc = Signal(signed(ACC_WIDTH), name=f"acc_{lane}", reset_less=True)
-            m.d.sync += [product.eq(samples[n][lane] * weights[n][lane]) for n, product in enumerate(products)]
-            m.d.sync += [three.eq(sum(products[3 * n : 3 * n + 3])) for n, three in enumerate(threes)]
-            m.d.sync += nine.eq(sum(threes))
+            for n in range(TAPS):
+                m.d.comb += [products.i_samples[n].eq(samples[n][lane]), products.i_weights[n].eq(weights[n][lane])]
             with m.If(valid):
-                m.d.sync += acc.eq(Mux(first, 0, acc) + nine)
+                m.d.sync += acc.eq(Mux(first, 0, acc) + products.o_sum)
             sums.append(acc)
         return sums
 

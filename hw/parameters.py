@@ -1,6 +1,6 @@
 """Fetches a step's descriptor and parameter block, ahead of the step."""
 
-from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,6 +24,11 @@ _CHECK_CYCLES = 6
 """Pipeline stages from the descriptor to the verdict on it, and one."""
 
 _SETTLE_CYCLES = 3
+
+
+def _times(value: Value, factor: int) -> Value:
+    """``value * factor`` by shifts and adders, without a DSP slice."""
+    return sum((value << bit for bit in range(factor.bit_length()) if factor >> bit & 1), start=Const(0))
 
 
 class ParameterFetcher(wiring.Component):
@@ -163,7 +168,9 @@ class ParameterFetcher(wiring.Component):
         used = (max(field.word for field in FIELDS) + 2) // 2
         self._descriptor = [Signal(64, name=f"descriptor_{n}") for n in range(used)]
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
-        outputs, vectors = Signal(9), Signal(21)
+        outputs, used_groups = Signal(9), Mux(step.pointwise, step.groups, 0)
+        # Not as a product: that would be a DSP slice.
+        products = [Signal(15, name=f"products_{n}") for n in range(0, len(step.groups), 3)]
         weights, weight_beats = Signal(22), Signal(22 + 7)
         depthwise, chunks = Signal(9), Signal(11)
         inputs, other_beats, total = Signal(10), Signal(16), Signal(30)
@@ -174,12 +181,17 @@ class ParameterFetcher(wiring.Component):
             outputs.eq(step.output_planes),
             depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
             chunks.eq(step.expand_chunks + Mux(step.pointwise, step.chunks, 0)),
-            vectors.eq(Mux(step.pointwise, step.groups * step.vectors, 0)),
+            *(
+                product.eq(sum(Mux(used_groups[3 * n + i], step.vectors << i, 0) for i in range(3)))
+                for n, product in enumerate(products)
+            ),
             # Stage 2.
-            weights.eq(step.expand_words + (vectors << step.wide_weights)),
-            other_beats.eq(inputs + outputs + depthwise * DEPTHWISE_BEATS + chunks * CHUNK_BEATS),
+            weights.eq(
+                step.expand_words + (sum(product << (3 * n) for n, product in enumerate(products)) << step.wide_weights)
+            ),
+            other_beats.eq(inputs + outputs + _times(depthwise, DEPTHWISE_BEATS) + _times(chunks, CHUNK_BEATS)),
             # Stage 3.
-            weight_beats.eq(weights * config.outputs),
+            weight_beats.eq(_times(weights, config.outputs)),
             too_large.eq(
                 (inputs > config.plane_depth)
                 | (outputs > config.plane_depth)

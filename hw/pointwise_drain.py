@@ -118,7 +118,7 @@ class PointwiseDrain(wiring.Component):
         ]
         results = []
         for n, value in enumerate(sums):
-            m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.chunk_depth)
+            m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.chunk_depth, distributed=True)
             m.submodules[f"requantizer{n}"] = requantizer = Requantizer(ACC_WIDTH, 16)
             entry = data.View(REQUANTIZE, mem.read_data)
             m.d.comb += [

@@ -1,6 +1,6 @@
 """Requantizer: one lane of ``clamp((acc * m + b) >> s, lo, hi)``."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,10 +20,11 @@ class Requantizer(wiring.Component):
     """``o = clamp((i_acc * i_m + i_b) >> s, lo, hi)`` (arithmetic shift, docs/numbers.md), a result a cycle.
 
     The result follows its operands by :attr:`latency` cycles; there is no stall and no valid (delay a tag by ``latency``).
-    ``acc * m + b`` must fit 48 bits, signed. Of ``s``, bits ``low + 1..low`` count ``SHIFTED[low]`` cycles after the operands, ``lo`` and ``hi``
-    :data:`CLAMPED` cycles after them: so either they do not change while results are in flight, or they follow in this order.
+    ``acc * m + b`` must fit 48 bits, signed; ``s`` is at most 47. Bits ``low + 1..low`` of ``s`` count ``SHIFTED[low]`` cycles after the operands, ``lo`` and
+    ``hi`` :data:`CLAMPED` cycles after them: so either they do not change while results are in flight, or they follow in this order.
 
-    Multiply and add are one DSP slice with all its registers; the shift is three stages of four positions each.
+    Multiply and add are one DSP slice with all its registers. The shift is three stages of four positions each, coarse to fine. Each keeps as
+    many bits as an output that fits can still come from, and saturates what has more.
 
     Parameters
     ----------
@@ -64,26 +65,38 @@ class Requantizer(wiring.Component):
         total = Signal(signed(SUM_WIDTH), reset_less=True)
         m.d.sync += [product.eq(acc * multiplier), total.eq(product + delay(m, self.i_b, 2, "b"))]
 
-        # Barrel shifter, coarse to fine.
-        shifted = total
+        value, over = total, Const(0)
         for low in SHIFTED:
-            stage = Signal(signed(SUM_WIDTH), name=f"shifted_{low}", reset_less=True)
-            with m.Switch(self.s[low : low + 2]):
-                for n in range(4):
-                    with m.Case(n):
-                        m.d.sync += stage.eq(shifted >> (n << low))
-            shifted = stage
-
-        # Saturate to the output's bits, then clamp.
+            value, over = self._shift(m, value, over, low)
         width = self.output_width
-        low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
-        top = shifted[width - 1 :]
-        fits = (top == 0) | top.all()
         saturated = Signal(signed(width), reset_less=True)
         clamped = Signal(signed(width), reset_less=True)
+        limit = Cat((~value[-1]).replicate(width - 1), value[-1])
         m.d.sync += [
-            saturated.eq(Mux(fits, shifted[:width].as_signed(), Mux(shifted[-1], low, high))),
+            saturated.eq(Mux(over, limit, value)),
             clamped.eq(Mux(saturated < self.lo, self.lo, Mux(saturated > self.hi, self.hi, saturated))),
         ]
         m.d.comb += self.o.eq(clamped)
         return m
+
+    def _shift(self, m: Module, value, over, low: int):
+        """Shift by bits ``low`` and ``low + 1`` of ``s``; the finer ones come later.
+
+        Returns
+        -------
+        What is left of the value, its sign on top, and whether it was too large for that.
+        """
+        # An output that fits has at most this many bits before the shifts that are to come.
+        width = self.output_width + (1 << low) - 1
+        shifted = Signal(signed(width), name=f"shifted_{low}", reset_less=True)
+        too_large = Signal(name=f"over_{low}", reset_less=True)
+        positions = [n << low for n in range(4) if n << low < len(value)]
+        with m.Switch(self.s[low : low + 2]):
+            for n, position in enumerate(positions):
+                with m.Default() if position == positions[-1] else m.Case(n):
+                    kept, lost = value[position : position + width - 1], value[position + width - 1 :]
+                    m.d.sync += [
+                        shifted.eq(Cat(kept, value[-1].replicate(width - len(kept)))),
+                        too_large.eq(over | (lost.any() & ~lost.all())),
+                    ]
+        return shifted, too_large

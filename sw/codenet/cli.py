@@ -1,6 +1,9 @@
 """The ``codenet`` command.
 
 Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a bad argument or file.
+
+Other packages add commands through the entry point group ``codenet.commands``: functions that take what
+``ArgumentParser.add_subparsers`` returned, add a parser, and set its default ``run`` to a function from options to exit status.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from codenet import __version__
@@ -21,6 +25,9 @@ ZOO = Path(__file__).parent / "zoo"
 """Compiled detectors that come with the package."""
 
 DEFAULT_PROGRAM = ZOO / "codenet-a.cdn"
+
+COMMANDS = "codenet.commands"
+"""Entry point group of other packages' commands."""
 
 FAILURE, BAD_INPUT = 1, 2
 
@@ -80,7 +87,26 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--device", default="auto", help="device to check (default: auto)")
     verify.add_argument("--graph", type=Path, help="the graph that was compiled: compares every tensor of every step")
     verify.set_defaults(run=_verify)
+    for point in sorted(metadata.entry_points(group=COMMANDS), key=lambda point: point.name):
+        _add_command(commands, point)
     return parser
+
+
+def _add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], point: metadata.EntryPoint) -> None:
+    """Add another package's command; one that cannot be loaded here says so when it is used."""
+    try:
+        add = point.load()
+    except ImportError as error:
+        reason = f"command {point.name!r} ({point.value}): cannot be loaded here ({error}); it needs a checkout of the project"
+
+        def refuse(options: argparse.Namespace) -> int:
+            raise CodenetError(reason)
+
+        missing = commands.add_parser(point.name, help="(not available here)")
+        missing.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        missing.set_defaults(run=refuse)
+    else:
+        add(commands)
 
 
 def _detect(options: argparse.Namespace) -> int:

@@ -1,18 +1,31 @@
-"""Array against ``codenet.golden.pointwise``: signed and unsigned nibbles, a vector a cycle."""
+"""Array, in slices, in LUTs and in both, against ``codenet.golden.pointwise``: signed and unsigned nibbles, a vector a cycle."""
 
 import cocotb
 import numpy as np
+import pytest
 
 from codenet import golden
 from codenet.config import LANES, AcceleratorConfig
-from hw.array import SUM_WIDTH, Array
+from hw.array import SLICES, SUM_WIDTH, Array, slice_outputs
 from sim import bench
 
 CONFIG = AcceleratorConfig.small()
 
 
-def test_array():
-    bench.run(Array(CONFIG), __file__)
+@pytest.mark.parametrize("slices", [0, 2 * LANES, 8 * CONFIG.outputs], ids=["lookup", "both", "slices"])
+def test_array(slices):
+    bench.run(Array(CONFIG, slices), __file__)
+
+
+@pytest.mark.parametrize("slices, outputs", [(0, 0), (15, 0), (16, 2), (64, 8), (1000, 8)])
+def test_slices(slices, outputs):
+    """Sixteen slices serve two outputs; no part of that is any use."""
+    assert slice_outputs(CONFIG.outputs, slices) == outputs
+
+
+def test_default():
+    """11 of 16 outputs, in 22 cascades."""
+    assert slice_outputs(AcceleratorConfig().outputs, SLICES) == 22
 
 
 def operands(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, bool]:

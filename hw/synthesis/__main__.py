@@ -1,0 +1,100 @@
+"""Resources and paths of the accelerator.
+
+``python -m hw.synthesis budget`` (``make synth``): resources of each component and of the whole as a table and as ``build/synth.json``; ends with
+status 1 if the whole is over budget. ``python -m hw.synthesis timing`` (``make timing``): the longest paths, and place and route for the ECP5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from codenet.config import AcceleratorConfig
+from codenet.errors import CodenetError
+from hw.synthesis import place
+from hw.synthesis.components import COMPONENTS, TOTAL, component, to_rtlil
+from hw.synthesis.levels import Levels, unregistered
+from hw.synthesis.usage import BUDGET, over_budget, table, usage
+from hw.synthesis.yosys import BUILD, ECP5, XC7, read_netlist, synthesize
+
+REPORT = BUILD.parent / "synth.json"
+
+PLACED = ("registers", "sequencer", "profiler", "parameters", "loader", "vector_buffer", "storer")
+"""What is placed by default: in minutes. The others have arithmetic that takes hours."""
+
+
+def netlists(names: list[str], command: str = XC7) -> dict[str, Path]:
+    """Netlists of components of the default configuration."""
+    config = AcceleratorConfig()
+    return synthesize({name: to_rtlil(component(name, config)) for name in names}, command)
+
+
+def budget(names: list[str], report: Path) -> int:
+    """Print the table; write ``report`` if the whole is among ``names``. Returns the exit status."""
+    used = {name: usage(read_netlist(path)) for name, path in netlists(names).items()}
+    print(table([*used.items(), ("budget", BUDGET)]))
+    if TOTAL not in used:
+        return 0
+    total = used.pop(TOTAL)
+    values = {
+        "config": AcceleratorConfig().to_dict(),
+        **total.to_dict(),
+        "budget": BUDGET.to_dict(),
+        "components": {name: u.to_dict() for name, u in used.items()},
+    }
+    report.write_text(json.dumps(values, indent=2) + "\n")
+    lines = over_budget(total)
+    for line in lines:
+        print(f"over budget: {line}", file=sys.stderr)
+    return 1 if lines else 0
+
+
+def timing(names: list[str], placed: list[str], paths: int) -> int:
+    """Print the longest paths and what is not registered, then the clocks of place and route."""
+    for name, path in netlists(names).items():
+        netlist = read_netlist(path)
+        print(f"{name}")
+        for line in [*map(str, Levels(netlist).longest(paths)), *unregistered(netlist)]:
+            print(f"  {line}")
+    if placed and not place.available():
+        print(f"{place.TOOL} is not installed: no place and route")
+        return 0
+    for name, path in netlists(placed, ECP5).items():
+        result = place.place(path)
+        print(f"{name}: {f'{result.mhz:.0f} MHz on the ECP5' if result.mhz else result.note}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hw.synthesis", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    everything = [*COMPONENTS, TOTAL]
+    for name in ("budget", "timing"):
+        command = commands.add_parser(name)
+        command.add_argument(
+            "--components", nargs="+", choices=everything, default=everything, metavar="NAME", help="default: all"
+        )
+    commands.choices["budget"].add_argument("-o", "--output", type=Path, default=REPORT, help="default: %(default)s")
+    commands.choices["timing"].add_argument("--paths", type=int, default=3, help="paths of each (default %(default)s)")
+    commands.choices["timing"].add_argument(
+        "--place",
+        nargs="*",
+        choices=list(COMPONENTS),
+        default=list(PLACED),
+        metavar="NAME",
+        help="default: the smaller ones",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "budget":
+            return budget(options.components, options.output)
+        return timing(options.components, options.place, options.paths)
+    except CodenetError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Components that are synthesized one by one, and their RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amaranth.back import rtlil
+from amaranth.hdl import Value, ValueCastable
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+
+from codenet.config import AcceleratorConfig
+from hw.accelerator import Accelerator
+from hw.depthwise import Depthwise
+from hw.loader import Loader
+from hw.parameters import ParameterFetcher
+from hw.peaks import Peaks
+from hw.pointwise import Pointwise
+from hw.profiler import Profiler
+from hw.registers import Registers
+from hw.sequencer import Sequencer
+from hw.storer import Storer
+from hw.vector_buffer import VectorBuffer
+from hw.window import Window
+
+COMPONENTS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
+    "registers": Registers,
+    "sequencer": lambda config: Sequencer(),
+    "profiler": Profiler,
+    "parameters": ParameterFetcher,
+    "loader": Loader,
+    "window": Window,
+    "depthwise": Depthwise,
+    "vector_buffer": VectorBuffer,
+    "pointwise": Pointwise,
+    "peaks": Peaks,
+    "storer": Storer,
+}
+"""What :class:`hw.accelerator.Accelerator` is made of."""
+
+TOTAL = "total"
+"""Name of the whole, synthesized at once."""
+
+
+def component(name: str, config: AcceleratorConfig) -> wiring.Component:
+    """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`)."""
+    return Accelerator(config) if name == TOTAL else COMPONENTS[name](config)
+
+
+def to_rtlil(component: wiring.Component) -> str:
+    """RTLIL of a component, module ``top``; members of its ports joined by underscores, ``clk`` and ``rst``."""
+    ports: dict[str, tuple[Value, PortDirection]] = {}
+    for path, member, value in component.signature.flatten(component):
+        if isinstance(value, ValueCastable):
+            value = value.as_value()
+        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+        ports["_".join(str(part) for part in path)] = (value, direction)
+    return rtlil.convert(component, name="top", ports=ports, emit_src=False)

@@ -1,0 +1,84 @@
+"""Resources of a netlist on 7-series chips, and the budget that they must keep to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hw.synthesis.yosys import SynthesisError
+
+_LUT_RAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4}
+_LUT_RAM |= {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
+"""LUTs that a distributed memory occupies (UG474)."""
+
+_FREE = re.compile(r"CARRY4|MUXF[78]|GND|VCC|BUFG|\$scopeinfo")
+"""Cells that come with the LUTs of a slice, or are no logic."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1, and RAMB36E1 (a RAMB18E1 is half of one)."""
+
+    lut: int = 0
+    ff: int = 0
+    dsp: int = 0
+    bram36: float = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, round(self.bram36 + other.bram36, 1)
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain dictionary, for ``build/synth.json``."""
+        return asdict(self)
+
+
+BUDGET = Usage(lut=40_000, ff=60_000, dsp=200, bram36=125)
+"""Of the xc7z020's 53,200, 106,400, 220 and 140: leaves room for routing and for the glue to the processor."""
+
+
+def usage(netlist: Mapping[str, Any]) -> Usage:
+    """Resources of a netlist (:func:`hw.synthesis.yosys.read_netlist`) that ``synth_xilinx`` made.
+
+    Raises
+    ------
+    SynthesisError
+        It has a cell of a type that is not known here.
+    """
+    total = Usage()
+    for kind, count in Counter(cell["type"] for cell in netlist["cells"].values()).items():
+        total += _cells(kind, count)
+    return total
+
+
+def _cells(kind: str, count: int) -> Usage:
+    if re.fullmatch(r"LUT[1-6]|INV|SRL16E|SRLC32E", kind):
+        return Usage(lut=count)
+    if kind in _LUT_RAM:
+        return Usage(lut=count * _LUT_RAM[kind])
+    if re.fullmatch(r"FD[RSCP]E(_1)?", kind):
+        return Usage(ff=count)
+    if kind == "DSP48E1":
+        return Usage(dsp=count)
+    if kind in ("RAMB36E1", "RAMB18E1"):
+        return Usage(bram36=count if kind == "RAMB36E1" else count / 2)
+    if _FREE.fullmatch(kind):
+        return Usage()
+    raise SynthesisError(f"cell of type {kind}: expected one whose resources are known (hw.synthesis.usage)")
+
+
+def over_budget(total: Usage, budget: Usage = BUDGET) -> list[str]:
+    """A line for each resource of which ``total`` has more than ``budget``."""
+    used, limit = total.to_dict(), budget.to_dict()
+    return [f"{name} = {used[name]:g}: expected at most {limit[name]:g}" for name in used if used[name] > limit[name]]
+
+
+def table(rows: Iterable[tuple[str, Usage]]) -> str:
+    """Markdown table of named usages."""
+    lines = ["| | LUT | FF | DSP48E1 | RAMB36 |", "|---|---|---|---|---|"]
+    lines += [f"| {name} | {u.lut:,} | {u.ff:,} | {u.dsp} | {u.bram36:g} |" for name, u in rows]
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Dilations: the part of a step's cycles that depends on data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from codenet.config import MAX_DILATION
+from codenet.errors import ConfigError
+from codenet.program import Program
+
+TAPS = 9
+
+WINDOW_BEATS = np.array([TAPS if d % 3 == 0 else 1 for d in range(MAX_DILATION + 1)])
+"""Cycles a plane by dilation: nine when the taps fall into the same banks."""
+
+ASSUMED_DILATIONS = np.full(MAX_DILATION + 1, 1 / (MAX_DILATION + 1))
+"""Frequency of each dilation where none is known: all alike."""
+
+
+def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    """The dilations that each deformable step reads.
+
+    Parameters
+    ----------
+    tensors:
+        Tensors of the graph by name, int8 ``[H, W, C]`` (:func:`codenet.interpreter.run`).
+
+    Returns
+    -------
+    By index of the step: int8 ``[H, W]`` as stored, which is half the step's input size if it upsamples.
+    """
+    maps = {}
+    for number, step in enumerate(program.descriptors):
+        if not step.dilated:
+            continue
+        table = np.frombuffer(program.image, "<u8", step.input_planes + 1, step.parameter_address)
+        offset = int(table[step.input_planes]) & 0xFFFFFFFF
+        # Memory is used again: the dilations are what was written there last.
+        source = max(
+            (placed for placed in program.tensors if placed.planes[0] == offset and placed.step < number),
+            key=lambda placed: placed.step,
+        )
+        scale = 1 << source.upsample
+        maps[number] = tensors[source.name][::scale, ::scale, int(source.index[0])]
+    return maps
+
+
+def window_beats(dilations: np.ndarray | None) -> np.ndarray:
+    """Mean cycles a pixel and plane, by stored row: float ``[H]`` of a map, ``[1]`` of frequencies (``[8]``; None: the assumed ones).
+
+    Raises
+    ------
+    ConfigError
+        Neither a map of dilations nor eight frequencies.
+    """
+    if dilations is None:
+        dilations = ASSUMED_DILATIONS
+    if dilations.ndim == 2 and dilations.size and 0 <= dilations.min() <= dilations.max() <= MAX_DILATION:
+        return WINDOW_BEATS[dilations].mean(axis=1)
+    if dilations.shape == ASSUMED_DILATIONS.shape and dilations.min() >= 0 and dilations.sum() > 0:
+        return np.array([dilations @ WINDOW_BEATS / dilations.sum()])
+    raise ConfigError(
+        f"dilations of shape {list(dilations.shape)}: expected a map [H, W] of values 0 to {MAX_DILATION} or {MAX_DILATION + 1} frequencies"
+    )

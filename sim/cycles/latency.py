@@ -1,0 +1,60 @@
+"""Fixed delays of the RTL, in cycles: where re-calibration changes a number. Memory latency is not in them."""
+
+LOAD = 6
+"""From the start of a step to its first burst at the memory: start, plane table (2), splitter (2), address register (1)."""
+
+ROW_COMPLETE = 3
+"""From the last beat of a row at the memory to the row in the banks: queue (1), vector (1), writer (1)."""
+
+ROW_TO_ARRAY = 38
+"""From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
+
+ROW_RELEASE = 20
+"""Lost to a loader that waits for room, each time: release of a row (7), and from the row's last vector to its first beat again (13)."""
+
+ROW_PAUSE = 1
+"""Cycles that the window loses between rows: it takes no vector in two, but one of them would have brought none, as a vector is two beats (not
+if packed). One more if rows come in pairs."""
+
+PIXEL_PAUSE = 5
+"""Cycles between output rows in which no pixel is started; hidden unless a pixel is as short as a cycle."""
+
+VECTORS_IN_FLIGHT = 40
+"""Places of the vector buffer that the pipeline before it and its late credits keep occupied."""
+
+RESULTS = 33
+"""From an operation of the array to its result at the memory, without the beats of group, block and burst that have to be complete first:
+weights (3), array (13), sums (3), requantizer (10), queue (2), block (2)."""
+
+RESULTS_BYPASS = 7
+"""The same in steps without pointwise: their vectors go around array and requantizer."""
+
+RESULTS_PEAKS = 8
+"""From a vector at the comparators to its record at the memory."""
+
+WRITE_RESPONSE = 5
+"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (2), sequencer (1)."""
+
+FETCH_DESCRIPTOR = 6
+"""From the start of a fetch to the descriptor's first burst at the memory."""
+
+FETCH_PARAMETERS = 10
+"""From the descriptor's last beat to the first burst of parameters: checks (6), splitter (2), address register (2)."""
+
+FETCH_SETTLE = 5
+"""From the last beat of parameters to the start of the step: memories (3), sequencer (2)."""
+
+STEP_CHANGE = 1
+"""Between the end of a step and the start of the next whose parameters are there."""
+
+LOAD_QUEUE = 256
+"""Beats that the loader asks for ahead of the window."""
+
+RESULT_QUEUE = 64
+"""Beats of results on their way to the memory besides the two blocks."""
+
+BURSTS_IN_FLIGHT = 8
+"""Bursts that a bus master has outstanding."""
+
+BURST_ROUND_TRIP = 7
+"""From the last beat of a burst to the first of the burst that takes its place, without memory latency."""

@@ -1,0 +1,190 @@
+"""What accelerators cost: resources of the chips, and of each component, estimated by formula or read from a synthesis report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
+from codenet.errors import ConfigError, FormatError
+from codenet.isa import DEPTHWISE_BEATS
+from codenet.registers import PROFILE_WORDS
+from sim.timing import DramTiming
+
+ROOT = Path(__file__).resolve().parent.parent
+SYNTHESIS = ROOT / "build" / "synth.json"
+
+VECTOR_BITS, BEAT_BITS = 8 * VECTOR_BYTES, 8 * BEAT_BYTES
+LUT_RAM_WORDS = 64
+"""Memories up to this depth are LUTs (:class:`hw.block_memory.BlockMemory`)."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Lookup tables, flip-flops, DSP slices, block RAMs of 36 Kbit (halves count 0.5)."""
+
+    lut: int = 0
+    ff: int = 0
+    dsp: int = 0
+    bram36: float = 0.0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram36 + other.bram36)
+
+    def within(self, limit: Resources) -> bool:
+        """Whether none of the four exceeds that of ``limit``."""
+        return not self.exceeding(limit)
+
+    def exceeding(self, limit: Resources) -> list[str]:
+        """Names of those that exceed ``limit``."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return [name for name in names if getattr(self, name) > getattr(limit, name)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip with its memory.
+
+    Attributes
+    ----------
+    array_slices:
+        DSP slices that the array may use, whole cascades that a placer finds room for; other outputs are computed in LUTs.
+    clock_mhz:
+        Clock that figures are given for.
+    memory_bytes_per_second, memory_latency_ns:
+        Sustained bandwidth that all ports share, and latency of a read, as the accelerator sees them.
+    """
+
+    name: str
+    resources: Resources
+    array_slices: int
+    clock_mhz: float
+    memory_bytes_per_second: float
+    memory_latency_ns: float
+
+    def timing(self, clock_mhz: float | None = None) -> DramTiming:
+        """The memory in cycles of ``clock_mhz``: bandwidth a cycle falls (rounded down) and latency rises with the clock.
+
+        Raises
+        ------
+        ConfigError
+            A clock of 0 or less, or one at which less than a byte a cycle is left.
+        """
+        clock = self.clock_mhz if clock_mhz is None else clock_mhz
+        if not clock > 0:
+            raise ConfigError(f"clock = {clock} MHz: expected more than 0")
+        default, scale = DramTiming(), clock / self.clock_mhz
+        return dataclasses.replace(
+            default,
+            latency=round(self.memory_latency_ns * clock / 1e3),
+            bytes_per_cycle=int(self.memory_bytes_per_second / (clock * 1e6) + 1e-9),
+            refresh_interval=round(default.refresh_interval * scale),
+            refresh_cycles=round(default.refresh_cycles * scale),
+        )
+
+
+TARGETS = {
+    # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
+    "xc7z020": Target("xc7z020", Resources(53_200, 106_400, 220, 140), 176, 150.0, 1.5e9, 400.0),
+    # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
+    "zu3eg": Target("zu3eg", Resources(70_560, 141_120, 360, 216), 320, 250.0, 2.5e9, 240.0),
+}
+
+
+def block_ram(width: int, depth: int) -> float:
+    """36 Kbit block RAMs of a memory cut as :class:`hw.block_memory.BlockMemory` does; a piece that fits half a RAM counts 0.5."""
+    if depth <= LUT_RAM_WORDS:
+        return 0.0
+    piece = 72 if depth <= 512 else 36
+    total = 0.0
+    for low in range(0, width, piece):
+        bits = min(piece, width - low)
+        if depth <= 512:
+            total += 0.5 if bits <= 36 else 1.0
+        else:
+            # 2**n deep pieces of a RAM are 36 >> (n - 10) wide.
+            wide = max(36 * 1024 // depth, 1)
+            halves = -(-bits // wide) if bits > wide // 2 else 0.5
+            total += halves
+    return total
+
+
+MULTIPLY_LUTS = 1100
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum: 19,757 LUTs for 256 products, measured, are 1,235 with all registers of their own."""
+
+_PAIR_LUTS, _PAIR_FFS = 40, 150
+"""LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
+
+_ACCUMULATOR = Resources(lut=45, ff=90)
+"""Of one output: scaling, accumulator, drain register."""
+
+_REQUANTIZER = Resources(lut=250, ff=260, dsp=1)
+
+
+def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> dict[str, Resources]:
+    """Resources by component. Block RAM and DSP slices are counted from the structure, LUTs and flip-flops are coefficients."""
+    outputs = config.outputs
+    in_slices = min(outputs, 2 * (array_slices // LANES))
+    in_luts = outputs - in_slices
+    bank = block_ram(VECTOR_BITS, config.window_depth)
+    return {
+        "array": Resources(
+            lut=in_slices // 2 * _PAIR_LUTS + in_luts * MULTIPLY_LUTS,
+            ff=in_slices // 2 * _PAIR_FFS + in_luts * 280,
+            dsp=in_slices * LANES // 2,
+        ),
+        "weights": Resources(
+            lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)
+        ),
+        "accumulators": Resources(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
+        "requantizers": _times(_REQUANTIZER, CHUNK)
+        + Resources(bram36=CHUNK * block_ram(BEAT_BITS, 2 * config.chunk_depth)),
+        "window": Resources(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
+        "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
+        + _times(_REQUANTIZER, LANES)
+        + Resources(bram36=DEPTHWISE_BEATS * block_ram(BEAT_BITS, 2 * config.depthwise_depth)),
+        "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
+        "peaks": Resources(lut=1900, ff=2600),
+        "loader": Resources(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
+        "storer": Resources(
+            lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
+        ),
+        "parameters": Resources(lut=900, ff=1100, dsp=1, bram36=block_ram(BEAT_BITS, 256)),
+        "control": Resources(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
+    }
+
+
+def _times(resources: Resources, count: int) -> Resources:
+    return Resources(*(count * getattr(resources, field.name) for field in dataclasses.fields(resources)))
+
+
+def total(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> Resources:
+    """Sum of :func:`estimate`."""
+    return sum(estimate(config, array_slices).values(), Resources())
+
+
+def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Resources | None:
+    """What synthesis reports for ``config`` in ``path`` (``make synth``); None without the file, or if it is about another configuration.
+
+    Raises
+    ------
+    FormatError
+        The file is no report of a configuration with ``lut``, ``ff``, ``dsp`` and ``bram36``.
+    """
+    if not path.exists():
+        return None
+    try:
+        report = json.loads(path.read_text())
+        if AcceleratorConfig.from_dict(report["config"]) != config:
+            return None
+        return Resources(int(report["lut"]), int(report["ff"]), int(report["dsp"]), float(report["bram36"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path}: expected config, lut, ff, dsp and bram36 ({error!r})") from error
+
+
+def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Resources, str]:
+    """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or ``"estimate"``."""
+    found = synthesized(config, path) if target.name == "xc7z020" else None
+    return (found, "synthesis") if found else (total(config, target.array_slices), "estimate")
