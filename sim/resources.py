@@ -145,6 +145,7 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
         "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
         + _times(_REQUANTIZER, LANES)
         + Resources(bram36=DEPTHWISE_BEATS * block_ram(BEAT_BITS, 2 * config.depthwise_depth)),
+        "row buffer": Resources(lut=150, ff=260, bram36=block_ram(VECTOR_BITS, config.expand_depth)),
         "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
         "peaks": Resources(lut=1900, ff=2600),
         "loader": Resources(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),

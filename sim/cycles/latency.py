@@ -6,6 +6,9 @@ LOAD = 6
 ROW_COMPLETE = 3
 """From the last beat of a row at the memory to the row in the banks: queue (1), vector (1), writer (1)."""
 
+EXPANDED = 37
+"""From the last operation of a piece to its last vector at the window writer: that of :data:`RESULTS` with four beats of a group, and the row buffer."""
+
 ROW_TO_ARRAY = 38
 """From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
 
