@@ -11,6 +11,7 @@ from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorCo
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import DEPTHWISE_BEATS
 from codenet.registers import PROFILE_WORDS
+from hw.synthesis.usage import BUDGET
 from sim.timing import DramTiming
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,8 @@ class Target:
 
     Attributes
     ----------
+    resources, budget:
+        What there is, and what an accelerator may take of it, so that routing and the glue to the processor find room.
     array_slices:
         DSP slices that the array may use, whole cascades that a placer finds room for; other outputs are computed in LUTs.
     clock_mhz:
@@ -59,6 +62,7 @@ class Target:
 
     name: str
     resources: Resources
+    budget: Resources
     array_slices: int
     clock_mhz: float
     memory_bytes_per_second: float
@@ -85,11 +89,21 @@ class Target:
         )
 
 
+_XC7Z020, _ZU3EG = Resources(53_200, 106_400, 220, 140), Resources(70_560, 141_120, 360, 216)
+_BUDGET = Resources(BUDGET.lut, BUDGET.ff, BUDGET.dsp, BUDGET.bram36)
+
+
+def _same_share(chip: Resources) -> Resources:
+    """Of ``chip``, the part that the budget is of the xc7z020."""
+    names = [field.name for field in dataclasses.fields(Resources)]
+    return Resources(*(int(getattr(chip, n) * getattr(_BUDGET, n) / getattr(_XC7Z020, n)) for n in names))
+
+
 TARGETS = {
     # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
-    "xc7z020": Target("xc7z020", Resources(53_200, 106_400, 220, 140), 176, 150.0, 1.5e9, 400.0),
+    "xc7z020": Target("xc7z020", _XC7Z020, _BUDGET, 176, 150.0, 1.5e9, 400.0),
     # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
-    "zu3eg": Target("zu3eg", Resources(70_560, 141_120, 360, 216), 320, 250.0, 2.5e9, 240.0),
+    "zu3eg": Target("zu3eg", _ZU3EG, _same_share(_ZU3EG), 288, 250.0, 2.5e9, 240.0),
 }
 
 
@@ -111,8 +125,8 @@ def block_ram(width: int, depth: int) -> float:
     return total
 
 
-MULTIPLY_LUTS = 1100
-"""LUTs of an output's 16 products of 4 x 8 bits and their sum: 19,757 LUTs for 256 products, measured, are 1,235 with all registers of their own."""
+MULTIPLY_LUTS = 1235
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in LUTs."""
 
 _PAIR_LUTS, _PAIR_FFS = 40, 150
 """LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
@@ -151,7 +165,7 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
         "storer": Resources(
             lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
         ),
-        "parameters": Resources(lut=900, ff=1100, dsp=1, bram36=block_ram(BEAT_BITS, 256)),
+        "parameters": Resources(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
         "control": Resources(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
     }
 
