@@ -72,24 +72,27 @@ class PointwiseIssue(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         step, operation = self.step, self.o_operation
-        running = Signal()
-        vector, group, second, pixels = Signal(12), Signal(9), Signal(), Signal(24)
-        double, ends_vector, ends_group, ends_pixel = Signal(), Signal(), Signal(), Signal()
-        spacing = Signal.like(self.reserve)
+        running, second = Signal(), Signal()
+        pixels, last_pixel = Signal(24), Signal()
+        ends_vector, ends_vectors, ends_group, ends_pixel, spaced = Signal(), Signal(), Signal(), Signal(), Signal()
+        double = ~step.pointwise | step.wide_weights
         begin = delay(m, self.start, SETTLE, "start", reset=True)
+        first_vector = Signal()
+        self._count(m, "vectors", step.vectors, begin, self.v_take, first_vector, self.v_last)
+        last_group = Signal()
+        self._count(m, "groups", step.groups, begin, ends_vectors, Signal(), last_group)
         m.d.comb += [
-            double.eq(~step.pointwise | step.wide_weights),
             ends_vector.eq(~double | second),
-            self.v_last.eq(vector == delay(m, step.vectors - 1, 1, "vectors")),
-            self.v_final.eq(~step.pointwise | (group == delay(m, step.groups - 1, 1, "groups"))),
+            self.v_final.eq(~step.pointwise | last_group),
             self.v_take.eq(self.issue & ends_vector),
+            ends_vectors.eq(self.v_take & self.v_last),
             ends_group.eq(~step.pointwise | (self.v_last & ends_vector)),
-            ends_pixel.eq(self.v_last & ends_vector & self.v_final),
-            self.issue.eq(running & self.v_ready & (~ends_group | (self.room & (spacing == 0)))),
+            ends_pixel.eq(ends_vectors & self.v_final),
+            self.issue.eq(running & self.v_ready & (~ends_group | (self.room & spaced))),
             self.starved.eq(running & ~self.v_ready),
             self.blocked.eq(running & self.v_ready & ~self.issue),
             self.finished.eq(~running & (pixels == 0)),
-            operation.first.eq((vector == 0) & ~second),
+            operation.first.eq(first_vector & ~second),
             operation.last.eq(ends_group),
             operation.high.eq(step.wide_weights & ~second),
             operation.low.eq(step.wide_weights & second),
@@ -98,27 +101,43 @@ class PointwiseIssue(wiring.Component):
         ]
         beats = self._group_size(m)
         m.d.comb += self.reserve.eq(Mux(self.issue & ends_group, beats, 0))
+        self._space(m, begin, self.issue & ends_group, beats, spaced)
 
         with m.If(self.start):
             # Peaks send nothing here.
             m.d.sync += pixels.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_pixels))
         with m.If(begin):
-            m.d.sync += [running.eq(pixels != 0), spacing.eq(0)]
-        with m.If(spacing != 0):
-            m.d.sync += spacing.eq(spacing - 1)
+            m.d.sync += [running.eq(pixels != 0), last_pixel.eq(pixels == 1)]
         with m.If(self.issue):
             m.d.sync += [second.eq(double & ~second), self.o_word.eq(self.o_word + 1)]
-            with m.If(ends_vector):
-                m.d.sync += vector.eq(Mux(self.v_last, 0, vector + 1))
-            with m.If(ends_group):
-                m.d.sync += spacing.eq(beats - 1)
-            with m.If(ends_vector & self.v_last):
-                m.d.sync += group.eq(Mux(self.v_final, 0, group + 1))
-            with m.If(ends_pixel):
-                m.d.sync += [pixels.eq(pixels - 1), self.o_word.eq(0)]
-                with m.If(pixels == 1):
-                    m.d.sync += running.eq(0)
+        with m.If(ends_pixel):
+            m.d.sync += [pixels.eq(pixels - 1), last_pixel.eq(pixels == 2), self.o_word.eq(0)]
+            with m.If(last_pixel):
+                m.d.sync += running.eq(0)
         return m
+
+    def _count(self, m: Module, name: str, count, begin, advance, first, last) -> None:
+        """Count ``advance`` modulo ``count``. ``first`` and ``last`` are registers, as so much depends on them."""
+        left, most = Signal.like(count, name=f"{name}_left"), Signal.like(count, name=f"most_{name}")
+        single = Signal(name=f"single_{name}")
+        is_first, is_last = Signal(name=f"first_of_{name}"), Signal(name=f"last_of_{name}")
+        m.d.sync += [most.eq(count - 1), single.eq(most == 0)]
+        with m.If(begin | (advance & is_last)):
+            m.d.sync += [left.eq(most), is_first.eq(1), is_last.eq(single)]
+        with m.Elif(advance):
+            m.d.sync += [left.eq(left - 1), is_first.eq(0), is_last.eq(left == 1)]
+        m.d.comb += [first.eq(is_first), last.eq(is_last)]
+
+    def _space(self, m: Module, begin, ends_group, beats, spaced) -> None:
+        """``spaced``: the group before has ended at least as many cycles ago as it has beats."""
+        left, over = Signal.like(beats), Signal()
+        m.d.comb += spaced.eq(over)
+        with m.If(begin):
+            m.d.sync += over.eq(1)
+        with m.Elif(ends_group):
+            m.d.sync += [left.eq(beats), over.eq(beats == 1)]
+        with m.Elif(~over):
+            m.d.sync += [left.eq(left - 1), over.eq(left == 2)]
 
     def _group_size(self, m: Module):
         """Chunks of the current group into the operation; returns its beats. The last group may be short."""
