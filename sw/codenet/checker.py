@@ -114,7 +114,7 @@ def _check_sizes(step: Descriptor) -> None:
         require(
             step.input_height % 2 == step.input_width % 2 == 0, f"input of {size}: expected even sizes with upsample"
         )
-    require(step.upsample or not step.repeat, f"repeat = {step.repeat}: expected 0 without upsample")
+    require(bool(step.upsample) or not step.repeat, f"repeat = {step.repeat}: expected 0 without upsample")
     require(step.row_pitch % 8 == 0, f"row_pitch = {step.row_pitch}: expected a multiple of 8")
 
 
