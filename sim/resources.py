@@ -18,8 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SYNTHESIS = ROOT / "build" / "synth.json"
 
 VECTOR_BITS, BEAT_BITS = 8 * VECTOR_BYTES, 8 * BEAT_BYTES
-LUT_RAM_WORDS = 64
-"""Memories up to this depth are LUTs (:class:`hw.block_memory.BlockMemory`)."""
+LUT_RAM_WORDS, DISTRIBUTED_WORDS = 64, 128
+"""Memories up to these depths are LUTs, the second of them on request (:mod:`hw.block_memory`)."""
+
+DISTRIBUTED_DEPTHWISE = 13
+"""Depthwise memories for which that is requested (:mod:`hw.depthwise_filter`); so it is for all of the chunk memories."""
+
+_DISTRIBUTED = 250
+"""LUTs of 128 words of 72 bits."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,12 @@ def block_ram(width: int, depth: int) -> float:
     return total
 
 
+def memories(count: int, words: int, distributed: int) -> Resources:
+    """``count`` memories of ``words`` beats, of which ``distributed`` are LUTs if they are short enough."""
+    distributed = count if words <= LUT_RAM_WORDS else distributed if words <= DISTRIBUTED_WORDS else 0
+    return Resources(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
+
+
 MULTIPLY_LUTS = 1235
 """LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in LUTs."""
 
@@ -153,12 +165,11 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
             lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)
         ),
         "accumulators": Resources(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
-        "requantizers": _times(_REQUANTIZER, CHUNK)
-        + Resources(bram36=CHUNK * block_ram(BEAT_BITS, 2 * config.chunk_depth)),
+        "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth, distributed=CHUNK),
         "window": Resources(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
         "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
         + _times(_REQUANTIZER, LANES)
-        + Resources(bram36=DEPTHWISE_BEATS * block_ram(BEAT_BITS, 2 * config.depthwise_depth)),
+        + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
         "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
         "peaks": Resources(lut=1900, ff=2600),
         "loader": Resources(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),

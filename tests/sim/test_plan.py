@@ -11,6 +11,8 @@ import pytest
 from codenet import cli, compiler
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
+from hw.block_memory import DISTRIBUTED_WORDS, LUT_RAM_WORDS
+from hw.depthwise_filter import DISTRIBUTED
 from sim import plan, resources
 from sim.plan import load_program
 from sim.resources import TARGETS, Resources, block_ram, estimate, synthesized, total
@@ -149,9 +151,19 @@ def test_block_ram(width, depth, expected):
     assert block_ram(width, depth) == expected
 
 
+def test_memories_in_luts():
+    """Thresholds are those of the RTL; short memories trade block RAM for LUTs."""
+    assert (resources.LUT_RAM_WORDS, resources.DISTRIBUTED_WORDS) == (LUT_RAM_WORDS, DISTRIBUTED_WORDS)
+    assert resources.DISTRIBUTED_DEPTHWISE == DISTRIBUTED
+    assert resources.memories(25, 512, distributed=10) == Resources(bram36=25)
+    mixed = resources.memories(25, 128, distributed=10)
+    assert (mixed.bram36, mixed.lut) == (15, 10 * 250)
+    assert resources.memories(25, 64, distributed=0).bram36 == 0
+
+
 def test_estimate_counts_slices():
     """176 slices serve 22 outputs, the others are in LUTs; 24 requantizers have one each."""
-    small, large = (total(AcceleratorConfig(outputs=n)) for n in (16, 32))
+    small, large = (total(AcceleratorConfig(outputs=n, weight_depth=1024)) for n in (16, 32))
     assert (small.dsp, large.dsp) == (128 + 24, 176 + 24)
     assert large.lut - small.lut > 10 * resources.MULTIPLY_LUTS
     # Two RAMs an output for 1024 words of weights.
