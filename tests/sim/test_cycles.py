@@ -253,6 +253,7 @@ def test_other_memories(photo, timing):
     check_cycles(result, frame, 2 * STEP_CYCLES, 2 * FRAME)
 
 
+# Not every kind of step agrees this well: docs/performance.md lists those that do not.
 STEPS = {
     "pointwise": dict(height=7, width=9, planes=3, chunks=4),
     "one pixel": dict(height=1, width=1, planes=1, chunks=2),
