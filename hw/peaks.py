@@ -35,6 +35,11 @@ FOUND = data.StructLayout(
 """A vector in which there are peaks (or the step's last vector: ``end``)."""
 
 
+def _without_lowest(bits):
+    """``bits`` but for the lowest one that is set; ``bits & (bits - 1)`` would be a carry chain."""
+    return Cat(bit & bits[:n].any() for n, bit in enumerate(bits))
+
+
 class Peaks(wiring.Component):
     """Finds, in PEAKS steps, the values that are not below their neighbours inside the image, nor below ``peak_threshold``.
 
@@ -108,11 +113,10 @@ class Peaks(wiring.Component):
             m.d.sync += peak.eq(wins.all())
             m.d.comb += [found.peaks[lane].eq(peak), found.values[lane].eq(delay(m, value, 2, f"value_{lane}"))]
         end = Signal(reset_less=True)
-        m.d.sync += end.eq(
-            (beat.x == step.output_width - 1)
-            & (beat.y == step.output_height - 1)
-            & (beat.plane == step.input_planes - 1)
+        last_x, last_y, last_plane = (
+            delay(m, getattr(step, field) - 1, 1, field) for field in ("output_width", "output_height", "input_planes")
         )
+        m.d.sync += end.eq((beat.x == last_x) & (beat.y == last_y) & (beat.plane == last_plane))
         m.d.comb += found.end.eq(delay(m, end, 2, "end"))
         for name in ("x", "y", "plane"):
             m.d.comb += found[name].eq(delay(m, beat[name], 3, name))
@@ -128,11 +132,11 @@ class Peaks(wiring.Component):
         held = Signal(FOUND, reset_less=True)
         full, room, go, more, finished = Signal(), Signal(), Signal(), Signal(), Signal()
         left, lane = Signal(LANES), Signal(range(LANES))
-        fewer = left & (left - 1)
+        fewer, single = _without_lowest(left), Signal()
         m.d.comb += [
             more.eq(left != 0),
             go.eq(full & room),
-            finished.eq(go & (fewer == 0) & ~(more & held.end)),
+            finished.eq(go & single & ~(more & held.end)),
             queue.r_en.eq(queue.r_rdy & (~full | finished)),
         ]
         for n in reversed(range(LANES)):
@@ -140,9 +144,9 @@ class Peaks(wiring.Component):
                 m.d.comb += lane.eq(n)
         with m.If(queue.r_en):
             head = data.View(FOUND, queue.r_data)
-            m.d.sync += [full.eq(1), held.eq(head), left.eq(head.peaks)]
+            m.d.sync += [full.eq(1), held.eq(head), left.eq(head.peaks), single.eq(~_without_lowest(head.peaks).any())]
         with m.Elif(go):
-            m.d.sync += [full.eq(~finished), left.eq(fewer)]
+            m.d.sync += [full.eq(~finished), left.eq(fewer), single.eq(~_without_lowest(fewer).any())]
 
         # What is in the register and what this cycle makes still has a place.
         item, made = Signal(STORE_ITEM, reset_less=True), Signal()
