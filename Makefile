@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog clean
+.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth timing clean
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -63,6 +63,12 @@ export: setup  ## Write a trained checkpoint as a graph file (ARGS="CHECKPOINT -
 
 verilog: setup  ## Write the accelerator as Verilog to build/codenet.v
 	$(PY) -m hw.verilog -o build/codenet.v
+
+synth: setup  ## Synthesize for the xc7z020: resources by component, build/synth.json; fails over budget
+	$(PY) -m hw.synthesis budget
+
+timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
+	$(PY) -m hw.synthesis timing
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

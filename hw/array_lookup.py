@@ -1,6 +1,6 @@
 """Sums of products in LUTs, for outputs that find no DSP slice."""
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,17 +59,18 @@ class LookupSums(wiring.Component):
 
     def _output(self, m: Module, output: int, candidates: list, is_unsigned) -> None:
         """One output: four sums of weight bits, then theirs."""
-        sums: list = [0] * WEIGHT_BITS
+        # Yosys gives the carry chain the minuend as it is, and merges all else into the LUT; of a sum it may take either. x - ~y is x + y + 1.
+        sums: list = [Const(-PAIRS)] * WEIGHT_BITS
         for n, (a, b, both) in enumerate(candidates):
             nibbles = Cat(self.i_weights[output][2 * n], self.i_weights[output][2 * n + 1])
             nibbles = delay(m, nibbles, n + 1, f"weights_{output}_{n}")
-            # 2 * (n + 1) lanes, each at most 128 in magnitude.
-            width = 8 + (2 * n + 1).bit_length()
+            # 2 * (n + 1) lanes, each -128 at least, and the ones that are yet to come.
+            width = 1 + (256 * (n + 1) + PAIRS - n - 2).bit_length()
             for bit in range(WEIGHT_BITS):
                 of_a, of_b = nibbles[bit], nibbles[WEIGHT_BITS + bit]
                 added = Mux(of_a, Mux(of_b, both, a), Mux(of_b, b, 0))
                 total = Signal(signed(width), name=f"sum_{output}_{bit}_{n}", reset_less=True)
-                m.d.sync += total.eq(sums[bit] + added)
+                m.d.sync += total.eq(sums[bit] - ~added)
                 sums[bit] = total
         width = len(sums[0])
         low, high = (Signal(signed(width + 2), name=f"{name}_{output}", reset_less=True) for name in ("low", "high"))

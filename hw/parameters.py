@@ -219,22 +219,27 @@ class ParameterFetcher(wiring.Component):
     ) -> tuple[Signal, Signal]:
         """Number the beats and put them on the bus; returns the input that lets it run and the output that marks the last beat."""
         deliver, delivered = Signal(), Signal()
-        section, index, beat = Signal(3), Signal(13), Signal(7)
-        entry_end, section_end = Signal(), Signal()
-        last_beat, last_index, following = Signal(7), Signal(13), Signal(3)
-        # Settled long before the first beat; registered to keep the way from ``section`` to the counters short.
-        present, last = Signal(len(sections)), [Signal(13, name=f"last_{n}") for n in range(len(sections))]
-        m.d.sync += present.eq(Cat(entries != 0 for entries, _ in sections))
-        m.d.sync += [index.eq(entries - 1) for index, (entries, _) in zip(last, sections, strict=True)]
+        section, following = Signal(3), Signal(3)
+        index, entries_left, beat = Signal(13), Signal(13), Signal(7)
+        # Whether this beat is the last one of its entry, and this entry the last one of its section: registers, as so much depends on them.
+        entry_end, last_entry = Signal(), Signal()
+        # Settled long before the first beat.
+        present, single = Signal(len(sections)), Signal(len(sections))
+        last = [Signal(13, name=f"last_{n}") for n in range(len(sections))]
+        m.d.sync += [
+            present.eq(Cat(entries != 0 for entries, _ in sections)),
+            single.eq(Cat(entries == 1 for entries, _ in sections)),
+            *(index.eq(entries - 1) for index, (entries, _) in zip(last, sections, strict=True)),
+        ]
+        before_end, short = Signal(), Signal()
         with m.Switch(section):
             for n, (_, beats) in enumerate(sections):
                 with m.Case(n):
-                    m.d.comb += [last_beat.eq(beats - 1), last_index.eq(last[n])]
-                    m.d.comb += delivered.eq(section_end & ~present[n + 1 :].any())
+                    m.d.comb += [before_end.eq(beat == beats - 2), short.eq(beats == 1)]
+                    m.d.comb += delivered.eq(entry_end & last_entry & ~present[n + 1 :].any())
                     for later in reversed(range(n + 1, len(sections))):
                         with m.If(present[later]):
                             m.d.comb += following.eq(later)
-        m.d.comb += [entry_end.eq(beat == last_beat), section_end.eq(entry_end & (index == last_index))]
         m.d.sync += [
             self.bus.valid.eq(deliver & data.valid),
             self.bus.payload.section.eq(section),
@@ -243,10 +248,27 @@ class ParameterFetcher(wiring.Component):
             self.bus.payload.beat.eq(beat),
             self.bus.payload.data.eq(data.payload),
         ]
-        with m.If(deliver & data.valid):
-            m.d.sync += beat.eq(beat + 1)
+
+        def begin(n: int) -> list:
+            """Statements that make section ``n`` the current one."""
+            return [
+                section.eq(n),
+                entries_left.eq(last[n]),
+                last_entry.eq(single[n]),
+                entry_end.eq(sections[n][1] == 1),
+            ]
+
+        with m.If(~deliver):
+            m.d.sync += [*begin(0), index.eq(0), beat.eq(0)]
+        with m.Elif(data.valid):
+            m.d.sync += [beat.eq(beat + 1), entry_end.eq(before_end)]
             with m.If(entry_end):
-                m.d.sync += [beat.eq(0), index.eq(index + 1)]
-            with m.If(section_end):
-                m.d.sync += [index.eq(0), section.eq(Mux(delivered, 0, following))]
+                m.d.sync += [beat.eq(0), index.eq(index + 1), entries_left.eq(entries_left - 1)]
+                m.d.sync += [last_entry.eq(entries_left == 1), entry_end.eq(short)]
+                with m.If(last_entry):
+                    m.d.sync += index.eq(0)
+                    with m.Switch(following):
+                        for n in range(1, len(sections)):
+                            with m.Case(n):
+                                m.d.sync += begin(n)
         return deliver, delivered

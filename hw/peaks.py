@@ -16,6 +16,9 @@ CENTRE = 1
 QUEUE = 32
 """Vectors with peaks that wait for their records to be taken."""
 
+RECORDS = 8
+"""Records that wait for the storer."""
+
 MARGIN = 4
 """Places kept free, because ``space`` is two cycles behind ``issue``."""
 
@@ -30,6 +33,11 @@ FOUND = data.StructLayout(
     }
 )
 """A vector in which there are peaks (or the step's last vector: ``end``)."""
+
+
+def _without_lowest(bits):
+    """``bits`` but for the lowest one that is set; ``bits & (bits - 1)`` would be a carry chain."""
+    return Cat(bit & bits[:n].any() for n, bit in enumerate(bits))
 
 
 class Peaks(wiring.Component):
@@ -72,7 +80,7 @@ class Peaks(wiring.Component):
         keep = valid & (found.peaks.any() | found.end)
         m.d.comb += [queue.w_en.eq(keep), queue.w_data.eq(found), self.active.eq(valid)]
 
-        # A place is taken at issue and given back by a vector without peaks, or when the last record of one with peaks is out.
+        # A place is taken at issue and given back by a vector without peaks, or when one with peaks leaves the queue.
         used = Signal(range(QUEUE + 1))
         m.d.sync += [
             used.eq(used + (self.issue & enabled) - (valid & ~keep) - queue.r_en),
@@ -105,45 +113,66 @@ class Peaks(wiring.Component):
             m.d.sync += peak.eq(wins.all())
             m.d.comb += [found.peaks[lane].eq(peak), found.values[lane].eq(delay(m, value, 2, f"value_{lane}"))]
         end = Signal(reset_less=True)
-        m.d.sync += end.eq(
-            (beat.x == step.output_width - 1)
-            & (beat.y == step.output_height - 1)
-            & (beat.plane == step.input_planes - 1)
+        last_x, last_y, last_plane = (
+            delay(m, getattr(step, field) - 1, 1, field) for field in ("output_width", "output_height", "input_planes")
         )
+        m.d.sync += end.eq((beat.x == last_x) & (beat.y == last_y) & (beat.plane == last_plane))
         m.d.comb += found.end.eq(delay(m, end, 2, "end"))
         for name in ("x", "y", "plane"):
             m.d.comb += found[name].eq(delay(m, beat[name], 3, name))
         return delay(m, valid, 3, "valid", reset=True), found
 
     def _emit(self, m: Module, queue) -> None:
-        """Records of the vector at the head of the queue, lowest lane first."""
-        head = data.View(FOUND, queue.r_data)
-        done = Signal(LANES)
-        left, lowest, lane = Signal(LANES), Signal(LANES), Signal(range(LANES))
-        stored = Signal(17)
-        fits, step_out, ending = Signal(), Signal(), Signal()
+        """Records of the vectors in the queue, lowest lane first.
+
+        A vector is taken out of the queue and held until all of its records are made. They pass a register and a queue of their own, so that
+        nothing here depends on the storer in the same cycle.
+        """
+        m.submodules.records = records = fifo.SyncFIFO(width=STORE_ITEM.size, depth=RECORDS)
+        held = Signal(FOUND, reset_less=True)
+        full, room, go, more, finished = Signal(), Signal(), Signal(), Signal(), Signal()
+        left, lane = Signal(LANES), Signal(range(LANES))
+        fewer, single = _without_lowest(left), Signal()
         m.d.comb += [
-            left.eq(head.peaks & ~done),
-            lowest.eq(left & -left),
-            fits.eq(stored < self.step.peak_capacity),
-            ending.eq((left == 0) & head.end),
+            more.eq(left != 0),
+            go.eq(full & room),
+            finished.eq(go & single & ~(more & held.end)),
+            queue.r_en.eq(queue.r_rdy & (~full | finished)),
         ]
-        for n in range(LANES):
-            with m.If(lowest[n]):
+        for n in reversed(range(LANES)):
+            with m.If(left[n]):
                 m.d.comb += lane.eq(n)
-        more = left != 0
-        more_after = (left & ~lowest) != 0
-        record = Cat(head.x, Const(0, 4), head.y, Const(0, 4), lane, head.plane, Const(0, 5), head.values[lane])
-        m.d.comb += [
-            self.o.valid.eq(queue.r_rdy & ((more & fits) | ending)),
-            self.o.payload.data.eq(Mux(ending, 0, record)),
-            self.o.payload.end.eq(ending),
-            step_out.eq(queue.r_rdy & (self.o.ready | (more & ~fits))),
-            queue.r_en.eq(step_out & Mux(head.end, ending, ~more_after)),
+        with m.If(queue.r_en):
+            head = data.View(FOUND, queue.r_data)
+            m.d.sync += [full.eq(1), held.eq(head), left.eq(head.peaks), single.eq(~_without_lowest(head.peaks).any())]
+        with m.Elif(go):
+            m.d.sync += [full.eq(~finished), left.eq(fewer), single.eq(~_without_lowest(fewer).any())]
+
+        # What is in the register and what this cycle makes still has a place.
+        item, made = Signal(STORE_ITEM, reset_less=True), Signal()
+        record = Cat(held.x, Const(0, 4), held.y, Const(0, 4), lane, held.plane, Const(0, 5), held.values[lane])
+        fits = self._fits(m, go & more)
+        m.d.sync += [
+            room.eq(records.level <= RECORDS - 3),
+            made.eq(go & (fits | ~more)),
+            item.data.eq(Mux(more, record, 0)),
+            item.end.eq(~more),
         ]
+        m.d.comb += [
+            records.w_en.eq(made),
+            records.w_data.eq(item),
+            self.o.valid.eq(records.r_rdy),
+            self.o.payload.eq(records.r_data),
+            records.r_en.eq(self.o.ready),
+        ]
+
+    def _fits(self, m: Module, found):
+        """Count the records ``found``; returns whether one more may leave."""
+        free, fits = Signal(16), Signal()
         with m.If(self.start):
-            m.d.sync += [stored.eq(0), self.count.eq(0)]
-        with m.Elif(step_out):
-            m.d.sync += done.eq(Mux(queue.r_en, 0, done | lowest))
-            with m.If(more):
-                m.d.sync += [stored.eq(stored + fits), self.count.eq(Mux(self.count.all(), self.count, self.count + 1))]
+            m.d.sync += [free.eq(self.step.peak_capacity), fits.eq(self.step.peak_capacity != 0), self.count.eq(0)]
+        with m.Elif(found):
+            m.d.sync += [free.eq(free - 1), fits.eq(fits & (free != 1))]
+            with m.If(~self.count.all()):
+                m.d.sync += self.count.eq(self.count + 1)
+        return fits

@@ -161,11 +161,15 @@ class Pointwise(wiring.Component):
         low, vector = Signal(64, reset_less=True), Signal(VECTOR.size, reset_less=True)
         arrives = drain.o_valid & drain.o_expand
         taken = self.expanded.valid & self.expanded.ready
-        m.d.sync += [free.eq(free - issue.e_reserve + (taken << 1)), write.eq(arrives & upper)]
+        m.d.sync += [
+            free.eq(free - issue.e_reserve + (taken << 1)),
+            write.eq(arrives & upper),
+            # A cycle late: for the group that has just begun, and another one.
+            issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
+        ]
         with m.If(arrives):
             m.d.sync += [upper.eq(~upper), low.eq(drain.o_payload), vector.eq(Cat(low, drain.o_payload))]
         m.d.comb += [
-            issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
             queue.w_en.eq(write),
             queue.w_data.eq(vector),
             queue.r_en.eq(self.expanded.ready),

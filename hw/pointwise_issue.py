@@ -51,7 +51,7 @@ class PointwiseIssue(wiring.Component):
     -------
     v_ready, v_take, v_last, v_final : read side of :class:`hw.vector_buffer.VectorBuffer`: ready, take, last, free.
     e_ready, e_take, e_last, e_final : the same of :class:`hw.row_buffer.RowBuffer`.
-    room, e_room : the result queue, that of the expansion, has room for the results of two groups.
+    room, e_room : the result queue, that of the expansion, has room for the results of a group.
     reserve, e_reserve : beats that this cycle's operation will yield to either.
     issue, o_operation, o_word : an operation, and the index of its weight word.
     active, starved, blocked, finished : as in :class:`hw.pointwise.Pointwise`.
@@ -92,10 +92,9 @@ class PointwiseIssue(wiring.Component):
         m.submodules.expansion = expansion = PointwiseWalk(self.config)
         self._set_up(m, main, expansion)
         begin = delay(m, self.start, SETTLE, "start", reset=True)
-        running, expanding, pixels = Signal(), Signal(), Signal(24)
-        expansion_turn, spacing = Signal(), Signal.like(self.reserve)
+        running, expanding, pixels, last_pixel = Signal(), Signal(), Signal(24), Signal()
+        expansion_turn, spaced = Signal(), Signal()
         main_fires, expansion_fires = Signal(), Signal()
-        spaced = spacing == 0
         m.d.comb += [
             main_fires.eq(running & self.v_ready & (~main.begins | self.room) & (~main.ends | spaced)),
             expansion_fires.eq(
@@ -134,17 +133,14 @@ class PointwiseIssue(wiring.Component):
                 Mux(expansion_turn, expansion_beats, Mux(main.at_last_group, self.short, self.config.chunks_per_group))
             ),
         ]
-        with m.If(spacing != 0):
-            m.d.sync += spacing.eq(spacing - 1)
-        with m.If(self.issue & operation.last):
-            m.d.sync += spacing.eq(Mux(expansion_turn, expansion_beats, beats) - 1)
+        self._space(m, begin, self.issue & operation.last, Mux(expansion_turn, expansion_beats, beats), spaced)
 
         with m.If(main.advance & main.ends_pixel):
-            m.d.sync += pixels.eq(pixels - 1)
-            with m.If(pixels == 1):
+            m.d.sync += [pixels.eq(pixels - 1), last_pixel.eq(pixels == 2)]
+            with m.If(last_pixel):
                 m.d.sync += running.eq(0)
         with m.If(begin):
-            m.d.sync += [running.eq(pixels != 0), expanding.eq(step.expand), spacing.eq(0)]
+            m.d.sync += [running.eq(pixels != 0), last_pixel.eq(pixels == 1), expanding.eq(step.expand)]
         with m.If(self.start):
             # Peaks send nothing here.
             m.d.sync += pixels.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_pixels))
@@ -154,14 +150,26 @@ class PointwiseIssue(wiring.Component):
     def _set_up(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk) -> None:
         """What is static in a step."""
         step = self.step
-        m.d.sync += [
-            main.last_vector.eq(step.vectors - 1),
-            main.last_group.eq(step.groups - 1),
+        m.d.comb += [
+            main.vectors.eq(step.vectors),
+            main.groups.eq(step.groups),
             main.first_word.eq(step.expand_words),
-            expansion.last_vector.eq(step.expand_planes - 1),
-            expansion.last_group.eq(step.expand_groups - 1),
+            main.double.eq(~step.pointwise | step.wide_weights),
+            main.bypass.eq(~step.pointwise),
+            expansion.vectors.eq(step.expand_planes),
+            expansion.groups.eq(step.expand_groups),
         ]
-        m.d.comb += [main.double.eq(~step.pointwise | step.wide_weights), main.bypass.eq(~step.pointwise)]
+
+    def _space(self, m: Module, begin, ends_group, beats, spaced) -> None:
+        """``spaced``: the group before has ended at least as many cycles ago as it has beats."""
+        left, over = Signal.like(self.reserve), Signal()
+        m.d.comb += spaced.eq(over)
+        with m.If(begin):
+            m.d.sync += over.eq(1)
+        with m.Elif(ends_group):
+            m.d.sync += [left.eq(beats), over.eq(beats == 1)]
+        with m.Elif(~over):
+            m.d.sync += [left.eq(left - 1), over.eq(left == 2)]
 
     def _group_sizes(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk):
         """Beats of the current group of either; an expansion's are its chunks. The last group of a pixel may be short."""

@@ -1,6 +1,6 @@
 """Pointwise walk: counts through the operations of a 1x1 convolution."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,9 +12,9 @@ class PointwiseWalk(wiring.Component):
 
     Members
     -------
-    last_vector, last_group, double, bypass, first_word : static: indices of a pixel's last vector and group; two operations a vector; no weights, each
-        operation is a group of its own and each vector's last; index of the pixel's first word.
-    restart : back to the first operation.
+    vectors, groups, double, bypass, first_word : static, two cycles before ``restart``: of a pixel, and two operations a vector; no weights, each
+        operation is a group of its own and each vector's group the last; index of the pixel's first word.
+    restart : to the first operation.
     advance : the operation is done, on to the next one.
     second : it is the second of its vector.
     begins, ends : it is the first, the last, of its group.
@@ -28,8 +28,8 @@ class PointwiseWalk(wiring.Component):
         word = unsigned((config.weight_depth // 2 - 1).bit_length())
         super().__init__(
             {
-                "last_vector": In(12),
-                "last_group": In(9),
+                "vectors": In(12),
+                "groups": In(9),
                 "double": In(1),
                 "bypass": In(1),
                 "first_word": In(word),
@@ -48,23 +48,35 @@ class PointwiseWalk(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        vector, group = Signal(12), Signal(9)
+        done, vectors_done = Signal(), Signal()
+        first_vector, last_vector = self._count(m, "vectors", self.vectors, done)
+        _, last_group = self._count(m, "groups", self.groups, vectors_done)
         m.d.comb += [
-            self.begins.eq(self.bypass | ((vector == 0) & ~self.second)),
+            done.eq(self.advance & self.ends_vector),
+            vectors_done.eq(done & self.at_last_vector),
+            self.begins.eq(self.bypass | (first_vector & ~self.second)),
             self.ends_vector.eq(~self.double | self.second),
-            self.at_last_vector.eq(vector == self.last_vector),
-            self.at_last_group.eq(self.bypass | (group == self.last_group)),
+            self.at_last_vector.eq(last_vector),
+            self.at_last_group.eq(self.bypass | last_group),
             self.ends.eq(self.bypass | (self.at_last_vector & self.ends_vector)),
             self.ends_pixel.eq(self.at_last_vector & self.ends_vector & self.at_last_group),
         ]
         with m.If(self.advance):
             m.d.sync += [self.second.eq(self.double & ~self.second), self.word.eq(self.word + 1)]
-            with m.If(self.ends_vector):
-                m.d.sync += vector.eq(Mux(self.at_last_vector, 0, vector + 1))
-            with m.If(self.ends_vector & self.at_last_vector):
-                m.d.sync += group.eq(Mux(self.at_last_group, 0, group + 1))
             with m.If(self.ends_pixel):
                 m.d.sync += self.word.eq(self.first_word)
         with m.If(self.restart):
-            m.d.sync += [self.second.eq(0), vector.eq(0), group.eq(0), self.word.eq(self.first_word)]
+            m.d.sync += [self.second.eq(0), self.word.eq(self.first_word)]
         return m
+
+    def _count(self, m: Module, name: str, count, advance):
+        """Count ``advance`` modulo ``count``. Returns "first" and "last", registers, as so much depends on them."""
+        left, most = Signal.like(count, name=f"{name}_left"), Signal.like(count, name=f"most_{name}")
+        single = Signal(name=f"single_{name}")
+        first, last = Signal(name=f"first_of_{name}"), Signal(name=f"last_of_{name}")
+        m.d.sync += [most.eq(count - 1), single.eq(most == 0)]
+        with m.If(self.restart | (advance & last)):
+            m.d.sync += [left.eq(most), first.eq(1), last.eq(single)]
+        with m.Elif(advance):
+            m.d.sync += [left.eq(left - 1), first.eq(0), last.eq(left == 1)]
+        return first, last

@@ -56,18 +56,20 @@ class RowBuffer(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(self.step.expand & ~used[-1]),
             accept.eq(self.i.valid & self.i.ready),
-            self.ready.eq(pieces != 0),
             self.o_payload.eq(mem.read_data),
         ]
         written, size = self._write(m, mem, accept, last_column)
         done = self._read(m, mem, last_column, size)
         freed = delay(m, done, 1, "done", reset=True)
+        complete = delay(m, written, 1, "written", reset=True)
         m.d.sync += [
-            pieces.eq(pieces + delay(m, written, 1, "written", reset=True) - done),
+            pieces.eq(pieces + complete - done),
+            # ``pieces != 0``
+            self.ready.eq(complete | Mux(done, pieces[1:].any(), self.ready)),
             used.eq(used + accept - Mux(freed, size, 0)),
         ]
         with m.If(self.start):
-            m.d.sync += [pieces.eq(0), used.eq(0)]
+            m.d.sync += [pieces.eq(0), self.ready.eq(0), used.eq(0)]
         return m
 
     def _write(self, m: Module, mem: BlockMemory, accept, last_column):

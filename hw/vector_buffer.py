@@ -1,6 +1,6 @@
 """Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,7 +58,7 @@ class VectorBuffer(wiring.Component):
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
         used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
-        rewind, done, issued = Signal(), Signal(), Signal()
+        rewind, done, issued, change = Signal(), Signal(), Signal(), Signal(signed(2))
         m.d.comb += [
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.free),
@@ -68,13 +68,14 @@ class VectorBuffer(wiring.Component):
             mem.write_data.eq(self.i_payload),
             mem.read_address.eq(read),
             self.o_payload.eq(mem.read_data),
-            self.ready.eq(ahead != 0),
+            change.eq(self.i_valid - (self.take & ~rewind)),
         ]
-        # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first.
+        # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is ``ahead != 0``.
         m.d.sync += [
             write.eq(write + self.i_valid),
             read.eq(Mux(rewind, pixel, read + self.take)),
-            ahead.eq(Mux(rewind, held, ahead - self.take) + self.i_valid),
+            ahead.eq(Mux(rewind, held, ahead) + change),
+            self.ready.eq(self.i_valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
             held.eq(held + self.i_valid - Mux(done, self.step.vectors, 0)),
             used.eq(used + issued - (self.take & self.free)),
             self.space.eq(used <= depth - MARGIN),

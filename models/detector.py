@@ -93,7 +93,10 @@ class CoDeNet(nn.Module):
         """Add the network to a graph; returns the tensor name of each head's output."""
         x = self.backbone.describe(builder, "image")
         x = describe_sequence(self.decoder, builder, x)
-        inputs = {name: describe_sequence((head.point, head.depth), builder, x) for name, head in self.heads.items()}
-        # One shift for all heads: they can then run as one step, with their weights side by side.
-        shift = min(self.heads[name].out.shift(builder, inputs[name]) for name in inputs)
-        return {name: self.heads[name].out.describe(builder, inputs[name], shift) for name in inputs}
+        tensors = dict.fromkeys(self.heads, x)
+        for layer in ("point", "depth", "out"):
+            blocks = {name: getattr(head, layer) for name, head in self.heads.items()}
+            # One shift for all heads: they can then run as one step, with their weights side by side.
+            shift = min(block.shift(builder, tensors[name]) for name, block in blocks.items())
+            tensors = {name: block.describe(builder, tensors[name], shift) for name, block in blocks.items()}
+        return tensors

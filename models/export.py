@@ -1,30 +1,68 @@
-"""From a quantized checkpoint to a graph file: ``python -m models.export CHECKPOINT -o codenet-a.cdg``."""
+"""From a quantized checkpoint to a graph file: ``python -m models.export CHECKPOINT -o codenet-a.cdg [--check PHOTO ...]``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import nn
+
+from codenet import image as photos
+from codenet import interpreter
+from codenet.errors import CodenetError
+from codenet.graph import Graph
+from models.configs import normalize
+from models.data import read_image
 from models.qat import load_quantized
 from models.quantize import to_graph
 from models.untrained import untrained
 
-__all__ = ["to_graph", "untrained"]
+__all__ = ["differing_outputs", "to_graph", "untrained"]
 
 
-def main() -> None:
-    """Command line."""
+def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> int:
+    """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model, for uint8 ``[S, S, 3]``."""
+    with torch.no_grad():
+        outputs = network(normalize(image[None]).double())
+    expected = interpreter.run(graph, photos.to_activation(image))
+    count = 0
+    for role, name in graph.outputs.items():
+        tensor = graph.tensors[name]
+        integers = torch.round(outputs[role][0] / tensor.scale).permute(1, 2, 0).numpy() + tensor.zero_point
+        count += int((integers != expected[name]).sum())
+    return count
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 1 if the graph does not equal the network on a photo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.qat")
     parser.add_argument("-o", "--output", type=Path, required=True, help="graph file to write (.cdg)")
     parser.add_argument("--metadata", type=json.loads, default={}, help="JSON object of remarks to store in the file")
-    arguments = parser.parse_args()
-    network = load_quantized(arguments.checkpoint)
-    graph, _ = to_graph(network, f"codenet-{network.config.name}", arguments.metadata)
-    graph.save(arguments.output)
-    print(f"{arguments.output}: {len(graph.operations)} operations, {arguments.output.stat().st_size} bytes")
+    parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="PHOTO", help="compare all head outputs")
+    options = parser.parse_args(arguments)
+    try:
+        network = load_quantized(options.checkpoint)
+        graph, snapped = to_graph(network, f"codenet-{network.config.name}", options.metadata)
+        size = network.config.size
+        differing = sum(
+            differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
+        )
+    except CodenetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.check:
+        print(f"{len(options.check)} photos: {differing} values of head outputs differ from the golden model")
+    if differing:
+        return 1
+    graph.save(options.output)
+    print(f"{options.output}: {len(graph.operations)} operations, {options.output.stat().st_size} bytes")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

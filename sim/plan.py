@@ -173,7 +173,7 @@ def summary(plan: Plan) -> str:
         f"{name} {getattr(plan.resources, name):g} of {getattr(limit, name):g}"
         for name in ("lut", "ff", "dsp", "bram36")
     )
-    exceeding = plan.resources.exceeding(limit)
+    exceeding = plan.resources.exceeding(plan.target.budget)
     bounds = [point.bound for point in plan.points]
     lines = [
         f"{frame.program.name} on {plan.target.name}, 16 x {config.outputs} multipliers at {plan.clock_mhz:g} MHz",
@@ -188,7 +188,8 @@ def summary(plan: Plan) -> str:
         f"resources ({plan.resource_source}): {used}",
     ]
     if exceeding:
-        lines.append(f"does not fit {plan.target.name}: too much {', '.join(exceeding)}")
+        budget = ", ".join(f"{name} {getattr(plan.target.budget, name):g}" for name in exceeding)
+        lines.append(f"over the budget for {plan.target.name}, which is {budget}")
     if frame.assumed_dilations:
         lines.append("assumed: all dilations from 0 to 7 equally frequent")
     return "\n".join(lines)

@@ -11,14 +11,21 @@ from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorCo
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import DEPTHWISE_BEATS
 from codenet.registers import PROFILE_WORDS
+from hw.synthesis.usage import BUDGET
 from sim.timing import DramTiming
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNTHESIS = ROOT / "build" / "synth.json"
 
 VECTOR_BITS, BEAT_BITS = 8 * VECTOR_BYTES, 8 * BEAT_BYTES
-LUT_RAM_WORDS = 64
-"""Memories up to this depth are LUTs (:class:`hw.block_memory.BlockMemory`)."""
+LUT_RAM_WORDS, DISTRIBUTED_WORDS = 64, 128
+"""Memories up to these depths are LUTs, the second of them on request (:mod:`hw.block_memory`)."""
+
+DISTRIBUTED_DEPTHWISE = 13
+"""Depthwise memories for which that is requested (:mod:`hw.depthwise_filter`); so it is for all of the chunk memories."""
+
+_DISTRIBUTED = 250
+"""LUTs of 128 words of 72 bits."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Target:
 
     Attributes
     ----------
+    resources, budget:
+        What there is, and what an accelerator may take of it, so that routing and the glue to the processor find room.
     array_slices:
         DSP slices that the array may use, whole cascades that a placer finds room for; other outputs are computed in LUTs.
     clock_mhz:
@@ -59,6 +68,7 @@ class Target:
 
     name: str
     resources: Resources
+    budget: Resources
     array_slices: int
     clock_mhz: float
     memory_bytes_per_second: float
@@ -85,11 +95,21 @@ class Target:
         )
 
 
+_XC7Z020, _ZU3EG = Resources(53_200, 106_400, 220, 140), Resources(70_560, 141_120, 360, 216)
+_BUDGET = Resources(BUDGET.lut, BUDGET.ff, BUDGET.dsp, BUDGET.bram36)
+
+
+def _same_share(chip: Resources) -> Resources:
+    """Of ``chip``, the part that the budget is of the xc7z020."""
+    names = [field.name for field in dataclasses.fields(Resources)]
+    return Resources(*(int(getattr(chip, n) * getattr(_BUDGET, n) / getattr(_XC7Z020, n)) for n in names))
+
+
 TARGETS = {
     # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
-    "xc7z020": Target("xc7z020", Resources(53_200, 106_400, 220, 140), 176, 150.0, 1.5e9, 400.0),
+    "xc7z020": Target("xc7z020", _XC7Z020, _BUDGET, 176, 150.0, 1.5e9, 400.0),
     # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
-    "zu3eg": Target("zu3eg", Resources(70_560, 141_120, 360, 216), 320, 250.0, 2.5e9, 240.0),
+    "zu3eg": Target("zu3eg", _ZU3EG, _same_share(_ZU3EG), 288, 250.0, 2.5e9, 240.0),
 }
 
 
@@ -111,8 +131,14 @@ def block_ram(width: int, depth: int) -> float:
     return total
 
 
-MULTIPLY_LUTS = 1100
-"""LUTs of an output's 16 products of 4 x 8 bits and their sum: 19,757 LUTs for 256 products, measured, are 1,235 with all registers of their own."""
+def memories(count: int, words: int, distributed: int) -> Resources:
+    """``count`` memories of ``words`` beats, of which ``distributed`` are LUTs if they are short enough."""
+    distributed = count if words <= LUT_RAM_WORDS else distributed if words <= DISTRIBUTED_WORDS else 0
+    return Resources(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
+
+
+MULTIPLY_LUTS = 1235
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in LUTs."""
 
 _PAIR_LUTS, _PAIR_FFS = 40, 150
 """LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
@@ -139,12 +165,11 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
             lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)
         ),
         "accumulators": Resources(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
-        "requantizers": _times(_REQUANTIZER, CHUNK)
-        + Resources(bram36=CHUNK * block_ram(BEAT_BITS, 2 * config.chunk_depth)),
+        "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth, distributed=CHUNK),
         "window": Resources(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
         "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
         + _times(_REQUANTIZER, LANES)
-        + Resources(bram36=DEPTHWISE_BEATS * block_ram(BEAT_BITS, 2 * config.depthwise_depth)),
+        + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
         "row buffer": Resources(lut=150, ff=260, bram36=block_ram(VECTOR_BITS, config.expand_depth)),
         "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
         "peaks": Resources(lut=1900, ff=2600),
@@ -152,7 +177,7 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
         "storer": Resources(
             lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
         ),
-        "parameters": Resources(lut=900, ff=1100, dsp=1, bram36=block_ram(BEAT_BITS, 256)),
+        "parameters": Resources(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
         "control": Resources(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
     }
 

@@ -36,7 +36,7 @@ class Candidate:
     Attributes
     ----------
     excess:
-        Resources of which it needs more than the target has.
+        Resources of which it needs more than the target's budget.
     """
 
     config: AcceleratorConfig
@@ -82,7 +82,7 @@ def evaluate(
             continue
         fps[name] = clock * 1e6 / predict(program, target.timing(clock)).cycles
     resources, source = resources_of(config, target)
-    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.resources)))
+    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.budget)))
 
 
 def search(

@@ -200,7 +200,8 @@ def _registers(cell: Mapping[str, Any], port: str) -> bool:
     """Whether an input of a cell is a register's data."""
     if cell["type"] == "DSP48E1" and port in ("A", "B", "C", "D"):
         return _parameter(cell, f"{port}REG") > 0
-    return bool(cell["type"].startswith("FD") and port == "D")
+    # A delay line begins with a register too.
+    return bool(cell["type"].startswith(("FD", "SRL")) and port == "D")
 
 
 def _parameter(cell: Mapping[str, Any], name: str) -> int:

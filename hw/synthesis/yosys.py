@@ -16,7 +16,7 @@ from codenet.errors import CodenetError
 BUILD = Path(__file__).resolve().parents[2] / "build" / "synth"
 
 XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
-ECP5 = "synth_ecp5 -noflatten -top top"
+ECP5 = "synth_ecp5 -top top"
 
 _HIDE = "rename -hide w:*[*"
 """ABC9 names bit n of a bus ``bus[n]`` and fails if a wire is called that, as Amaranth does for the elements of arrays."""

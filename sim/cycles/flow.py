@@ -53,6 +53,7 @@ class Flow:
         self.taken_rows = self.window_row = 0
         self.last_result = inf
         self.array_left = 1.0
+        self.take_rate = 0.0
         self.waited = 0.0
         self.causes = dict.fromkeys(ProfileCounter, 0.0)
 

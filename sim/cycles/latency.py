@@ -12,8 +12,8 @@ EXPANDED = 37
 ROW_TO_ARRAY = 38
 """From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
 
-ROW_RELEASE = 20
-"""Lost to a loader that waits for room, each time: release of a row (7), and from the row's last vector to its first beat again (13)."""
+ROW_RELEASE = 15
+"""Lost to a loader that waits for room, each time: release of a row (7), and from a complete row to the first read of its banks again (8)."""
 
 ROW_PAUSE = 1
 """Cycles that the window loses between rows: it takes no vector in two, but one of them would have brought none, as a vector is two beats (not
@@ -22,8 +22,8 @@ if packed). One more if rows come in pairs."""
 PIXEL_PAUSE = 5
 """Cycles between output rows in which no pixel is started; hidden unless a pixel is as short as a cycle."""
 
-VECTORS_IN_FLIGHT = 40
-"""Places of the vector buffer that the pipeline before it and its late credits keep occupied."""
+BUFFER_MARGIN = 4
+"""Places of the vector buffer that are never used."""
 
 RESULTS = 33
 """From an operation of the array to its result at the memory, without the beats of group, block and burst that have to be complete first:

@@ -11,6 +11,7 @@ from codenet.isa import DepthwiseOp, Descriptor
 from sim.cycles.bandwidth import BURST_BEATS
 from sim.cycles.dilation import TAPS, window_beats
 from sim.cycles.latency import (
+    BUFFER_MARGIN,
     EXPANDED,
     LOAD_QUEUE,
     PIXEL_PAUSE,
@@ -20,7 +21,7 @@ from sim.cycles.latency import (
     RESULTS_PEAKS,
     ROW_COMPLETE,
     ROW_PAUSE,
-    VECTORS_IN_FLIGHT,
+    ROW_TO_ARRAY,
 )
 
 BEATS_PER_VECTOR = VECTOR_BYTES // BEAT_BYTES
@@ -150,7 +151,7 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
         # The storer takes a beat a cycle.
         array_cycles=max(cycles, output_beats),
         active_cycles=active,
-        window_lead=max(config.vector_depth - VECTORS_IN_FLIGHT, config.vector_depth // 4) / vectors,
+        window_lead=_window_lead(config, min(1.0, vectors / cycles)) / vectors,
         output_beats=output_beats,
         block_beats=block,
         last_block_beats=(stored % block or block) if block else 0,
@@ -180,6 +181,11 @@ def _array_cycles(step: Descriptor, config: AcceleratorConfig) -> tuple[int, int
     groups = [full] * (step.groups - 1) + [step.chunks - full * (step.groups - 1)]
     cycles = sum(max(operations, chunks << step.wide_output) for chunks in groups)
     return step.groups * operations * width, cycles * width
+
+
+def _window_lead(config: AcceleratorConfig, rate: float) -> float:
+    """Vectors that wait for the array in a full buffer: its places, but for those of the vectors on their way at ``rate`` a cycle."""
+    return max(config.vector_depth - BUFFER_MARGIN - rate * ROW_TO_ARRAY, config.vector_depth / 4)
 
 
 def _result_delay(step: Descriptor, config: AcceleratorConfig) -> int:

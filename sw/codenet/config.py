@@ -59,8 +59,8 @@ class AcceleratorConfig:
     vector_depth: int = 512
     store_depth: int = 2048
     plane_depth: int = 256
-    depthwise_depth: int = 256
-    chunk_depth: int = 256
+    depthwise_depth: int = 64
+    chunk_depth: int = 64
     dilation_depth: int = 4096
     expand_depth: int = 512
     profile_depth: int = 256

@@ -126,7 +126,8 @@ def test_unregistered():
     cells = netlist(
         bare=cell("DSP48E1", {"A": [3], "B": [4]}, {"P": [20]}, **bare),
         full=cell("DSP48E1", {"A": [3], "B": [31]}, {"P": [21]}, **full),
-        good=cell("RAMB36E1", {}, {"DOADO": [30, 31]}, **memory),
+        good=cell("RAMB36E1", {}, {"DOADO": [30, 31, 33]}, **memory),
+        delayed=cell("SRL16E", {"D": [33], "A0": ["1"]}, {"Q": [42]}),
         bad=cell("RAMB18E1", {}, {"DOADO": [32]}, **memory),
         r=register(30, 40),
         logic=lut([32], 41),

@@ -13,7 +13,7 @@ from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError
 from codenet.image import load, resize, to_activation
 from codenet.isa import PEAK_BYTES, DepthwiseOp
-from codenet.registers import ProfileCounter
+from codenet.registers import BY_NAME, ProfileCounter
 from hw.array import Array
 from hw.block_memory import READ_LATENCY
 from hw.burst_reader import BurstReader
@@ -27,9 +27,13 @@ from sim.board import RtlDevice
 from sim.cycles import dilation_maps, latency, predict
 from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.dilation import window_beats
+from sim.cycles.fetch import Fetch
+from sim.cycles.flow import Flow
 from sim.cycles.work import work_of
 from sim.timing import DramTiming
 from tests import networks
+from tests.rtl import SECONDS, load_step, start
+from tests.steps import random_step
 
 SMALL = AcceleratorConfig.small()
 STEADY = DramTiming(refresh_interval=0)
@@ -247,6 +251,48 @@ def test_other_memories(photo, timing):
     result, frame = measure(networks.network(64, seed=2), SMALL, photo, values)
     check_counts(result, frame)
     check_cycles(result, frame, 2 * STEP_CYCLES, 2 * FRAME)
+
+
+# Not every kind of step agrees this well: docs/performance.md lists those that do not.
+STEPS = {
+    "pointwise": dict(height=7, width=9, planes=3, chunks=4),
+    "one pixel": dict(height=1, width=1, planes=1, chunks=2),
+    "many planes": dict(height=4, width=5, planes=15, chunks=8),
+    "stride 2": dict(height=9, width=11, planes=2, chunks=2, stride2=True),
+    "stem": dict(height=16, width=17, planes=3, chunks=4, wide_weights=True, packed=True, pitch_extra=8),
+    "full 3x3": dict(height=8, width=9, planes=2, full=True, chunks=4),
+    "upsampled": dict(height=12, width=10, planes=2, op=DepthwiseOp.MAC, chunks=4, upsample=True),
+    "rows loaded twice": dict(
+        height=10, width=6, planes=2, op=DepthwiseOp.MAC, upsample=True, repeat=True, window_rows=3
+    ),
+    "without pointwise": dict(height=7, width=8, planes=3, op=DepthwiseOp.MAC),
+    "window of the fewest rows": dict(height=32, width=16, planes=4, op=DepthwiseOp.MAC, chunks=2, window_rows=3),
+    "fewest rows, 1x1": dict(height=32, width=16, planes=4, chunks=2, window_rows=3),
+    "fewest rows, stride 2": dict(
+        height=32, width=16, planes=4, op=DepthwiseOp.MAC, chunks=2, window_rows=3, stride2=True
+    ),
+    "fewest rows, full 3x3": dict(height=20, width=8, planes=2, full=True, chunks=2, window_rows=3),
+}
+
+
+@pytest.fixture(scope="module")
+def board():
+    with RtlDevice(SMALL, STEADY) as device:
+        yield device
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_single_steps(kind, board):
+    step = random_step(SMALL, **STEPS[kind], seed=3)
+    load_step(board, step)
+    start(board)
+    board.wait(SECONDS)
+    measured = board.read(BY_NAME["FRAME_CYCLES"].offset)
+    bandwidth = Bandwidth(STEADY)
+    waiting = Fetch(step.descriptor.parameter_beats, bandwidth).run_alone()
+    flow = Flow(work_of(step.descriptor, SMALL), bandwidth, Fetch(None, bandwidth))
+    predicted = waiting + sum(flow.run().values())
+    assert abs(predicted - measured) <= max(STEP * measured, STEP_CYCLES)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ import pytest
 from codenet import cli, compiler
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
+from hw.block_memory import DISTRIBUTED_WORDS, LUT_RAM_WORDS
+from hw.depthwise_filter import DISTRIBUTED
 from sim import plan, resources
 from sim.plan import load_program
 from sim.resources import TARGETS, Resources, block_ram, estimate, synthesized, total
@@ -149,10 +151,20 @@ def test_block_ram(width, depth, expected):
     assert block_ram(width, depth) == expected
 
 
+def test_memories_in_luts():
+    """Thresholds are those of the RTL; short memories trade block RAM for LUTs."""
+    assert (resources.LUT_RAM_WORDS, resources.DISTRIBUTED_WORDS) == (LUT_RAM_WORDS, DISTRIBUTED_WORDS)
+    assert resources.DISTRIBUTED_DEPTHWISE == DISTRIBUTED
+    assert resources.memories(25, 512, distributed=10) == Resources(bram36=25)
+    mixed = resources.memories(25, 128, distributed=10)
+    assert (mixed.bram36, mixed.lut) == (15, 10 * 250)
+    assert resources.memories(25, 64, distributed=0).bram36 == 0
+
+
 def test_estimate_counts_slices():
-    """176 slices serve 22 outputs, the others are in LUTs; 24 requantizers have one each, the parameter check one."""
-    small, large = (total(AcceleratorConfig(outputs=n)) for n in (16, 32))
-    assert (small.dsp, large.dsp) == (128 + 25, 176 + 25)
+    """176 slices serve 22 outputs, the others are in LUTs; 24 requantizers have one each."""
+    small, large = (total(AcceleratorConfig(outputs=n, weight_depth=1024)) for n in (16, 32))
+    assert (small.dsp, large.dsp) == (128 + 24, 176 + 24)
     assert large.lut - small.lut > 10 * resources.MULTIPLY_LUTS
     # Two RAMs an output for 1024 words of weights.
     assert large.bram36 - small.bram36 == 32
@@ -169,6 +181,22 @@ def test_estimate_grows(size):
 def test_sum_of_components():
     assert total(AcceleratorConfig()) == sum(estimate(AcceleratorConfig()).values(), Resources())
     assert Resources(1, 2, 3, 4).exceeding(Resources(1, 1, 3, 3.5)) == ["ff", "bram36"]
+
+
+def test_budgets():
+    """The budget of the xc7z020 is that of synthesis; the larger chip's is the same part of it."""
+    small, large = TARGETS["xc7z020"], TARGETS["zu3eg"]
+    assert small.budget == Resources(40_000, 60_000, 200, 125)
+    for target in (small, large):
+        assert target.budget.within(target.resources)
+        # Of 24 requantizers too.
+        assert target.array_slices + 24 <= target.budget.dsp and target.array_slices % 16 == 0
+    assert large.budget.dsp == int(360 * 200 / 220)
+
+
+def test_over_budget(files, capsys):
+    status, out, _ = run(capsys, files / "graph.cdg", "--outputs", "64")
+    assert status == 0 and "over the budget for xc7z020, which is lut 40000, bram36 125" in out
 
 
 def test_synthesis_report(tmp_path):
