@@ -62,7 +62,7 @@ class AcceleratorConfig:
     depthwise_depth: int = 64
     chunk_depth: int = 64
     dilation_depth: int = 4096
-    expand_depth: int = 512
+    expand_depth: int = 256
     profile_depth: int = 256
 
     def __post_init__(self) -> None:
