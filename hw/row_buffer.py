@@ -9,7 +9,6 @@ from hw.block_memory import READ_LATENCY, BlockMemory
 from hw.interfaces import STEP, VECTOR
 from hw.pipeline import delay
 
-
 DISTRIBUTED_WORDS = 256
 """Up to this depth the buffer is LUTs: the budget has more of them left than of block RAMs, of which it would be two."""
 
