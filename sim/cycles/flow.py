@@ -8,7 +8,7 @@ from codenet.registers import ProfileCounter
 from sim.cycles.bandwidth import BURST_BEATS, FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.fetch import Fetch
 from sim.cycles.latency import LOAD as LOAD_LATENCY
-from sim.cycles.latency import ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
+from sim.cycles.latency import ROW_COMPLETE, ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
 from sim.cycles.work import Work
 
 _EPSILON = 1e-6
@@ -45,10 +45,10 @@ class Flow:
         self.unlimited_beats, self.burst_rate = bandwidth.burst_limit(work.run_beats)
         self.together, self.together_rate = bandwidth.burst_limit(work.store_run_beats)
         self.fetch_limit = bandwidth.burst_limit(BURST_BEATS)[1]
-        self.result_delay = work.row_delay + ROW_TO_ARRAY + work.result_delay
+        self.result_delay = ROW_COMPLETE + ROW_TO_ARRAY + work.result_delay
         self.time = 0.0
         self.load_begin = bandwidth.latency + LOAD_LATENCY
-        self.take_begin = self.load_begin + work.piece_beats if work.piece_beats else 0.0
+        self.take_begin = self.load_begin + work.expand_delay if work.expand_delay else 0.0
         self.loaded = self.taken = self.windowed = self.computed = self.written = 0.0
         self.taken_rows = self.window_row = 0
         self.last_result = inf
@@ -69,7 +69,7 @@ class Flow:
             self._count(cycles)
             self._advance(cycles)
             self._set_rates()
-        fill, response = self.work.row_delay + ROW_TO_ARRAY, self.latency + WRITE_RESPONSE
+        fill, response = ROW_COMPLETE + ROW_TO_ARRAY, self.latency + WRITE_RESPONSE
         self.causes[ProfileCounter.WAIT_WINDOW] += fill
         self.causes[ProfileCounter.DRAIN] += response - fill
         self.fetch.run_alone(response)
