@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 from codenet.registers import ProfileCounter
@@ -45,10 +46,14 @@ class Flow:
         self.unlimited_beats, self.burst_rate = bandwidth.burst_limit(work.run_beats)
         self.together, self.together_rate = bandwidth.burst_limit(work.store_run_beats)
         self.fetch_limit = bandwidth.burst_limit(BURST_BEATS)[1]
-        self.result_delay = ROW_COMPLETE + ROW_TO_ARRAY + work.result_delay
+        # An expansion is in real time, and so is what comes after it.
+        self.fill = 0 if work.expand_delay else ROW_COMPLETE + ROW_TO_ARRAY
+        self.result_delay = self.fill + work.result_delay
+        self.arrivals: deque[float] = deque()
+        self.ready_rows = 0
         self.time = 0.0
         self.load_begin = bandwidth.latency + LOAD_LATENCY
-        self.take_begin = self.load_begin + work.expand_delay if work.expand_delay else 0.0
+        self.take_begin = self.load_begin + work.piece_beats if work.expand_delay else 0.0
         self.loaded = self.taken = self.windowed = self.computed = self.written = 0.0
         self.taken_rows = self.window_row = 0
         self.last_result = inf
@@ -69,9 +74,9 @@ class Flow:
             self._count(cycles)
             self._advance(cycles)
             self._set_rates()
-        fill, response = ROW_COMPLETE + ROW_TO_ARRAY, self.latency + WRITE_RESPONSE
-        self.causes[ProfileCounter.WAIT_WINDOW] += fill
-        self.causes[ProfileCounter.DRAIN] += response - fill
+        response = self.latency + WRITE_RESPONSE
+        self.causes[ProfileCounter.WAIT_WINDOW] += self.fill
+        self.causes[ProfileCounter.DRAIN] += response - self.fill
         self.fetch.run_alone(response)
         return self.causes
 
@@ -100,7 +105,7 @@ class Flow:
     def _find_rates(self) -> None:
         work = self.work
         self.can_window = self.window_row < work.output_rows and (
-            self.taken_rows * work.rows_each >= work.rows_needed(self.window_row)
+            self.ready_rows * work.rows_each >= work.rows_needed(self.window_row)
         )
         self.window_rate = 1 / work.window_cycles[self.window_row] if self.can_window else 0.0
         self.lead = self.windowed - self.computed
@@ -199,6 +204,8 @@ class Flow:
             _after(work.output_rows - self.computed, self.array_rate),
             self.fetch.until_event(self.fetch_rate),
         ]
+        if self.arrivals:
+            times.append(self.arrivals[0] - self.time)
         if self.time < self.load_begin:
             times.append(self.load_begin - self.time)
         if self.time < self.take_begin:
@@ -242,6 +249,13 @@ class Flow:
             self.taken_rows += 1
             self.taken = float(self.taken_rows * work.row_beats)
             self.loaded = max(self.loaded, self.taken)
+            # A piece is expanded when all of it is there, at the earliest.
+            missing = max(0.0, work.piece_beats - (self.loaded - self.taken)) if self.loads else 0.0
+            behind = work.expand_share * missing
+            self.arrivals.append(self.time + work.expand_delay + behind)
+        while self.arrivals and self.arrivals[0] <= self.time + _EPSILON:
+            self.arrivals.popleft()
+            self.ready_rows += 1
         if self.window_row < work.output_rows and self.windowed >= self.window_row + 1 - _EPSILON:
             was_full = (self.taken_rows + 1) * work.rows_each > work.rows_allowed(self.window_row)
             self.window_row += 1
@@ -275,7 +289,7 @@ class Flow:
 
     def _end_wait(self) -> None:
         """Of a wait for rows, the last cycles are those in which the row was there and on its way; so before every row but the first."""
-        if self.waited and self.window_row:
+        if self.waited and (self.window_row or not self.fill):
             on_its_way = min(ROW_TO_ARRAY, self.waited)
             self.causes[ProfileCounter.WAIT_INPUT] -= on_its_way
             self.causes[ProfileCounter.WAIT_WINDOW] += on_its_way

@@ -19,6 +19,7 @@ from sim.cycles.latency import (
     RESULTS,
     RESULTS_BYPASS,
     RESULTS_PEAKS,
+    ROW_COMPLETE,
     ROW_PAUSE,
     ROW_TO_ARRAY,
 )
@@ -42,8 +43,10 @@ class Work:
         Beats a cycle at which the window, or the expansion, takes rows that are there.
     load_queue:
         Beats that may be asked for ahead of that.
+    piece_beats:
+        Beats that must be there before an expansion begins.
     expand_delay:
-        Cycles until the expansion begins, after the first beat is there, and until its results come.
+        Cycles from the end of a row's expansion to the first vector of it at the array; 0 without an expansion.
     expand_share:
         Part of the array that the expansion occupies for each beat a cycle that it takes.
     expand_active:
@@ -69,6 +72,7 @@ class Work:
     run_beats: int
     take_rate: float
     load_queue: int
+    piece_beats: int
     expand_delay: int
     expand_share: float
     expand_active: int
@@ -139,7 +143,8 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
         run_beats=run_beats,
         take_rate=row_beats / (max(row_beats, expand_cycles) + ROW_PAUSE + (1 if pairs else 0) + step.packed),
         load_queue=LOAD_QUEUE + (BEATS_PER_VECTOR * config.expand_depth if step.expand else 0),
-        expand_delay=run_beats * planes + EXPANDED if step.expand else 0,
+        piece_beats=run_beats * planes if step.expand else 0,
+        expand_delay=EXPANDED + config.chunks_per_group + ROW_COMPLETE + ROW_TO_ARRAY if step.expand else 0,
         expand_share=expand_cycles / row_beats,
         expand_active=width * step.expand_words,
         window_cycles=_window_cycles(step, dilations),
