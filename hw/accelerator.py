@@ -14,6 +14,7 @@ from hw.peaks import Peaks
 from hw.pointwise import Pointwise
 from hw.profiler import Profiler
 from hw.registers import AxiLite, Registers
+from hw.row_buffer import RowBuffer
 from hw.sequencer import Sequencer
 from hw.storer import Storer
 from hw.vector_buffer import VectorBuffer
@@ -24,7 +25,9 @@ class Accelerator(wiring.Component):
     """Runs a program (:mod:`codenet.isa`) from memory after one write to its registers (:mod:`codenet.registers`)::
 
         port 0 read -> Loader -> Window -> Depthwise -> VectorBuffer -> Pointwise -> Storer -> port 0 write
-                                    `----> Peaks --------------------------------------^
+                         |        ^ `----> Peaks ------------------------|-------------^
+                         |        `--------------------------------------|  with expand, the Pointwise
+                         `-----> RowBuffer ------------------------------^  unit comes before the Window too
         port 1 read -> ParameterFetcher -> parameter memories of all of them; descriptors to the Sequencer
 
     Activations and parameters have a port each, so that the fetch for the next step does not queue behind activations.
@@ -67,6 +70,7 @@ class Accelerator(wiring.Component):
         datapath = {
             "window": Window(config),
             "depthwise": Depthwise(config),
+            "row_buffer": RowBuffer(config),
             "vector_buffer": VectorBuffer(config),
             "pointwise": Pointwise(config),
             "peaks": Peaks(config),
@@ -127,9 +131,27 @@ class Accelerator(wiring.Component):
         for master in (fetcher, loader, storer):
             m.d.comb += [master.clear.eq(sequencer.clear), master.base.eq(sequencer.memory_base)]
 
-    def _connect_datapath(self, m, sequencer, loader, storer, window, depthwise, vector_buffer, pointwise, peaks):
+    def _connect_input(self, m, expand, loader, window, row_buffer, pointwise):
+        """To the window comes what the loader brings, or what the expansion makes of it."""
+        m.d.comb += [
+            row_buffer.i.valid.eq(loader.o.valid & expand),
+            row_buffer.i.payload.eq(loader.o.payload),
+            loader.o.ready.eq(Mux(expand, row_buffer.i.ready, window.i.ready)),
+            pointwise.e_ready.eq(row_buffer.ready),
+            pointwise.e_payload.eq(row_buffer.o_payload),
+            row_buffer.take.eq(pointwise.e_take),
+            row_buffer.last.eq(pointwise.e_last),
+            row_buffer.free.eq(pointwise.e_final),
+            window.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
+            window.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
+            pointwise.expanded.ready.eq(window.i.ready & expand),
+        ]
+
+    def _connect_datapath(
+        self, m, sequencer, loader, storer, window, depthwise, row_buffer, vector_buffer, pointwise, peaks
+    ):
         in_peaks = sequencer.step.depthwise_op == DepthwiseOp.PEAKS
-        wiring.connect(m, loader.o, window.i)
+        self._connect_input(m, sequencer.step.expand, loader, window, row_buffer, pointwise)
         m.d.comb += [
             window.space.eq(Mux(in_peaks, peaks.space, vector_buffer.space)),
             vector_buffer.issue.eq(window.issue & ~in_peaks),
@@ -171,7 +193,19 @@ class Accelerator(wiring.Component):
             m.d.sync += registers.peak_count.eq(peaks.count)
 
     def _profile(
-        self, m, registers, sequencer, fetcher, loader, storer, window, depthwise, vector_buffer, pointwise, peaks
+        self,
+        m,
+        registers,
+        sequencer,
+        fetcher,
+        loader,
+        storer,
+        window,
+        depthwise,
+        row_buffer,
+        vector_buffer,
+        pointwise,
+        peaks,
     ):
         m.submodules.profiler = profiler = Profiler(self.config)
         m.d.comb += [

@@ -11,7 +11,7 @@ LUT_RAM_WORDS = 64
 """Depths up to this are distributed RAM whatever the width."""
 
 DISTRIBUTED_WORDS = 128
-"""Depths up to this may be distributed RAM on request: 72 bits of it are some 250 LUTs instead of a block RAM."""
+"""Depths up to this may be distributed RAM on request: 72 bits of it are some 250 LUTs instead of a block RAM. Other limits are requests too."""
 
 
 class BlockMemory(wiring.Component):
@@ -23,13 +23,15 @@ class BlockMemory(wiring.Component):
     Parameters
     ----------
     distributed:
-        Where block RAM is scarce: use LUTs, if ``depth`` is at most :data:`DISTRIBUTED_WORDS`.
+        Where block RAM is scarce: use LUTs, if ``depth`` is at most ``distributed_words``.
     """
 
-    def __init__(self, width: int, depth: int, distributed: bool = False):
+    def __init__(
+        self, width: int, depth: int, distributed: bool = False, *, distributed_words: int = DISTRIBUTED_WORDS
+    ):
         self.width = width
         self.depth = depth
-        self.distributed = depth <= LUT_RAM_WORDS or (distributed and depth <= DISTRIBUTED_WORDS)
+        self.distributed = depth <= LUT_RAM_WORDS or (distributed and depth <= distributed_words)
         bits = max(1, (depth - 1).bit_length())
         super().__init__(
             {

@@ -14,6 +14,8 @@ from hw.offset_table import OffsetTable
 class Loader(wiring.Component):
     """Vectors of the step's input planes, in the order row, plane (the dilation plane last), column of the stored tensor.
 
+    With ``expand``, those of the planes to expand, in the order row, piece of ``expand_columns`` columns, plane, column.
+
     The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two beats
     each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are those of the input, halved
     with ``upsample``; with ``repeat`` every stored row comes twice. Throughput: one beat a cycle. A step may be started when ``busy`` is low.
@@ -87,14 +89,16 @@ class Loader(wiring.Component):
         return m
 
     def _request(self, m: Module, reader: BurstReader, table: OffsetTable) -> Value:
-        """Ask for one row of one plane a cycle; returns whether any is still to be asked for."""
+        """Ask for one row, or piece of a row, of one plane a cycle; returns whether any is still to be asked for."""
         step = self.step
         active, looked_up = Signal(), Signal()
         plane, last_plane = Signal(9), Signal(9)
         rows_left = Signal(12)
         row_beats = Signal(13)
-        row_address, looked_up_address = Signal(32), Signal(32)
+        row_start, row_address, looked_up_address = Signal(32), Signal(32), Signal(32)
         again = Signal()
+        run_columns, columns_left = Signal(12), Signal(12)
+        width = step.input_width >> step.upsample
         runs = reader.runs
         request = Signal.like(runs.payload)
         valid, advance = Signal(), Signal()
@@ -112,27 +116,37 @@ class Loader(wiring.Component):
             with m.If(active):
                 m.d.sync += plane.eq(plane + 1)
                 with m.If(plane == last_plane):
-                    m.d.sync += [
-                        plane.eq(0),
-                        again.eq(step.repeat & ~again),
-                        row_address.eq(row_address + Mux(step.repeat & ~again, 0, step.row_pitch)),
-                        rows_left.eq(rows_left - 1),
-                        active.eq(rows_left != 1),
-                    ]
+                    m.d.sync += plane.eq(0)
+                    with m.If(columns_left == run_columns):
+                        following = row_start + Mux(step.repeat & ~again, 0, step.row_pitch)
+                        m.d.sync += [
+                            columns_left.eq(width),
+                            again.eq(step.repeat & ~again),
+                            row_start.eq(following),
+                            row_address.eq(following),
+                            rows_left.eq(rows_left - 1),
+                            active.eq(rows_left != 1),
+                        ]
+                    with m.Else():
+                        m.d.sync += columns_left.eq(columns_left - run_columns)
+                        m.d.sync += row_address.eq(row_address + (run_columns << 4))
             # Stage 2: add the row's address.
             m.d.sync += [
                 valid.eq(looked_up),
                 request.address.eq(looked_up_address + table.offset),
                 request.beats.eq(row_beats),
             ]
-        width = step.input_width >> step.upsample
+        columns = Mux(step.expand, step.expand_columns, width)
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
-                last_plane.eq(step.input_planes + step.dilated - 1),
+                run_columns.eq(columns),
+                columns_left.eq(width),
+                last_plane.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated) - 1),
                 again.eq(0),
                 rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
-                row_beats.eq(Mux(step.packed, width + 1, width << 1)),
+                row_beats.eq(Mux(step.packed, width + 1, columns << 1)),
+                row_start.eq(self.base),
                 row_address.eq(self.base),
             ]
         return active | looked_up | valid

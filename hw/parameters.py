@@ -172,21 +172,23 @@ class ParameterFetcher(wiring.Component):
         # Not as a product: that would be a DSP slice.
         products = [Signal(15, name=f"products_{n}") for n in range(0, len(step.groups), 3)]
         weights, weight_beats = Signal(22), Signal(22 + 7)
-        depthwise, chunks = Signal(9), Signal(10)
+        depthwise, chunks = Signal(9), Signal(11)
         inputs, other_beats, total = Signal(10), Signal(16), Signal(30)
         too_large, refused = Signal(), Signal()
         m.d.sync += [
             # Stage 1: entries of each section.
-            inputs.eq(step.input_planes + step.dilated),
+            inputs.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),
             outputs.eq(step.output_planes),
             depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
-            chunks.eq(Mux(step.pointwise, step.chunks, 0)),
+            chunks.eq(step.expand_chunks + Mux(step.pointwise, step.chunks, 0)),
             *(
                 product.eq(sum(Mux(used_groups[3 * n + i], step.vectors << i, 0) for i in range(3)))
                 for n, product in enumerate(products)
             ),
             # Stage 2.
-            weights.eq(sum(product << (3 * n) for n, product in enumerate(products)) << step.wide_weights),
+            weights.eq(
+                step.expand_words + (sum(product << (3 * n) for n, product in enumerate(products)) << step.wide_weights)
+            ),
             other_beats.eq(inputs + outputs + _times(depthwise, DEPTHWISE_BEATS) + _times(chunks, CHUNK_BEATS)),
             # Stage 3.
             weight_beats.eq(_times(weights, config.outputs)),

@@ -14,7 +14,8 @@ from hw.pointwise_issue import PointwiseIssue
 
 
 class Pointwise(wiring.Component):
-    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves.
+    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves. And, with ``expand``, another
+    1x1 convolution of the pixels of the row buffer.
 
     An operation (a vector times the weights of ``outputs`` channels) a cycle, as long as a group of ``n`` chunks has at least ``n`` of them
     (``2 n`` for int16 results). Operations are only issued when their results have a place in the result queue, so the pipeline
@@ -24,7 +25,9 @@ class Pointwise(wiring.Component):
     -------
     parameters : writes weights and chunk entries, into the halves that no running step uses.
     v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.vector_buffer.VectorBuffer`: ready, take, last, free, o_payload.
+    e_ready, e_take, e_last, e_final, e_payload : the same of :class:`hw.row_buffer.RowBuffer`.
     o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group are dropped.
+    expanded : vectors of the expansion, by pixel, then plane.
     active, starved, blocked : this cycle has an operation; waits for a vector; waits for room for results.
     finished : all operations of the step are issued.
     """
@@ -42,7 +45,13 @@ class Pointwise(wiring.Component):
                 "v_last": Out(1),
                 "v_final": Out(1),
                 "v_payload": In(VECTOR),
+                "e_ready": In(1),
+                "e_take": Out(1),
+                "e_last": Out(1),
+                "e_final": Out(1),
+                "e_payload": In(VECTOR),
                 "o": Out(stream.Signature(STORE_ITEM)),
+                "expanded": Out(stream.Signature(VECTOR)),
                 "active": Out(1),
                 "starved": Out(1),
                 "blocked": Out(1),
@@ -67,6 +76,10 @@ class Pointwise(wiring.Component):
             self.v_take.eq(issue.v_take),
             self.v_last.eq(issue.v_last),
             self.v_final.eq(issue.v_final),
+            issue.e_ready.eq(self.e_ready),
+            self.e_take.eq(issue.e_take),
+            self.e_last.eq(issue.e_last),
+            self.e_final.eq(issue.e_final),
             self.active.eq(issue.issue),
             self.starved.eq(issue.starved),
             self.blocked.eq(issue.blocked),
@@ -80,19 +93,23 @@ class Pointwise(wiring.Component):
         # The weights are one cycle behind the vector buffer: their address has a register of its own to spread from.
         fetched = READ_LATENCY + 1
         word = Signal.like(issue.o_word, reset_less=True)
-        m.d.sync += word.eq(issue.o_word)
+        vector = Signal(VECTOR, reset_less=True)
+        expand = delay(m, issue.o_operation.expand, READ_LATENCY, "expand")
+        m.d.sync += [word.eq(issue.o_word), vector.eq(Mux(expand, self.e_payload, self.v_payload))]
         m.d.comb += [
             array.i_weights.eq(Cat(self._weights(m, word))),
-            array.i_vector.eq(delay(m, self.v_payload, 1, "vector")),
+            array.i_vector.eq(vector),
             array.i_unsigned.eq(delay(m, issue.o_operation.low, fetched, "low")),
             drain.i_valid.eq(delay(m, issue.issue, fetched + array.latency, "issued", reset=True)),
             drain.i_operation.eq(delay(m, issue.o_operation, fetched + array.latency, "operation")),
             drain.i_sums.eq(array.o_sums),
         ]
-        bypass_valid = delay(m, issue.issue & ~self.step.pointwise, READ_LATENCY, "bypass_valid", reset=True)
+        bypasses = issue.issue & ~self.step.pointwise & ~issue.o_operation.expand
+        bypass_valid = delay(m, bypasses, READ_LATENCY, "bypass_valid", reset=True)
         upper = delay(m, issue.o_operation.upper, READ_LATENCY, "upper")
         halves = self.v_payload.as_value()
         self._queue(m, issue, drain, bypass_valid, Mux(upper, halves[64:], halves[:64]))
+        self._expanded_queue(m, issue, drain)
         return m
 
     def _weights(self, m: Module, word) -> list:
@@ -123,7 +140,7 @@ class Pointwise(wiring.Component):
         write, beat = Signal(), Signal(64, reset_less=True)
         m.d.sync += [
             free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
-            write.eq(bypass_valid | drain.o_valid),
+            write.eq(bypass_valid | (drain.o_valid & ~drain.o_expand)),
             beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
         ]
         m.d.comb += [
@@ -133,4 +150,29 @@ class Pointwise(wiring.Component):
             queue.r_en.eq(self.o.ready),
             self.o.valid.eq(queue.r_rdy),
             self.o.payload.data.eq(queue.r_data),
+        ]
+
+    def _expanded_queue(self, m: Module, issue, drain) -> None:
+        """Joins the expansion's beats to vectors; otherwise as :meth:`_queue`."""
+        depth = self.queue_depth
+        m.submodules.expanded_queue = queue = fifo.SyncFIFOBuffered(width=VECTOR.size, depth=depth // 2)
+        free = Signal(range(depth + 1), init=depth)
+        upper, write = Signal(), Signal()
+        low, vector = Signal(64, reset_less=True), Signal(VECTOR.size, reset_less=True)
+        arrives = drain.o_valid & drain.o_expand
+        taken = self.expanded.valid & self.expanded.ready
+        m.d.sync += [
+            free.eq(free - issue.e_reserve + (taken << 1)),
+            write.eq(arrives & upper),
+            # A cycle late: for the group that has just begun, and another one.
+            issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
+        ]
+        with m.If(arrives):
+            m.d.sync += [upper.eq(~upper), low.eq(drain.o_payload), vector.eq(Cat(low, drain.o_payload))]
+        m.d.comb += [
+            queue.w_en.eq(write),
+            queue.w_data.eq(vector),
+            queue.r_en.eq(self.expanded.ready),
+            self.expanded.valid.eq(queue.r_rdy),
+            self.expanded.payload.eq(queue.r_data),
         ]

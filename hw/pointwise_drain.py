@@ -11,7 +11,7 @@ from hw.depthwise_filter import REQUANTIZE
 from hw.interfaces import STEP, ParameterBus, ParameterSection
 from hw.pipeline import delay
 from hw.pointwise_issue import operation_layout
-from hw.requantize import Requantizer
+from hw.requantize import CLAMPED, SHIFTED, Requantizer
 
 ACC_WIDTH = 24
 
@@ -26,6 +26,7 @@ class PointwiseDrain(wiring.Component):
     parameters : writes ``m`` and ``b`` of chunks.
     i_valid, i_operation, i_sums : an operation's sums.
     o_valid, o_payload : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
+    o_expand : they are the expansion's, int8 whatever ``wide_output``.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -41,6 +42,7 @@ class PointwiseDrain(wiring.Component):
                 "i_sums": In(data.ArrayLayout(signed(SUM_WIDTH), config.outputs)),
                 "o_valid": Out(1),
                 "o_payload": Out(64),
+                "o_expand": Out(1),
             }
         )
 
@@ -48,25 +50,34 @@ class PointwiseDrain(wiring.Component):
         m = Module()
         sums = self._accumulate(m)
         operation = delay(m, self.i_operation, 2, "operation")
-        ends = delay(m, self.i_valid & self.i_operation.last & self.step.pointwise, 2, "ends", reset=True)
+        convolves = self.step.pointwise | self.i_operation.expand
+        ends = delay(m, self.i_valid & self.i_operation.last & convolves, 2, "ends", reset=True)
 
         # The group's sums, moved down by a chunk at a time.
         registers = Signal(data.ArrayLayout(signed(ACC_WIDTH), self.config.outputs), reset_less=True)
         left = Signal.like(operation.chunks)
-        final, pause, emit = Signal(), Signal(), Signal()
-        chunk = Signal(range(self.config.chunk_depth))
+        final, expand, pause, emit = Signal(), Signal(), Signal(), Signal()
         m.d.comb += emit.eq((left != 0) & ~pause)
-        m.d.sync += pause.eq(emit & self.step.wide_output)
+        m.d.sync += pause.eq(emit & self.step.wide_output & ~expand)
         with m.If(emit):
-            m.d.sync += [
-                registers.eq(registers.as_value() >> (CHUNK * ACC_WIDTH)),
-                left.eq(left - 1),
-                chunk.eq(Mux(final & (left == 1), 0, chunk + 1)),
-            ]
+            m.d.sync += [registers.eq(registers.as_value() >> (CHUNK * ACC_WIDTH)), left.eq(left - 1)]
         with m.If(ends):
-            m.d.sync += [registers.eq(Cat(sums)), left.eq(operation.chunks), final.eq(operation.final)]
-        self._requantize(m, emit, chunk, [registers[n] for n in range(CHUNK)])
+            m.d.sync += [registers.eq(Cat(sums)), left.eq(operation.chunks)]
+            m.d.sync += [final.eq(operation.final), expand.eq(operation.expand)]
+        chunk = self._chunk(m, emit, expand, final & (left == 1))
+        self._requantize(m, emit, expand, chunk, [registers[n] for n in range(CHUNK)])
         return m
+
+    def _chunk(self, m: Module, emit, expand, last):
+        """Index of the chunk's entry: a counter for the expansion, and one, behind its entries, for the step's own convolution."""
+        main, expansion = (Signal(range(self.config.chunk_depth), name=name) for name in ("chunk", "expand_chunk"))
+        with m.If(emit & ~expand):
+            m.d.sync += main.eq(Mux(last, self.step.expand_chunks, main + 1))
+        with m.If(emit & expand):
+            m.d.sync += expansion.eq(Mux(last, 0, expansion + 1))
+        with m.If(self.start):
+            m.d.sync += [main.eq(self.step.expand_chunks), expansion.eq(0)]
+        return Mux(expand, expansion, main)
 
     def _accumulate(self, m: Module) -> list:
         """Accumulators, two cycles behind the sums."""
@@ -83,8 +94,22 @@ class PointwiseDrain(wiring.Component):
             accumulators.append(acc)
         return accumulators
 
-    def _requantize(self, m: Module, emit, chunk, sums: list) -> None:
+    def _settings(self, m: Module, expand):
+        """``s``, ``lo`` and ``hi`` of the requantizers, each changing when the first operands with ``expand`` changed reach its stage."""
         step = self.step
+        s, lo, hi = Signal(6), Signal(signed(16)), Signal(signed(16))
+        for low, cycles in SHIFTED.items():
+            here = delay(m, expand, READ_LATENCY + cycles - 1, f"expand_{low}")
+            m.d.sync += s[low : low + 2].eq(Mux(here, step.expand_s[low : low + 2], step.pointwise_s[low : low + 2]))
+        here = delay(m, expand, READ_LATENCY + CLAMPED - 1, "expand_clamped")
+        m.d.sync += [
+            lo.eq(Mux(here, step.expand_lo, step.pointwise_lo)),
+            hi.eq(Mux(here, step.expand_hi, step.pointwise_hi)),
+        ]
+        return s, lo, hi
+
+    def _requantize(self, m: Module, emit, expand, chunk, sums: list) -> None:
+        s, lo, hi = self._settings(m, expand)
         bus = Signal(self.parameters.payload.shape(), reset_less=True)
         write = Signal()
         m.d.sync += [
@@ -104,16 +129,20 @@ class PointwiseDrain(wiring.Component):
                 requantizer.i_acc.eq(delay(m, value, READ_LATENCY, f"value_{n}")),
                 requantizer.i_m.eq(entry.m),
                 requantizer.i_b.eq(entry.b),
-                requantizer.s.eq(step.pointwise_s),
-                requantizer.lo.eq(step.pointwise_lo),
-                requantizer.hi.eq(step.pointwise_hi),
+                requantizer.s.eq(s),
+                requantizer.lo.eq(lo),
+                requantizer.hi.eq(hi),
             ]
             results.append(requantizer.o)
-        done = delay(m, emit, READ_LATENCY + Requantizer.LATENCY, "emitted", reset=True)
-        wide, upper = step.wide_output, Signal()
+        latency = READ_LATENCY + Requantizer.LATENCY
+        done = delay(m, emit, latency, "emitted", reset=True)
+        expanded = delay(m, expand, latency, "expanded")
+        wide, upper = Signal(), Signal()
         later = Signal(64, reset_less=True)
         m.d.sync += [upper.eq(done & wide), later.eq(Cat(results[4:]))]
         m.d.comb += [
+            wide.eq(self.step.wide_output & ~expanded),
+            self.o_expand.eq(expanded & ~upper),
             self.o_valid.eq(done | upper),
             self.o_payload.eq(Mux(upper, later, Mux(wide, Cat(results[:4]), Cat(result[:8] for result in results)))),
         ]

@@ -6,6 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from hw.pipeline import delay
 
+SHIFTED = {4: 3, 2: 4, 0: 5}
+"""Cycles from the operands to the stages of the shifter, by the lowest bit of ``s`` that a stage uses."""
+
+CLAMPED = 7
+"""Cycles from the operands to the comparison with ``lo`` and ``hi``."""
+
 SUM_WIDTH = 48
 """Bits of ``acc * m + b``: the adder of a DSP slice. Parameters must keep the sum within them."""
 
@@ -14,7 +20,8 @@ class Requantizer(wiring.Component):
     """``o = clamp((i_acc * i_m + i_b) >> s, lo, hi)`` (arithmetic shift, docs/numbers.md), a result a cycle.
 
     The result follows its operands by :attr:`latency` cycles; there is no stall and no valid (delay a tag by ``latency``).
-    ``s``, ``lo`` and ``hi`` must not change while results are in flight. ``acc * m + b`` must fit 48 bits, signed; ``s`` is at most 47.
+    ``acc * m + b`` must fit 48 bits, signed; ``s`` is at most 47. Bits ``low + 1..low`` of ``s`` count ``SHIFTED[low]`` cycles after the operands, ``lo`` and
+    ``hi`` :data:`CLAMPED` cycles after them: so either they do not change while results are in flight, or they follow in this order.
 
     Multiply and add are one DSP slice with all its registers. The shift is three stages of four positions each, coarse to fine. Each keeps as
     many bits as an output that fits can still come from, and saturates what has more.
@@ -59,7 +66,7 @@ class Requantizer(wiring.Component):
         m.d.sync += [product.eq(acc * multiplier), total.eq(product + delay(m, self.i_b, 2, "b"))]
 
         value, over = total, Const(0)
-        for low in (4, 2, 0):
+        for low in SHIFTED:
             value, over = self._shift(m, value, over, low)
         width = self.output_width
         saturated = Signal(signed(width), reset_less=True)

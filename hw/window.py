@@ -27,7 +27,7 @@ class Window(wiring.Component):
 
     Members
     -------
-    i : stored vectors, by row, then plane (the dilation plane last), then column.
+    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column, then plane.
     o_valid, o_payload : beats of samples.
     space : room for a vector. It may follow ``issue`` by two cycles; so it means "for three more" at least.
     issue : one vector is on its way (the beat with ``last`` in the steps with depthwise, every beat in the others).

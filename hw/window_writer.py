@@ -32,7 +32,7 @@ class WindowWriter(wiring.Component):
 
     Members
     -------
-    i : stored vectors, by row, then plane (the dilation plane last), then column.
+    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column, then plane.
     row_limit : rows below it may be written: those, ``window_rows`` before, are not needed any more.
     rows : rows that are complete (their last write is at most two cycles away).
     idle : no step is running, or all of its input is taken.
@@ -122,16 +122,27 @@ class WindowWriter(wiring.Component):
         self.offsets = [Signal.like(self.banks.address[0], name=f"offset_{kappa}") for kappa in range(3)]
         self.columns = Signal(3)
         m.d.comb += self.columns.eq(phase | Mux(step.upsample, phase.rotate_left(1), 0))
+        ends_columns, next_column, next_plane = Signal(), Signal(), Signal()
+        m.d.comb += [
+            ends_columns.eq(last_column & (last_plane | ~step.expand)),
+            next_column.eq(last_plane | ~step.expand),
+            next_plane.eq(last_column | step.expand),
+        ]
+        # With expand the planes of a column follow each other, also in the banks.
+        distance = delay(m, Mux(step.expand, 1, step.input_planes), 1, "distance")
         with m.If(accept):
-            with m.If(last_column):
-                m.d.sync += [column.eq(0), plane.eq(Mux(last_plane, 0, plane + 1)), phase.eq(1)]
+            with m.If(next_plane):
+                m.d.sync += plane.eq(Mux(last_plane, 0, plane + 1))
+            with m.If(ends_columns):
+                m.d.sync += [column.eq(0), phase.eq(1)]
                 m.d.sync += [offset.eq(Mux(last_plane, 0, plane + 1)) for offset in self.offsets]
             with m.Else():
-                m.d.sync += column.eq(column + 1)
-                m.d.sync += phase.eq(Mux(step.upsample, phase.rotate_left(2), phase.rotate_left(1)))
+                with m.If(next_column):
+                    m.d.sync += column.eq(column + 1)
+                    m.d.sync += phase.eq(Mux(step.upsample, phase.rotate_left(2), phase.rotate_left(1)))
                 for kappa, offset in enumerate(self.offsets):
                     with m.If(self.columns[kappa]):
-                        m.d.sync += offset.eq(offset + step.input_planes)
+                        m.d.sync += offset.eq(offset + distance)
         return accept, last_column & last_plane
 
     def _write_banks(self, m: Module, accept, row_enable, row_base) -> None:

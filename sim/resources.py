@@ -170,6 +170,7 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
         "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
         + _times(_REQUANTIZER, LANES)
         + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
+        "row buffer": _row_buffer(config.expand_depth),
         "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
         "peaks": Resources(lut=1900, ff=2600),
         "loader": Resources(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
@@ -179,6 +180,14 @@ def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].a
         "parameters": Resources(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
         "control": Resources(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
     }
+
+
+def _row_buffer(depth: int) -> Resources:
+    """Before the expansion; its memory is LUTs up to 256 vectors (:mod:`hw.row_buffer`)."""
+    control = Resources(lut=190, ff=380)
+    if depth <= 256:
+        return control + Resources(lut=-(-depth // 64) * 204)
+    return control + Resources(bram36=block_ram(VECTOR_BITS, depth))
 
 
 def _times(resources: Resources, count: int) -> Resources:

@@ -72,6 +72,8 @@ def random_step(
     dilated: bool = False,
     packed: bool = False,
     stride2: bool = False,
+    expand: int = 0,
+    expand_columns: int | None = None,
     window_rows: int | None = None,
     block_log2: int | None = None,
     pitch_extra: int = 0,
@@ -83,8 +85,8 @@ def random_step(
 ) -> Step:
     """A step on an input of ``height x width`` (after ``upsample``) and ``planes`` planes.
 
-    ``chunks`` of 8 output channels; 0: pointwise off. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input
-    bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
+    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``; 0: no expansion. ``expand_columns``:
+    of its pieces, by default as many as fit. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
     """
     rng = np.random.default_rng(seed)
     memory = _Memory(rng)
@@ -102,7 +104,7 @@ def random_step(
             return np.full((stored_height, row), fill & 255, np.uint8)
         return rng.integers(0, 256, (stored_height, row), dtype=np.uint8)
 
-    inputs = [plane(random_plane()) for _ in range(planes)]
+    inputs = [plane(random_plane()) for _ in range(expand or planes)]
     if dilated:
         values = rng.integers(0, 256, (stored_height, stored_width, VECTOR_BYTES), dtype=np.uint8)
         values[:, :, 0] = rng.choice(dilations, (stored_height, stored_width))
@@ -125,12 +127,21 @@ def random_step(
     weights = rng.integers(-limit, limit + 1, (CHUNK * chunks, LANES * vectors), dtype=np.int8)
     spread = np.sqrt(max(LANES * vectors, 1)) * 74 * limit / np.sqrt(3)
     m, b, s = _requantize(rng, CHUNK * chunks, spread, 9000 if wide_output else 60)
+    expand_chunks = 2 * planes if expand else 0
+    if expand and expand_columns is None:
+        fitting = [n for n in range(1, stored_width + 1) if stored_width % n == 0 and expand * n <= config.expand_depth]
+        expand_columns = max(fitting, default=1)
+    expand_weights = rng.integers(-7, 8, (CHUNK * expand_chunks, LANES * expand), dtype=np.int8)
+    expand_spread = np.sqrt(max(LANES * expand, 1)) * 74 * 7 / np.sqrt(3)
+    expand_m, expand_b, expand_s = _requantize(rng, CHUNK * expand_chunks, expand_spread, 60)
+    expand_words = packing.pack_weights(expand_weights, config.outputs) if expand else np.zeros(0)
+    main_words = packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0)
     block = packing.pack_parameters(
         np.array(inputs),
         np.array(outputs, dtype=np.int64),
         depthwise if op == DepthwiseOp.MAC else np.zeros(0),
-        packing.pack_requantize(m, b),
-        packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0),
+        packing.pack_requantize(np.append(expand_m, m), np.append(expand_b, b)),
+        np.append(expand_words, main_words),
     )
     parameter_address = memory.place(np.frombuffer(block, np.uint8))
 
@@ -179,6 +190,15 @@ def random_step(
         peak_address=peak_address,
         peak_capacity=peak_capacity if peaks else 0,
         peak_threshold=peak_threshold,
+        expand=int(expand > 0),
+        expand_planes=expand,
+        expand_groups=-(-CHUNK * expand_chunks // config.outputs),
+        expand_chunks=expand_chunks,
+        expand_words=len(expand_words) // config.outputs,
+        expand_columns=expand_columns or 0,
+        expand_s=expand_s if expand else 0,
+        expand_lo=-110 if expand else 0,
+        expand_hi=120 if expand else 0,
     )
     return Step(memory.finish(), descriptor, outputs).replace()
 

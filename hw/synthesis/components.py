@@ -18,6 +18,7 @@ from hw.peaks import Peaks
 from hw.pointwise import Pointwise
 from hw.profiler import Profiler
 from hw.registers import Registers
+from hw.row_buffer import RowBuffer
 from hw.sequencer import Sequencer
 from hw.storer import Storer
 from hw.vector_buffer import VectorBuffer
@@ -31,6 +32,7 @@ COMPONENTS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
     "loader": Loader,
     "window": Window,
     "depthwise": Depthwise,
+    "row_buffer": RowBuffer,
     "vector_buffer": VectorBuffer,
     "pointwise": Pointwise,
     "peaks": Peaks,

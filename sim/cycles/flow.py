@@ -8,12 +8,14 @@ from codenet.registers import ProfileCounter
 from sim.cycles.bandwidth import BURST_BEATS, FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.fetch import Fetch
 from sim.cycles.latency import LOAD as LOAD_LATENCY
-from sim.cycles.latency import LOAD_QUEUE, ROW_COMPLETE, ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
+from sim.cycles.latency import ROW_COMPLETE, ROW_RELEASE, ROW_TO_ARRAY, WRITE_RESPONSE
 from sim.cycles.work import Work
 
 _EPSILON = 1e-6
 _SHORTEST = 1e-9
 _MOST_EVENTS = 2_000_000
+_ROUNDS, _SETTLED = 8, 1e-3
+"""Until the array's time is divided between expansion and the rest."""
 
 
 def _after(distance: float, rate: float) -> float:
@@ -46,10 +48,12 @@ class Flow:
         self.result_delay = ROW_COMPLETE + ROW_TO_ARRAY + work.result_delay
         self.time = 0.0
         self.load_begin = bandwidth.latency + LOAD_LATENCY
-        self.take_begin = 0.0
+        self.take_begin = self.load_begin + work.expand_delay if work.expand_delay else 0.0
         self.loaded = self.taken = self.windowed = self.computed = self.written = 0.0
         self.taken_rows = self.window_row = 0
         self.last_result = inf
+        self.array_left = 1.0
+        self.take_rate = 0.0
         self.waited = 0.0
         self.causes = dict.fromkeys(ProfileCounter, 0.0)
 
@@ -80,6 +84,20 @@ class Flow:
         )
 
     def _set_rates(self) -> None:
+        self._set_take()
+        # What is expanded decides what the array has left, that what is written, and that what can be loaded and expanded.
+        for _ in range(_ROUNDS):
+            self._find_rates()
+            left = max(0.0, 1 - self.take_rate * self.work.expand_share)
+            if abs(left - self.array_left) < _SETTLED:
+                break
+            self.array_left = (self.array_left + left) / 2
+        else:
+            # Between two regimes: what the array has no time for stays in the queue.
+            left = max(0.0, 1 - self.array_rate * self.work.array_cycles)
+            self.take_rate = min(self.take_rate, left / self.work.expand_share)
+
+    def _find_rates(self) -> None:
         work = self.work
         self.can_window = self.window_row < work.output_rows and (
             self.taken_rows * work.rows_each >= work.rows_needed(self.window_row)
@@ -92,15 +110,11 @@ class Flow:
         self.array_done = self.computed >= work.output_rows - _EPSILON
         if self.array_done and self.last_result == inf:
             self.last_result = self.time + self.result_delay
-        self.array_rate = 0.0 if self.array_done else 1 / work.array_cycles
+        self.array_rate = 0.0 if self.array_done else self.array_left / work.array_cycles
         if self.starved:
             self.array_rate = min(self.array_rate, self.window_rate)
         self.window_full = self.lead >= work.window_lead - _EPSILON
 
-        allowed = work.rows_allowed(self.window_row)
-        has_room = self.taken_rows < work.rows and (self.taken_rows + 1) * work.rows_each <= allowed
-        self.may_take = has_room and self.time >= self.take_begin - _EPSILON
-        self.queue_full = self.loaded >= self.taken + LOAD_QUEUE - _EPSILON
         self.loads = (
             self.time >= self.load_begin - _EPSILON
             and self.loaded < work.load_beats - _EPSILON
@@ -110,6 +124,15 @@ class Flow:
         if self.window_full:
             self.window_rate = min(self.window_rate, self.array_rate)
         self._set_load_rates()
+
+    def _set_take(self) -> None:
+        """Whether rows are taken."""
+        work = self.work
+        allowed = work.rows_allowed(self.window_row)
+        has_room = self.taken_rows < work.rows and (self.taken_rows + 1) * work.rows_each <= allowed
+        self.may_take = has_room and self.time >= self.take_begin - _EPSILON
+        self.queue_full = self.loaded >= self.taken + work.load_queue - _EPSILON
+        self.queue_empty = self.loaded <= self.taken + _EPSILON
 
     def _set_write_rate(self) -> None:
         """Complete blocks leave as fast as the memory takes them; an array that makes more than that has to wait."""
@@ -157,7 +180,6 @@ class Flow:
         self.load_limited = self.loaded >= self.unlimited_beats - _EPSILON
         if self.load_limited:
             self.load_rate = min(self.load_rate, self.burst_rate)
-        self.queue_empty = self.loaded <= self.taken + _EPSILON
         self.take_rate = 0.0
         if self.may_take:
             self.take_rate = min(self.work.take_rate, self.load_rate) if self.queue_empty else self.work.take_rate
@@ -184,7 +206,7 @@ class Flow:
         if not self.queue_empty:
             times.append(_after(self.loaded - self.taken, -queue_rate))
         if not self.queue_full:
-            times.append(_after(self.taken + LOAD_QUEUE - self.loaded, queue_rate))
+            times.append(_after(self.taken + work.load_queue - self.loaded, queue_rate))
         if not self.starved:
             times.append(_after(self.lead, -lead_rate))
         if not self.window_full:
@@ -230,13 +252,18 @@ class Flow:
     def _count(self, cycles: float) -> None:
         """Give the cycles to their causes."""
         work, causes = self.work, self.causes
+        expanded = self.take_rate * cycles
+        active = expanded / work.row_beats * work.expand_active
+        causes[ProfileCounter.ACTIVE] += active
         if self.array_done:
-            causes[ProfileCounter.DRAIN] += cycles
+            causes[ProfileCounter.DRAIN] += cycles - active
             return
         rows = self.array_rate * cycles
         causes[ProfileCounter.ACTIVE] += rows * work.active_cycles
+        # A group of few vectors waits for its results to leave.
         causes[ProfileCounter.WAIT_OUTPUT] += rows * (work.array_cycles - work.active_cycles)
-        idle = cycles - rows * work.array_cycles
+        causes[ProfileCounter.WAIT_OUTPUT] += expanded * work.expand_share - active
+        idle = cycles - rows * work.array_cycles - expanded * work.expand_share
         if self.blocked:
             causes[ProfileCounter.WAIT_OUTPUT] += idle
         elif self.can_window:

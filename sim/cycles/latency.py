@@ -6,6 +6,10 @@ LOAD = 6
 ROW_COMPLETE = 3
 """From the last beat of a row at the memory to the row in the banks: queue (1), vector (1), writer (1)."""
 
+EXPANDED = 37
+"""From the last beat of an expanded piece to its results at the window writer, its operations aside: row buffer (1), weights (3), array (13), sums (3),
+requantizer (10), beats of a group (4), vector (1), queue (2)."""
+
 ROW_TO_ARRAY = 38
 """From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
 

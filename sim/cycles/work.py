@@ -12,6 +12,8 @@ from sim.cycles.bandwidth import BURST_BEATS
 from sim.cycles.dilation import TAPS, window_beats
 from sim.cycles.latency import (
     BUFFER_MARGIN,
+    EXPANDED,
+    LOAD_QUEUE,
     PIXEL_PAUSE,
     RESULT_QUEUE,
     RESULTS,
@@ -35,9 +37,17 @@ class Work:
     row_beats, rows, rows_each:
         Beats that an arriving row has in all planes, how many arrive, and how many rows of the window each of them makes.
     run_beats:
-        Beats of one plane's row, which is one request.
+        Beats of one plane's row, or piece of a row to expand, which is one request.
     take_rate:
-        Beats a cycle at which the window takes rows that are there.
+        Beats a cycle at which the window, or the expansion, takes rows that are there.
+    load_queue:
+        Beats that may be asked for ahead of that.
+    expand_delay:
+        Cycles until the expansion begins, after the first beat is there, and until its results come.
+    expand_share:
+        Part of the array that the expansion occupies for each beat a cycle that it takes.
+    expand_active:
+        Cycles in which the array multiplies for the expansion of one arriving row.
     window_cycles:
         Cycles in which the window delivers each row of output, if nothing stops it.
     array_cycles, active_cycles:
@@ -58,6 +68,10 @@ class Work:
     rows_each: int
     run_beats: int
     take_rate: float
+    load_queue: int
+    expand_delay: int
+    expand_share: float
+    expand_active: int
     window_cycles: tuple[float, ...]
     array_cycles: float
     active_cycles: int
@@ -108,8 +122,10 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
     """Amounts of ``step``. ``dilations``: as in :func:`sim.cycles.dilation.window_beats`, for deformable steps."""
     pairs = step.upsample and not step.repeat
     width = step.input_width >> step.upsample
-    run_beats = width + 1 if step.packed else BEATS_PER_VECTOR * width
-    row_beats = (step.input_planes + step.dilated) * run_beats
+    run_beats = width + 1 if step.packed else BEATS_PER_VECTOR * (step.expand_columns if step.expand else width)
+    planes = step.expand_planes if step.expand else step.input_planes + step.dilated
+    row_beats = planes * (width + 1 if step.packed else BEATS_PER_VECTOR * width)
+    expand_cycles = _expand_cycles(step, config)
     active, cycles = _array_cycles(step, config)
     vectors = max(step.vectors, step.input_planes) * step.output_width
     output_beats = 0 if step.depthwise_op == DepthwiseOp.PEAKS else 2 * step.output_planes * step.output_width
@@ -121,7 +137,11 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
         rows=step.input_height >> (1 if pairs else 0),
         rows_each=2 if pairs else 1,
         run_beats=run_beats,
-        take_rate=row_beats / (row_beats + ROW_PAUSE + (1 if pairs else 0) + step.packed),
+        take_rate=row_beats / (max(row_beats, expand_cycles) + ROW_PAUSE + (1 if pairs else 0) + step.packed),
+        load_queue=LOAD_QUEUE + (BEATS_PER_VECTOR * config.expand_depth if step.expand else 0),
+        expand_delay=run_beats * planes + EXPANDED if step.expand else 0,
+        expand_share=expand_cycles / row_beats,
+        expand_active=width * step.expand_words,
         window_cycles=_window_cycles(step, dilations),
         # The storer takes a beat a cycle.
         array_cycles=max(cycles, output_beats),
@@ -132,6 +152,16 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
         last_block_beats=(stored % block or block) if block else 0,
         result_delay=_result_delay(step, config),
     )
+
+
+def _expand_cycles(step: Descriptor, config: AcceleratorConfig) -> int:
+    """Cycles of the array for the expansion of an arriving row: as of :func:`_array_cycles`, and one for each piece, in which it is not its turn."""
+    if not step.expand:
+        return 0
+    width, full = step.input_width >> step.upsample, config.outputs // CHUNK
+    groups = [full] * (step.expand_groups - 1) + [step.expand_chunks - full * (step.expand_groups - 1)]
+    cycles = sum(max(step.expand_planes, chunks) for chunks in groups)
+    return width * cycles + width // step.expand_columns
 
 
 def _array_cycles(step: Descriptor, config: AcceleratorConfig) -> tuple[int, int]:

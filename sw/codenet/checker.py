@@ -10,8 +10,17 @@ import numpy as np
 
 from codenet.config import CHUNK, MAX_DILATION, AcceleratorConfig
 from codenet.errors import DeviceError
-from codenet.isa import ACCUMULATOR_BITS, ISA_VERSION, MAGIC, PRODUCT_BITS, DepthwiseOp, Descriptor, ErrorCause
-from codenet.packing import Parameters
+from codenet.isa import (
+    ACCUMULATOR_BITS,
+    FIELDS,
+    ISA_VERSION,
+    MAGIC,
+    PRODUCT_BITS,
+    DepthwiseOp,
+    Descriptor,
+    ErrorCause,
+)
+from codenet.packing import Parameters, main_words
 
 MAX_SHIFT = 47
 
@@ -54,6 +63,7 @@ def check_descriptor(step: Descriptor, config: AcceleratorConfig) -> None:
     )
     _check_modes(step)
     _check_sizes(step)
+    _check_expansion(step, config)
     _check_window(step, config)
     _check_pointwise(step, config)
     _check_output(step, config)
@@ -118,6 +128,40 @@ def _check_sizes(step: Descriptor) -> None:
     require(step.row_pitch % 8 == 0, f"row_pitch = {step.row_pitch}: expected a multiple of 8")
 
 
+def _check_expansion(step: Descriptor, config: AcceleratorConfig) -> None:
+    if not step.expand:
+        for field in FIELDS:
+            if field.name.startswith("expand"):
+                _is(step, field.name, 0, "expand is 0")
+        return
+    for name in ("full", "packed", "dilated", "wide_weights"):
+        _is(step, name, 0, "expand")
+    require(step.depthwise_op != DepthwiseOp.PEAKS, "expand = 1: expected 0 (peaks)")
+    _between(step, "expand_planes", 1, config.plane_depth, "plane_depth")
+    _is(step, "expand_chunks", 2 * step.input_planes, f"{step.input_planes} input planes")
+    groups = -(-CHUNK * step.expand_chunks // config.outputs)
+    _is(step, "expand_groups", groups, f"{step.expand_chunks} chunks on {config.outputs} outputs")
+    _is(step, "expand_words", step.expand_groups * step.expand_planes, "expand_groups * expand_planes")
+    width = step.input_width >> step.upsample
+    _between(step, "expand_columns", 1, width, "stored width")
+    require(
+        width % step.expand_columns == 0,
+        f"expand_columns = {step.expand_columns}: expected a divisor of the stored width {width}",
+    )
+    piece = step.expand_planes * step.expand_columns
+    require(
+        piece <= config.expand_depth,
+        f"{piece} vectors to expand at a time: expected at most expand_depth = {config.expand_depth}",
+    )
+    chunks = step.expand_chunks + step.chunks
+    require(
+        chunks <= config.chunk_depth,
+        f"{chunks} chunks with those of the expansion: expected at most chunk_depth = {config.chunk_depth}",
+    )
+    _between(step, "expand_s", 0, MAX_SHIFT)
+    _between(step, "expand_lo", -128, step.expand_hi, "expand_hi")
+
+
 def _check_window(step: Descriptor, config: AcceleratorConfig) -> None:
     _is(step, "reach", reach(step), "what the operation needs")
     _is(
@@ -133,7 +177,7 @@ def _check_window(step: Descriptor, config: AcceleratorConfig) -> None:
         f"window_rows = {step.window_rows} of {step.window_row_stride} vectors a bank: "
         f"expected {used} to be at most window_depth = {config.window_depth}",
     )
-    tables = step.input_planes + step.dilated
+    tables = step.expand_planes if step.expand else step.input_planes + step.dilated
     require(
         tables <= config.plane_depth, f"{tables} planes to read: expected at most plane_depth = {config.plane_depth}"
     )
@@ -150,13 +194,15 @@ def _check_window(step: Descriptor, config: AcceleratorConfig) -> None:
 def _check_pointwise(step: Descriptor, config: AcceleratorConfig) -> None:
     _is(step, "vectors", vectors(step), f"{DepthwiseOp(step.depthwise_op).name}, full {step.full}")
     _between(step, "vectors", 0, config.vector_depth // 2, "half of vector_depth")
-    if not step.pointwise:
-        return
-    _between(step, "chunks", 1, config.chunk_depth, "chunk_depth")
-    _is(step, "groups", -(-CHUNK * step.chunks // config.outputs), f"{step.chunks} chunks on {config.outputs} outputs")
-    words = step.groups * step.vectors * (1 + step.wide_weights)
+    if step.pointwise:
+        _between(step, "chunks", 1, config.chunk_depth, "chunk_depth")
+        groups = -(-CHUNK * step.chunks // config.outputs)
+        _is(step, "groups", groups, f"{step.chunks} chunks on {config.outputs} outputs")
+    words = step.expand_words + (main_words(step) if step.pointwise else 0)
     limit = config.weight_depth // 2
     require(words <= limit, f"{words} words of weights: expected at most half of weight_depth = {limit}")
+    if not step.pointwise:
+        return
     _between(step, "pointwise_s", 0, MAX_SHIFT)
     low, high = output_limits(step)
     _between(step, "pointwise_lo", low, step.pointwise_hi, "pointwise_hi")
@@ -197,22 +243,33 @@ def check_arithmetic(step: Descriptor, parameters: Parameters) -> None:
     StepError
         Names the channel, its worst case and the limit.
     """
+    limits = (-128, 127)
+    if step.expand:
+        _check_pointwise_sums(
+            "expanded channel", parameters.expand_weights, parameters.expand_m, parameters.expand_b, limits
+        )
     if step.depthwise_op == DepthwiseOp.MAC:
+        # Padding may be any int8 value, also with an expansion.
         weights = parameters.depthwise_weights.reshape(-1, 9)
-        low, high = worst_case(weights, -128, 127)
+        low, high = worst_case(weights, *limits)
         _check_products("depthwise lane", low, high, parameters.depthwise_m, parameters.depthwise_b)
-    if not step.pointwise:
-        return
-    limits = (step.depthwise_lo, step.depthwise_hi) if step.depthwise_op == DepthwiseOp.MAC else (-128, 127)
-    low, high = worst_case(parameters.weights, *limits)
+        limits = (step.depthwise_lo, step.depthwise_hi)
+    if step.pointwise:
+        _check_pointwise_sums("output channel", parameters.weights, parameters.m, parameters.b, limits)
+
+
+def _check_pointwise_sums(
+    what: str, weights: np.ndarray, m: np.ndarray, b: np.ndarray, limits: tuple[int, int]
+) -> None:
+    low, high = worst_case(weights, *limits)
     limit = 2 ** (ACCUMULATOR_BITS - 1)
     for channel in np.flatnonzero((low < -limit) | (high >= limit))[:1]:
         raise StepError(
-            f"output channel {channel}: accumulator in [{low[channel]}, {high[channel]}]: "
+            f"{what} {channel}: accumulator in [{low[channel]}, {high[channel]}]: "
             f"expected at most {ACCUMULATOR_BITS} bits"
         )
-    used = len(parameters.m)
-    _check_products("output channel", low[:used], high[:used], parameters.m, parameters.b)
+    used = len(m)
+    _check_products(what, low[:used], high[:used], m, b)
 
 
 def worst_case(weights: np.ndarray, lowest: int, highest: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,6 +47,8 @@ class AcceleratorConfig:
         Chunks of 8 output channels that one step can produce.
     dilation_depth:
         Pixels of the dilation ring (``window_rows * width`` of a deformable step).
+    expand_depth:
+        Vectors of the buffer before the expansion: ``planes * columns`` of a piece of a row, twice that for loading to go on meanwhile.
     profile_depth:
         Steps whose counters are kept.
     """
@@ -60,6 +62,7 @@ class AcceleratorConfig:
     depthwise_depth: int = 64
     chunk_depth: int = 64
     dilation_depth: int = 4096
+    expand_depth: int = 256
     profile_depth: int = 256
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class AcceleratorConfig:
             ("depthwise_depth", 8, 256),
             ("chunk_depth", 4, 512),
             ("dilation_depth", 64, 65536),
+            ("expand_depth", 16, 4096),
             ("profile_depth", 16, 4096),
         ):
             if not low <= getattr(self, name) <= high:
@@ -98,6 +102,7 @@ class AcceleratorConfig:
             depthwise_depth=32,
             chunk_depth=32,
             dilation_depth=512,
+            expand_depth=64,
             profile_depth=64,
         )
 

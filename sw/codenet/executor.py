@@ -122,8 +122,9 @@ def _execute(memory: np.ndarray, step: Descriptor, config: AcceleratorConfig, fe
     writes = _writes(step, parameters)
     _check_access(memory, step, _reads(step, parameters), writes, fetched)
 
-    x = _load(memory, step, parameters.input_table[: step.input_planes])
-    read_beats = _row_bytes(step) // BEAT_BYTES * _stored_size(step)[0] * len(parameters.input_table)
+    x = _input(memory, step, parameters)
+    rows = _stored_size(step)[0] << step.repeat
+    read_beats = _row_bytes(step) // BEAT_BYTES * rows * len(parameters.input_table)
     if step.depthwise_op == DepthwiseOp.PEAKS:
         records = golden.peaks(x.view("<i2"), step.peak_threshold)
         kept = records[: step.peak_capacity].view(np.uint8)
@@ -211,8 +212,20 @@ def _overlaps(ranges: list[Range], other: Range) -> list[Range]:
     return [(start, size) for start, size in ranges if start < other[0] + other[1] and other[0] < start + size]
 
 
-def _load(memory: np.ndarray, step: Descriptor, table: np.ndarray) -> np.ndarray:
-    """int8 ``[input_height, input_width, 16 * planes]``."""
+def _input(memory: np.ndarray, step: Descriptor, parameters: Parameters) -> np.ndarray:
+    """What the window takes, int8 ``[input_height, input_width, 16 * input_planes]``."""
+    if step.expand:
+        x = _stored(memory, step, parameters.input_table)
+        acc = golden.pointwise(x, parameters.expand_weights[: len(parameters.expand_m)])
+        limits = step.expand_lo, step.expand_hi
+        x = golden.requantize(acc, parameters.expand_m, parameters.expand_b, step.expand_s, *limits)
+    else:
+        x = _stored(memory, step, parameters.input_table[: step.input_planes])
+    return golden.upsample(x) if step.upsample else x
+
+
+def _stored(memory: np.ndarray, step: Descriptor, table: np.ndarray) -> np.ndarray:
+    """Planes as they are in memory, int8 ``[stored height, stored width, 16 * planes]``."""
     height, width = _stored_size(step)
     x = np.empty((height, width, len(table), LANES), np.int8)
     strides = (step.row_pitch, BEAT_BYTES if step.packed else VECTOR_BYTES, 1)
@@ -221,13 +234,13 @@ def _load(memory: np.ndarray, step: Descriptor, table: np.ndarray) -> np.ndarray
         x[:, :, number] = np.lib.stride_tricks.as_strided(
             data[offset:], (height, width, LANES), strides, writeable=False
         )
-    planes = x.reshape(height, width, len(table) * LANES)
-    return golden.upsample(planes) if step.upsample else planes
+    return x.reshape(height, width, len(table) * LANES)
 
 
 def _load_dilation(memory: np.ndarray, step: Descriptor, table: np.ndarray) -> np.ndarray:
     """Channel 0 of the dilation plane, ``[input_height, input_width]``."""
-    dilation = _load(memory, step, table)[:, :, 0]
+    stored = _stored(memory, step, table)[:, :, :1]
+    dilation: np.ndarray = (golden.upsample(stored) if step.upsample else stored)[:, :, 0]
     low, high = int(dilation.min()), int(dilation.max())
     require(0 <= low and high <= MAX_DILATION, f"dilations in [{low}, {high}]: expected 0 to {MAX_DILATION}")
     return dilation

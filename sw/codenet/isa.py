@@ -8,9 +8,9 @@ A step
 ------
 ::
 
-    load -> window -> depthwise -> requantize -> pointwise -> requantize -> store
-             (1x1 | 3x3,  (mac | max | off)         (1x1 | off)
-              stride, d)   (peaks ------------------------------> peak records)
+    load -> expansion -> window -> depthwise -> requantize -> pointwise -> requantize -> store
+           (1x1 | off)  (1x1 | 3x3,  (mac | max | off)         (1x1 | off)
+                         stride, d)   (peaks ------------------------------> peak records)
 
 A tensor is a list of *planes* of 16 int8 (or 8 int16) channels, each ``[H][W][16]`` bytes, rows contiguous, addresses
 multiples of 8 (:data:`PLANE_ALIGNMENT` for planes that steps write). The step reads ``input_planes`` planes, in the order of its input
@@ -19,6 +19,11 @@ table, and, if ``dilated``, one more plane whose channel 0 is the dilation of ea
 neighbouring vectors overlap by half. With ``upsample`` the stored planes (the dilation plane too) have half of ``input_height`` and
 ``input_width``, and stored pixel (r, c) is read at (2r, 2c), (2r, 2c+1), (2r+1, 2c) and (2r+1, 2c+1). With ``repeat`` as well, every stored row is loaded
 twice, once for each of its two rows: more traffic, but the window then needs no room for pairs of rows. The results are the same.
+
+With ``expand`` a 1x1 convolution makes the input planes: the step reads ``expand_planes`` planes instead (their places are the input table), at the stored
+resolution; the vectors of each of their pixels are multiplied with 4-bit weights into ``8 * expand_chunks`` channels and requantized to int8 with
+``expand_s``, ``expand_lo`` and ``expand_hi``: the ``input_planes = expand_chunks / 2`` planes that the window takes. They exist in the window only.
+Everything else holds as if they had been loaded (with ``repeat``, what is loaded twice is expanded twice). Not with ``full``, ``packed``, ``dilated``, ``wide_weights`` or PEAKS.
 
 For each output pixel in row-major order the window visits the input planes in order. What leaves it, for the output
 pixel (y, x) and centre (y * stride, x * stride), stride = 1 or 2:
@@ -41,17 +46,20 @@ Parameter block
 ---------------
 ``parameter_beats`` beats of 64 bits at ``parameter_address``, sections in this order, nothing between:
 
-1. Input table: ``input_planes + dilated`` beats, the offset in the low 32 bits.
+1. Input table: ``input_planes + dilated`` beats (``expand_planes`` with ``expand``), the offset in the low 32 bits.
 2. Output table: ``output_planes`` beats (0 for peaks).
 3. Depthwise, if ``depthwise_op`` is MAC: for each input plane 25 beats. Beat t < 9: tap t (row-major), lane l in bits ``4l+3..4l``, signed. Beat 9 + l:
    requantize of lane l, ``m`` in bits 15..0 (signed), ``b`` in bits 63..16 (signed).
-4. Chunks, if ``pointwise``: for each of ``chunks`` chunks of 8 output channels 8 beats, one a channel, ``m`` and ``b`` as above.
-5. Weights, if ``pointwise``: for each group g of ``outputs`` output channels (``groups`` of them), for each vector v, one word; or, if
-   ``wide_weights``, two: first the high nibbles ``w >> 4`` (signed), then the low ones ``w & 15`` (unsigned): ``w = 16 * high + low``. A word is ``outputs`` beats,
+4. Chunks: for each of the ``expand_chunks`` chunks of 8 channels of the expansion, then, if ``pointwise``, for each of ``chunks`` chunks of 8 output
+   channels, 8 beats, one a channel, ``m`` and ``b`` as above.
+5. Weights: first, with ``expand``, the expansion's ``expand_words`` words, in the order of the others: for each of ``expand_groups`` groups, for each of
+   ``expand_planes`` vectors, one word. Then, if ``pointwise``: for each group g of ``outputs`` output channels (``groups`` of them), for each vector v, one
+   word; or, if ``wide_weights``, two: first the high nibbles ``w >> 4`` (signed), then the low ones ``w & 15`` (unsigned): ``w = 16 * high + low``. A word is ``outputs`` beats,
    beat j for output channel ``g * outputs + j``, its weight for lane l in bits ``4l+3..4l``.
 
 ``groups = ceil(8 * chunks / outputs)``; surplus channels of the last group are computed and dropped. int8 output: ``chunks == 2 * output_planes``;
-int16 output: ``chunks == output_planes``.
+int16 output: ``chunks == output_planes``. In the same way ``expand_groups = ceil(8 * expand_chunks / outputs)`` and
+``expand_words = expand_groups * expand_planes``.
 
 Window memory
 -------------
@@ -61,6 +69,10 @@ Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tel
 (otherwise); a step needs ``window_rows >= min(2 * reach + 1, input_height)`` (``2 * reach + 2`` with ``upsample``
 and ``reach > 0``, unless ``repeat``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
 needs ``window_rows * input_width <= dilation_depth``.
+
+What an expansion reads waits in a buffer. It is loaded, and used, in pieces of ``expand_columns`` columns of a row, all planes of a piece before the next
+piece; ``expand_columns`` divides the stored width, and ``expand_planes * expand_columns <= expand_depth``. The next piece is loaded while one is used, as far
+as there is room.
 """
 
 from __future__ import annotations
@@ -72,7 +84,7 @@ import numpy as np
 
 from codenet.errors import FormatError
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 """Changes whenever a descriptor, parameter block or record of the older kind would be misread."""
 
 MAGIC = 0xC0DE
@@ -200,6 +212,15 @@ FIELDS: tuple[Field, ...] = _pack(
         ("peak_address", 32),
         ("peak_capacity", 16),
         ("peak_threshold", -16),
+        ("expand", 1),
+        ("expand_planes", 9),
+        ("expand_groups", 9),
+        ("expand_chunks", 10),
+        ("expand_words", 13),
+        ("expand_columns", 12),
+        ("expand_s", 6),
+        ("expand_lo", -8),
+        ("expand_hi", -8),
     ]
 )
 """Fields in order. ``block_log2``: the storer collects ``2**block_log2`` pixels of all output planes before it writes them
@@ -252,6 +273,15 @@ class Descriptor:
     peak_address: int = 0
     peak_capacity: int = 0
     peak_threshold: int = 0
+    expand: int = 0
+    expand_planes: int = 0
+    expand_groups: int = 0
+    expand_chunks: int = 0
+    expand_words: int = 0
+    expand_columns: int = 0
+    expand_s: int = 0
+    expand_lo: int = 0
+    expand_hi: int = 0
 
     def __post_init__(self) -> None:
         for field in FIELDS:

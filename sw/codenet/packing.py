@@ -116,12 +116,17 @@ def section_beats(step: Descriptor, outputs: int) -> dict[Section, int]:
     """Beats of each section of the parameter block that belongs to ``step``, on an array of ``outputs`` channels."""
     mac = step.depthwise_op == DepthwiseOp.MAC
     return {
-        Section.INPUT_TABLE: step.input_planes + step.dilated,
+        Section.INPUT_TABLE: step.expand_planes if step.expand else step.input_planes + step.dilated,
         Section.OUTPUT_TABLE: step.output_planes,
         Section.DEPTHWISE: DEPTHWISE_BEATS * step.input_planes if mac else 0,
-        Section.CHUNKS: CHUNK_BEATS * step.chunks if step.pointwise else 0,
-        Section.WEIGHTS: step.groups * step.vectors * (1 + step.wide_weights) * outputs if step.pointwise else 0,
+        Section.CHUNKS: CHUNK_BEATS * (step.expand_chunks + (step.chunks if step.pointwise else 0)),
+        Section.WEIGHTS: (step.expand_words + (main_words(step) if step.pointwise else 0)) * outputs,
     }
+
+
+def main_words(step: Descriptor) -> int:
+    """Words of weights of the pointwise convolution proper, without those of an expansion."""
+    return step.groups * step.vectors * (1 + step.wide_weights)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,8 @@ class Parameters:
     """An unpacked parameter block. Arrays of sections that the step does not have are empty.
 
     ``input_table`` (dilation plane last) and ``output_table``: int64 offsets. ``depthwise_weights`` int8 ``[16 * P, 3, 3]``, ``depthwise_m``, ``depthwise_b``
-    ``[16 * P]``. ``m``, ``b``: ``[8 * chunks]``. ``weights`` int8 ``[groups * outputs, 16 * vectors]``.
+    ``[16 * P]``. ``m``, ``b``: ``[8 * chunks]``. ``weights`` int8 ``[groups * outputs, 16 * vectors]``. ``expand_m``, ``expand_b``, ``expand_weights``: the same of the
+    expansion, ``[8 * expand_chunks]`` and ``[expand_groups * outputs, 16 * expand_planes]``.
     """
 
     input_table: np.ndarray
@@ -140,6 +146,9 @@ class Parameters:
     m: np.ndarray
     b: np.ndarray
     weights: np.ndarray
+    expand_m: np.ndarray
+    expand_b: np.ndarray
+    expand_weights: np.ndarray
 
 
 def unpack_parameters(block: bytes | np.ndarray, step: Descriptor, outputs: int) -> Parameters:
@@ -164,19 +173,25 @@ def unpack_parameters(block: bytes | np.ndarray, step: Descriptor, outputs: int)
         start += size
     weights, depthwise_m, depthwise_b = unpack_depthwise(sections[Section.DEPTHWISE])
     m, b = unpack_requantize(sections[Section.CHUNKS])
-    words = sections[Section.WEIGHTS]
+    expanded = CHUNK * step.expand_chunks
+    words, expand_words = np.split(sections[Section.WEIGHTS], [step.expand_words * outputs])[::-1]
     return Parameters(
         input_table=(sections[Section.INPUT_TABLE] & np.uint64(0xFFFFFFFF)).astype(np.int64),
         output_table=(sections[Section.OUTPUT_TABLE] & np.uint64(0xFFFFFFFF)).astype(np.int64),
         depthwise_weights=weights,
         depthwise_m=depthwise_m,
         depthwise_b=depthwise_b,
-        m=m,
-        b=b,
-        weights=unpack_weights(words, outputs, step.vectors, bool(step.wide_weights))
-        if words.size
-        else np.zeros((0, LANES * step.vectors), np.int8),
+        m=m[expanded:],
+        b=b[expanded:],
+        weights=_unpack_words(words, outputs, step.vectors, bool(step.wide_weights)),
+        expand_m=m[:expanded],
+        expand_b=b[:expanded],
+        expand_weights=_unpack_words(expand_words, outputs, step.expand_planes),
     )
+
+
+def _unpack_words(words: np.ndarray, outputs: int, vectors: int, wide: bool = False) -> np.ndarray:
+    return unpack_weights(words, outputs, vectors, wide) if words.size else np.zeros((0, LANES * vectors), np.int8)
 
 
 def pack_parameters(

@@ -278,7 +278,8 @@ def array_cycles(step: Descriptor) -> int:
     if step.depthwise_op == DepthwiseOp.PEAKS:
         return step.output_pixels * step.input_planes
     groups = step.groups * (1 + step.wide_weights) if step.pointwise else 1
-    return step.output_pixels * step.vectors * groups
+    loaded_pixels = (step.input_height * step.input_width) >> (2 * step.upsample - step.repeat)
+    return loaded_pixels * step.expand_words + step.output_pixels * step.vectors * groups
 
 
 def _describe(program: Program) -> dict[str, Any]:
@@ -326,7 +327,7 @@ def _restore(description: dict[str, Any], image: bytes) -> Program:
 
 
 def _operation_text(step: Descriptor) -> str:
-    parts = []
+    parts = ["pw"] if step.expand else []
     if step.depthwise_op != DepthwiseOp.OFF:
         name = {DepthwiseOp.MAC: "dw", DepthwiseOp.MAX: "max", DepthwiseOp.PEAKS: "peaks"}[
             DepthwiseOp(step.depthwise_op)
@@ -351,8 +352,10 @@ def _table(program: Program) -> str:
                 _operation_text(step),
                 f"{step.input_height}x{step.input_width}",
                 f"{step.output_height}x{step.output_width}",
-                f"{step.input_planes + step.dilated}>{step.output_planes}" + ("w" if step.wide_output else ""),
-                str(step.groups),
+                (f"{step.expand_planes}>" if step.expand else "")
+                + f"{step.input_planes + step.dilated}>{step.output_planes}"
+                + ("w" if step.wide_output else ""),
+                (f"{step.expand_groups}+" if step.expand else "") + str(step.groups),
                 str(step.window_rows),
                 f"{macs / 1e6:.2f}",
                 f"{array_cycles(step) / 1e3:.1f}",

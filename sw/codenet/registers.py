@@ -88,6 +88,7 @@ REGISTERS: tuple[Register, ...] = (
             BitField("chunk_depth_log2", 0, 8, "chunks of 8 output channels a step can produce"),
             BitField("dilation_depth_log2", 8, 8, "pixels of the dilation ring"),
             BitField("profile_depth_log2", 16, 8, "steps whose counters are kept"),
+            BitField("expand_depth_log2", 24, 8, "vectors before the expansion"),
         ),
     ),
     Register(

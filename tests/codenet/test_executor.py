@@ -24,11 +24,15 @@ class Naive:
         self.memory, self.step, self.outputs = bytearray(memory.tobytes()), step, outputs
         block = self.memory[step.parameter_address : step.parameter_address + 8 * step.parameter_beats]
         self.beats = [int.from_bytes(block[n : n + 8], "little") for n in range(0, len(block), 8)]
-        self.input_table = [self.take() & 0xFFFFFFFF for _ in range(step.input_planes + step.dilated)]
+        inputs = step.expand_planes if step.expand else step.input_planes + step.dilated
+        self.input_table = [self.take() & 0xFFFFFFFF for _ in range(inputs)]
         self.output_table = [self.take() & 0xFFFFFFFF for _ in range(step.output_planes)]
         count = step.input_planes if step.depthwise_op == MAC else 0
         self.depthwise = [[self.take() for _ in range(25)] for _ in range(count)]
+        self.expand_chunks = [self.take() for _ in range(8 * step.expand_chunks)]
         self.chunks = [self.take() for _ in range(8 * step.chunks)]
+        count = step.expand_groups * step.expand_planes
+        self.expand_words = [[self.take() for _ in range(outputs)] for _ in range(count)]
         words = step.groups * step.vectors * (1 + step.wide_weights) * step.pointwise
         self.words = [[self.take() for _ in range(outputs)] for _ in range(words)]
         assert not self.beats
@@ -49,6 +53,23 @@ class Naive:
         if not (0 <= r < self.step.input_height and 0 <= c < self.step.input_width):
             return None
         r, c = r >> self.step.upsample, c >> self.step.upsample
+        return self.expanded(plane, r, c) if self.step.expand else self.stored(plane, r, c)
+
+    def expanded(self, plane: int, r: int, c: int) -> list[int]:
+        step = self.step
+        data = [self.stored(p, r, c) for p in range(step.expand_planes)]
+        out = []
+        for channel in range(16 * plane, 16 * plane + 16):
+            group, j = divmod(channel, self.outputs)
+            acc = 0
+            for v, n in itertools.product(range(step.expand_planes), range(16)):
+                word = self.expand_words[group * step.expand_planes + v][j]
+                acc += self.signed(word >> 4 * n, 4) * self.signed(data[v][n], 8)
+            limits = (step.expand_s, step.expand_lo, step.expand_hi)
+            out.append(self.requantize(acc, self.expand_chunks[channel], *limits) & 255)
+        return out
+
+    def stored(self, plane: int, r: int, c: int) -> list[int]:
         address = self.input_table[plane] + r * self.step.row_pitch + c * (8 if self.step.packed else 16)
         return list(self.memory[address : address + 16])
 
@@ -140,6 +161,14 @@ STEPS = {
     "rows apart": dict(height=4, width=3, planes=2, op=MAC, pitch_extra=40),
     "smallest inputs": dict(height=3, width=3, planes=2, op=MAC, chunks=2, fill=-128),
     "largest inputs": dict(height=3, width=3, planes=2, op=MAC, chunks=2, fill=127),
+    "expanded": dict(height=3, width=4, planes=2, op=MAC, chunks=2, expand=3),
+    "expanded, stride 2": dict(height=5, width=4, planes=3, op=MAC, chunks=4, expand=1, stride2=True),
+    "expanded, upsample": dict(height=4, width=6, planes=2, op=MAC, chunks=2, expand=2, upsample=True),
+    "expanded, without pointwise": dict(height=3, width=3, planes=1, op=MAC, expand=2, pitch_extra=24),
+    "expanded, without depthwise": dict(height=2, width=3, planes=2, chunks=3, expand=2, wide_output=True),
+    "expanded, maximum": dict(height=3, width=5, planes=2, op=MAX, stride2=True, expand=2, chunks=2),
+    "expanded only": dict(height=1, width=1, planes=2, expand=2),
+    "expanded, smallest inputs": dict(height=3, width=3, planes=2, op=MAC, chunks=2, expand=2, fill=-128),
 }
 
 
@@ -202,6 +231,8 @@ def test_read_beats_of_packed_rows_overlap() -> None:
     assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 4 * 3 * 7
     step = random_step(SMALL, 4, 6, 3, upsample=True, op=MAC, dilated=True)
     assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 2 * 4 * 2 * 3
+    step = random_step(SMALL, 8, 6, 2, upsample=True, repeat=True, expand=3)
+    assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 2 * 4 * 2 * 3 * 3
 
 
 # Refusals
@@ -250,6 +281,25 @@ REFUSED = {
     "window rows for the whole image": (dict(op=MAC), dict(window_rows=0), "window_rows = 0: expected at least 3"),
     "block too long": ({}, dict(block_log2=5), "block_log2 = 5: expected 0 to 4"),
     "peak address": (dict(op=PEAKS), dict(peak_address=4), "peak_address = 4: expected a multiple of 8"),
+    "expansion without expand": ({}, dict(expand_planes=2), "expand_planes = 2: expected 0 .expand is 0"),
+    "expanded full": (dict(expand=2, full=True), {}, "full = 1: expected 0 .expand"),
+    "expanded packed": (dict(expand=2), dict(packed=1), "packed = 1: expected 0 .expand"),
+    "expanded deformable": (dict(expand=2, op=MAC, dilated=True), {}, "dilated = 1: expected 0 .expand"),
+    "expanded 8-bit weights": (dict(expand=2, chunks=2, wide_weights=True), {}, "wide_weights = 1: expected 0 .expand"),
+    "expanded peaks": (dict(expand=2, op=PEAKS), {}, "expand = 1: expected 0 .peaks"),
+    "expanded planes": (dict(expand=2), dict(expand_planes=0), "expand_planes = 0: expected 1 to 32"),
+    "expanded chunks": (dict(expand=2), dict(expand_chunks=2), "expand_chunks = 2: expected 4"),
+    "expanded groups": (dict(expand=2), dict(expand_groups=3), "expand_groups = 3: expected 4"),
+    "expanded words": (dict(expand=2), dict(expand_words=9), "expand_words = 9: expected 8"),
+    "expanded piece": (
+        dict(expand=11, expand_columns=6),
+        {},
+        "66 vectors to expand at a time: expected at most expand_depth = 64",
+    ),
+    "expanded columns": (dict(expand=2), dict(expand_columns=4), "expand_columns = 4: expected a divisor of the .* 6"),
+    "no expanded columns": (dict(expand=2), dict(expand_columns=0), "expand_columns = 0: expected 1 to 6"),
+    "expanded shift": (dict(expand=2), dict(expand_s=48), "expand_s = 48: expected 0 to 47"),
+    "expanded range": (dict(expand=2), dict(expand_lo=121), "expand_lo = 121: expected -128 to 120"),
     "parameter address": ({}, dict(parameter_address=260), "parameter_address = 260: expected a multiple of 8"),
 }
 
@@ -272,6 +322,11 @@ def test_refused_descriptors(name: str) -> None:
         (dict(planes=4, full=True), "vectors = 36: expected 0 to 32"),
         (dict(planes=8, chunks=18), "144 words of weights: expected at most half of weight_depth = 128"),
         (dict(width=300, planes=2), "expected 200 to be at most window_depth = 128"),
+        (
+            dict(planes=6, expand=3, chunks=22),
+            "34 chunks with those of the expansion: expected at most chunk_depth = 32",
+        ),
+        (dict(planes=7, expand=5, chunks=10), "140 words of weights: expected at most half of weight_depth = 128"),
     ],
 )
 def test_refused_sizes(shape: dict, message: str) -> None:
@@ -335,6 +390,11 @@ def test_arithmetic_that_could_overflow() -> None:
     step.memory[weights:end] = 0x77
     with pytest.raises(StepError, match="output channel 0: accumulator in .*: expected at most 24 bits"):
         executor.execute_step(step.memory, step.descriptor, wide)
+    step = random_step(SMALL, 2, 2, 2, expand=1)
+    entry = step.descriptor.parameter_address + 8 * (1 + 2 + 17)
+    step.memory[entry : entry + 8].view("<i8")[0] = (2**47 - 1) << 16 | 0x7FFF
+    with pytest.raises(StepError, match=r"expanded channel 17: acc \* m \+ b in .*: expected at most 48 bits"):
+        executor.execute_step(step.memory, step.descriptor, SMALL)
     step = random_step(SMALL, 2, 2, 1, op=MAC)
     entry = step.descriptor.parameter_address + 16 + 8 * (9 + 5)
     step.memory[entry : entry + 8].view("<i8")[0] = (2**47 - 1) << 16 | 0x7FFF

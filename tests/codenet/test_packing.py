@@ -137,3 +137,33 @@ def test_block_round_trip() -> None:
         packing.unpack_parameters(block[:-8], step, outputs=8)
     with pytest.raises(FormatError, match="its sections have"):
         packing.unpack_parameters(block, _descriptor(parameter_beats=5), outputs=8)
+
+
+def test_expanded_block_round_trip() -> None:
+    """The expansion's chunks and words come before the others."""
+    expand_weights = RNG.integers(-7, 8, (32, 48)).astype(np.int8)
+    weights = RNG.integers(-7, 8, (16, 32)).astype(np.int8)
+    m, b = RNG.integers(1, 2**15, 48), RNG.integers(-(2**40), 2**40, 48)
+    block = packing.pack_parameters(
+        np.array([256, 512, 1024]),
+        np.array([2048]),
+        np.zeros(0),
+        packing.pack_requantize(m, b),
+        np.append(packing.pack_weights(expand_weights, outputs=8), packing.pack_weights(weights, outputs=8)),
+    )
+    expansion = {"expand": 1, "expand_planes": 3, "expand_groups": 4, "expand_chunks": 4, "expand_words": 12}
+    step = _descriptor(
+        parameter_beats=len(block) // 8, depthwise_op=int(DepthwiseOp.OFF), dilated=0, **expansion, expand_hi=1
+    )
+    got = packing.unpack_parameters(block, step, outputs=8)
+    np.testing.assert_array_equal(got.input_table, [256, 512, 1024])
+    np.testing.assert_array_equal(got.expand_weights, expand_weights)
+    np.testing.assert_array_equal(got.weights, weights)
+    np.testing.assert_array_equal(np.append(got.expand_m, got.m), m)
+    np.testing.assert_array_equal(np.append(got.expand_b, got.b), b)
+    bypass = _descriptor(
+        parameter_beats=3 + 1 + 32 + 96, depthwise_op=0, dilated=0, pointwise=0, groups=0, chunks=0, **expansion
+    )
+    got = packing.unpack_parameters(block, bypass, outputs=8)
+    np.testing.assert_array_equal(got.expand_m, m[:32])
+    assert got.m.size == got.weights.size == 0

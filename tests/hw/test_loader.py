@@ -34,6 +34,8 @@ class Case:
     upsample: int = 0
     repeat: int = 0
     packed: int = 0
+    expand: int = 0
+    """Columns of a piece that are loaded together; 0: no expansion."""
     gap: int = 0
     """Bytes between rows."""
     offsets: list[int] = field(default_factory=list)
@@ -63,18 +65,23 @@ class Case:
         vectors = []
         pitch = 8 if self.packed else 16
         for row in np.arange(self.stored[0]).repeat(1 + self.repeat).tolist():
-            for offset in self.offsets:
-                address = BASE + offset + row * self.row_pitch
-                dram.allow(address, self.row_bytes, read=True)
-                data = dram.dump(address, self.row_bytes)
-                vectors += [bench.to_int(data[pitch * x : pitch * x + 16]) for x in range(self.stored[1])]
+            columns = self.expand or self.stored[1]
+            for first in range(0, self.stored[1], columns):
+                for offset in self.offsets:
+                    address = BASE + offset + row * self.row_pitch
+                    dram.allow(address, self.row_bytes, read=True)
+                    data = dram.dump(address, self.row_bytes)
+                    vectors += [bench.to_int(data[pitch * x : pitch * x + 16]) for x in range(first, first + columns)]
         return vectors
 
     async def start(self, dut, half: int) -> None:
         await start_step(
             dut,
             half,
-            input_planes=self.planes,
+            expand=self.expand > 0,
+            expand_columns=self.expand,
+            expand_planes=self.planes if self.expand else 0,
+            input_planes=17 if self.expand else self.planes,
             input_height=self.height,
             input_width=self.width,
             dilated=self.dilated,
@@ -146,6 +153,12 @@ async def check_shapes(dut):
         Case(5, 7, planes=3, packed=1),
         Case(4, 16, packed=1, gap=40),
         Case(1, 3, planes=31, dilated=1),
+        Case(4, 6, planes=3, expand=6, gap=16),
+        Case(6, 6, planes=3, expand=2),
+        Case(3, 7, planes=1, expand=1, gap=8),
+        Case(6, 24, planes=2, expand=4, upsample=1),
+        Case(4, 32, planes=3, expand=8, upsample=1, repeat=1),
+        Case(2, 2, planes=32, expand=1, upsample=1, repeat=1),
         Case(1, 1, planes=32),
         Case(2, 300, planes=2),
         Case(64, 1, planes=1),

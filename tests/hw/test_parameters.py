@@ -37,6 +37,12 @@ def descriptor(rng: random.Random, **given: int) -> Descriptor:
     values["vectors"] = rng.randint(0, 64)
     values["groups"] = rng.randint(0, 128 // max(1, 2 * values["vectors"]))
     values["parameter_address"] = 128 * rng.randint(0, 2000)
+    values["expand_planes"] = rng.randint(1, 31)
+    values |= given
+    # What is left of the memories for the expansion.
+    words = values["groups"] * values["vectors"] << values["wide_weights"]
+    values["expand_chunks"] = rng.randint(0, max(0, 32 - values["chunks"]))
+    values["expand_words"] = rng.randint(0, max(0, 128 - words))
     values |= given
     if "parameter_beats" not in given:
         values["parameter_beats"] = 0
@@ -133,7 +139,7 @@ async def check_sections(dut):
     for op in DepthwiseOp:
         for pointwise in (0, 1):
             for wide in (0, 1):
-                for outputs in (0, 3):
+                for outputs, expand in ((0, 0), (3, 0), (3, 1)):
                     step = descriptor(
                         rng,
                         depthwise_op=op,
@@ -144,6 +150,10 @@ async def check_sections(dut):
                         chunks=3,
                         vectors=5,
                         groups=2,
+                        expand=expand,
+                        expand_planes=3,
+                        expand_chunks=4 * expand,
+                        expand_words=12 * expand,
                     )
                     await fetch(dut, dram, step, half)
                     half = 1 - half
@@ -156,13 +166,25 @@ async def check_sections(dut):
 async def check_limits_are_allowed(dut):
     rng = random.Random(2)
     dram = await begin(dut, IDEAL)
+    plain = {"expand": 0, "expand_chunks": 0, "expand_words": 0}
     for given in (
         {"input_planes": 32, "dilated": 0, "output_planes": 32, "depthwise_op": 1, "pointwise": 0},
         {"input_planes": 31, "dilated": 1, "pointwise": 0},
         {"pointwise": 1, "chunks": 32, "groups": 4, "vectors": 32, "wide_weights": 0},
         {"pointwise": 1, "chunks": 32, "groups": 1, "vectors": 64, "wide_weights": 1},
+        {"expand": 1, "expand_planes": 32, "expand_chunks": 32, "expand_words": 128, "pointwise": 0},
+        {
+            "expand": 1,
+            "expand_chunks": 12,
+            "expand_words": 28,
+            "pointwise": 1,
+            "chunks": 20,
+            "groups": 10,
+            "vectors": 10,
+        }
+        | {"wide_weights": 0},
     ):
-        step = descriptor(rng, **given)
+        step = descriptor(rng, **plain | given)
         # One beat a cycle, and the latency and a few cycles for each of the two reads.
         assert await fetch(dut, dram, step, 1) <= 16 + step.parameter_beats + 2 * IDEAL.latency + 40
 
@@ -171,8 +193,9 @@ async def check_limits_are_allowed(dut):
 async def check_refusals(dut):
     rng = random.Random(3)
     dram = await begin(dut, IDEAL)
+    plain = {"expand": 0, "expand_chunks": 0, "expand_words": 0}
     good = descriptor(rng, pointwise=1, chunks=3, vectors=5, groups=2)
-    none = {"pointwise": 0, "dilated": 0, "depthwise_op": 0, "output_planes": 0}
+    none = {"pointwise": 0, "dilated": 0, "depthwise_op": 0, "output_planes": 0, **plain}
     cases = [
         dataclasses.replace(good, magic=0xC0DF),
         dataclasses.replace(good, magic=0),
@@ -187,13 +210,19 @@ async def check_refusals(dut):
         descriptor(rng, **none | {"input_planes": 300}),
         descriptor(rng, **none | {"input_planes": 2, "output_planes": 33}),
         descriptor(rng, **none | {"pointwise": 1, "input_planes": 2, "chunks": 33, "groups": 2, "vectors": 3}),
-        descriptor(rng, pointwise=1, groups=3, vectors=43, wide_weights=0),
-        descriptor(rng, pointwise=1, groups=1, vectors=65, wide_weights=1),
+        descriptor(rng, pointwise=1, groups=3, vectors=43, wide_weights=0, **plain),
+        descriptor(rng, pointwise=1, groups=1, vectors=65, wide_weights=1, **plain),
+        descriptor(rng, **none | {"expand": 1, "expand_planes": 0}),
+        descriptor(rng, **none | {"expand": 1, "expand_planes": 33}),
+        descriptor(rng, **none | {"expand": 1, "expand_planes": 2, "expand_chunks": 34}),
+        descriptor(rng, **none | {"expand": 1, "expand_planes": 2, "expand_words": 129}),
+        descriptor(rng, pointwise=1, chunks=20, groups=1, vectors=1, expand=1, expand_chunks=14, expand_words=4),
+        descriptor(rng, pointwise=1, groups=3, vectors=32, wide_weights=0, expand=1, expand_chunks=2, expand_words=33),
         # Numbers that agree but for bits that no right one has.
         dataclasses.replace(good, parameter_beats=good.parameter_beats | 1 << 16),
         dataclasses.replace(good, parameter_beats=good.parameter_beats | 1 << 20),
         dataclasses.replace(good, parameter_beats=good.parameter_beats | 1 << 23),
-        descriptor(rng, pointwise=1, groups=256, vectors=4095, wide_weights=0),
+        descriptor(rng, pointwise=1, groups=256, vectors=4095, wide_weights=0, **plain),
     ]
     for step in cases:
         await ask(dut, dram, step, 0, allow_parameters=False)

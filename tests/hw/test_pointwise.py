@@ -9,12 +9,14 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
+from cocotb.utils import get_sim_time
 
 from codenet import golden
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
 from hw.pointwise import Pointwise
+from hw.row_buffer import RowBuffer
 from hw.vector_buffer import VectorBuffer
 from sim import bench
 
@@ -28,12 +30,13 @@ CONFIG = AcceleratorConfig(
     depthwise_depth=8,
     chunk_depth=16,
     dilation_depth=64,
+    expand_depth=32,
     profile_depth=16,
 )
 
 
 class BufferedPointwise(wiring.Component):
-    """What stands behind the depthwise unit."""
+    """What stands behind the depthwise unit and, for expansions, behind the loader."""
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -47,7 +50,9 @@ class BufferedPointwise(wiring.Component):
                 "space": Out(1),
                 "i_valid": In(1),
                 "i_payload": In(VECTOR),
+                "e": In(stream.Signature(VECTOR)),
                 "o": Out(stream.Signature(STORE_ITEM)),
+                "expanded": Out(stream.Signature(VECTOR)),
                 "active": Out(1),
                 "starved": Out(1),
                 "blocked": Out(1),
@@ -59,7 +64,8 @@ class BufferedPointwise(wiring.Component):
         m = Module()
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.pointwise = pointwise = Pointwise(self.config)
-        for unit in (buffer, pointwise):
+        m.submodules.rows = rows = RowBuffer(self.config)
+        for unit in (buffer, rows, pointwise):
             m.d.comb += [unit.step.eq(self.step), unit.half.eq(self.half), unit.start.eq(self.start)]
         m.d.comb += [
             buffer.issue.eq(self.issue),
@@ -71,7 +77,14 @@ class BufferedPointwise(wiring.Component):
             buffer.last.eq(pointwise.v_last),
             buffer.free.eq(pointwise.v_final),
             pointwise.v_payload.eq(buffer.o_payload),
+            pointwise.e_ready.eq(rows.ready),
+            rows.take.eq(pointwise.e_take),
+            rows.last.eq(pointwise.e_last),
+            rows.free.eq(pointwise.e_final),
+            pointwise.e_payload.eq(rows.o_payload),
         ]
+        wiring.connect(m, wiring.flipped(self.e), rows.i)
+        wiring.connect(m, wiring.flipped(self.expanded), pointwise.expanded)
         wiring.connect(m, pointwise.parameters, wiring.flipped(self.parameters))
         wiring.connect(m, wiring.flipped(self.o), pointwise.o)
         for name in ("active", "starved", "blocked", "finished"):
@@ -85,7 +98,7 @@ def test_pointwise():
 
 @dataclass(frozen=True)
 class Case:
-    """One step. ``corner``: activations and weights at their limits."""
+    """One step. ``corner``: activations and weights at their limits. ``expand``: planes that an expansion reads, 0: none."""
 
     pixels: int
     vectors: int
@@ -93,6 +106,10 @@ class Case:
     wide_weights: int = 0
     wide_output: int = 0
     corner: bool = False
+    expand: int = 0
+    expand_rows: int = 3
+    expand_width: int = 2
+    expand_chunks: int = 2
     latency: int = field(default=20)
 
     @property
@@ -100,12 +117,21 @@ class Case:
         return -(-8 * self.chunks // CONFIG.outputs)
 
     @property
+    def expand_groups(self) -> int:
+        return -(-8 * self.expand_chunks // CONFIG.outputs) if self.expand else 0
+
+    @property
+    def expand_words(self) -> int:
+        return self.expand_groups * self.expand
+
+    @property
     def fits(self) -> bool:
-        words = self.groups * self.vectors * (1 + self.wide_weights)
+        words = self.expand_words + self.groups * self.vectors * (1 + self.wide_weights)
         return (
-            words <= CONFIG.weight_depth // 2
+            self.expand * self.expand_width <= CONFIG.expand_depth
+            and words <= CONFIG.weight_depth // 2
             and self.vectors <= CONFIG.vector_depth // 2
-            and self.chunks <= CONFIG.chunk_depth
+            and self.chunks + (self.expand_chunks if self.expand else 0) <= CONFIG.chunk_depth
         )
 
 
@@ -126,17 +152,31 @@ CORNERS = [
     Case(4, 16, 4, wide_weights=1, corner=True),
     Case(4, 16, 4, corner=True),
     Case(4, 1, 1, wide_weights=1, wide_output=1),
+    Case(6, 2, 2, expand=2),
+    Case(20, 1, 1, expand=1, expand_rows=10),
+    Case(20, 1, 2, wide_output=1, expand=1, expand_rows=10, expand_chunks=2),
+    Case(12, 3, 4, expand=4, expand_width=8, expand_chunks=6),  # a piece fills the buffer; the last groups are short
+    Case(30, 5, 3, wide_output=1, expand=3, expand_rows=6, expand_chunks=10),
+    Case(25, 3, expand=2, expand_rows=7, expand_chunks=6),  # without pointwise
+    Case(4, 2, 2, expand=1, expand_rows=30, expand_width=3),  # the expansion lasts longer
+    Case(60, 2, 2, expand=2, expand_rows=1, expand_width=1),  # the other one does
+    Case(8, 4, 4, expand=4, corner=True),
 ]
 
 
 def random_case(rng: random.Random) -> Case:
     while True:
+        expand = rng.choice((0, rng.randint(1, 4)))
         case = Case(
             rng.randint(1, 20),
             rng.randint(1, 16),
             rng.choice((0, rng.randint(1, 16))),
+            rng.randint(0, 1) if not expand else 0,
             rng.randint(0, 1),
-            rng.randint(0, 1),
+            expand=expand,
+            expand_rows=rng.randint(1, 8),
+            expand_width=rng.randint(1, 8),
+            expand_chunks=2 * rng.randint(1, 5),
             corner=rng.random() < 0.2,
             latency=rng.choice((3, 20, 40)),
         )
@@ -163,6 +203,20 @@ class Stimulus:
         self.lo, self.hi = sorted(int(v) for v in rng.integers(-bound, bound, 2))
         if case.corner:
             self.lo, self.hi = -bound, bound - 1
+        self._draw_expansion(rng)
+
+    def _draw_expansion(self, rng: np.random.Generator) -> None:
+        case = self.case
+        outputs = CONFIG.outputs * case.expand_groups
+        self.e_x = rng.integers(-128, 128, (case.expand_rows, case.expand_width, 16 * case.expand), dtype=np.int8)
+        self.e_w = rng.integers(-7, 8, (outputs, 16 * case.expand), dtype=np.int8)
+        self.e_m = rng.integers(-(2**15), 2**15, outputs)
+        self.e_b = rng.integers(-(2**36), 2**36, outputs)
+        self.e_s = int(rng.integers(18, 30))
+        self.e_lo, self.e_hi = sorted(int(v) for v in rng.integers(-128, 128, 2))
+        if case.corner:
+            self.e_x[:], self.e_w[:] = -128, -7
+            self.e_lo, self.e_hi = -128, 127
 
     def step(self) -> int:
         case = self.case
@@ -179,6 +233,15 @@ class Stimulus:
             pointwise_s=self.s,
             pointwise_lo=self.lo,
             pointwise_hi=self.hi,
+            expand=int(case.expand > 0),
+            expand_planes=case.expand,
+            expand_groups=case.expand_groups,
+            expand_chunks=case.expand_chunks if case.expand else 0,
+            expand_words=case.expand_words,
+            expand_s=self.e_s,
+            expand_columns=case.expand_width,
+            expand_lo=self.e_lo,
+            expand_hi=self.e_hi,
         )
 
     def parameters(self, half: int) -> list[int]:
@@ -188,25 +251,45 @@ class Stimulus:
         def beat(section: ParameterSection, index: int, beat: int, data: int) -> None:
             beats.append(bench.pack(PARAMETER, section=section, half=half, index=index, beat=beat, data=data))
 
-        if not case.chunks:
-            return []
-        for channel in range(8 * case.chunks):
-            entry = (int(self.m[channel]) & 0xFFFF) | (int(self.b[channel]) & (2**48 - 1)) << 16
-            beat(ParameterSection.CHUNKS, channel // 8, channel % 8, entry)
-        index = 0
-        for group in range(case.groups):
-            for vector in range(case.vectors):
-                for nibble in ("high", "low") if case.wide_weights else ("only",):
-                    for output in range(CONFIG.outputs):
-                        w = self.w[group * CONFIG.outputs + output, 16 * vector : 16 * vector + 16].astype(int)
-                        w = w >> 4 if nibble == "high" else w
-                        word = sum((int(v) & 15) << (4 * lane) for lane, v in enumerate(w))
-                        beat(ParameterSection.WEIGHTS, index, output, word)
-                    index += 1
+        def chunks(first: int, count: int, m: np.ndarray, b: np.ndarray) -> None:
+            for channel in range(8 * count):
+                entry = (int(m[channel]) & 0xFFFF) | (int(b[channel]) & (2**48 - 1)) << 16
+                beat(ParameterSection.CHUNKS, first + channel // 8, channel % 8, entry)
+
+        def words(index: int, groups: int, weights: np.ndarray, nibbles: tuple[str, ...]) -> None:
+            for group in range(groups):
+                for vector in range(weights.shape[1] // 16):
+                    for nibble in nibbles:
+                        for output in range(CONFIG.outputs):
+                            w = weights[group * CONFIG.outputs + output, 16 * vector : 16 * vector + 16].astype(int)
+                            w = w >> 4 if nibble == "high" else w
+                            word = sum((int(v) & 15) << (4 * lane) for lane, v in enumerate(w))
+                            beat(ParameterSection.WEIGHTS, index, output, word)
+                        index += 1
+
+        if case.expand:
+            chunks(0, case.expand_chunks, self.e_m, self.e_b)
+            words(0, case.expand_groups, self.e_w, ("only",))
+        if case.chunks:
+            chunks(case.expand_chunks if case.expand else 0, case.chunks, self.m, self.b)
+            words(case.expand_words, case.groups, self.w, ("high", "low") if case.wide_weights else ("only",))
         return beats
 
     def vectors(self) -> list[int]:
         return [bench.to_int(v) for v in self.x.reshape(-1, 16)]
+
+    def stored(self) -> list[int]:
+        """What the loader brings to be expanded, by row, plane, column."""
+        planes = self.e_x.reshape(*self.e_x.shape[:2], -1, 16).transpose(0, 2, 1, 3)
+        return [bench.to_int(v) for v in planes.reshape(-1, 16)]
+
+    def expanded(self) -> list[int]:
+        if not self.case.expand:
+            return []
+        used = 8 * self.case.expand_chunks
+        acc = golden.pointwise(self.e_x, self.e_w[:used])
+        y = golden.requantize(acc, self.e_m[:used], self.e_b[:used], self.e_s, self.e_lo, self.e_hi)
+        return [bench.to_int(v) for v in y.reshape(-1, 16)]
 
     def expected(self) -> list[int]:
         case = self.case
@@ -252,6 +335,8 @@ class Sequence:
         self.arrays = np.random.default_rng(seed)
         self.input_pause = bench.pauses(self.rng, input_pause)
         self.sink = bench.Sink(dut, "o", bench.pauses(self.rng, output_pause))
+        self.source = bench.Source(dut, "e", bench.pauses(self.rng, input_pause))
+        self.expanded = bench.Sink(dut, "expanded", bench.pauses(self.rng, output_pause))
         self.counts = {name: 0 for name in ("active", "starved", "blocked", "finished")}
         cocotb.start_soon(self._count())
 
@@ -272,9 +357,12 @@ class Sequence:
             case = stimulus.case
             dut.step.value, dut.half.value, dut.start.value = stimulus.step(), n % 2, 1
             self.sink.items.clear()
+            self.expanded.items.clear()
             await bench.cycles(dut)
             dut.start.value = 0
             cocotb.start_soon(window(dut, stimulus.vectors(), case.latency, self.input_pause))
+            if case.expand:
+                cocotb.start_soon(self._send(stimulus.stored()))
             following = steps[n + 1].parameters((n + 1) % 2) if n + 1 < len(steps) else []
             loading = cocotb.start_soon(load(dut, following))
             expected = stimulus.expected()
@@ -282,12 +370,30 @@ class Sequence:
             for index, (item, value) in enumerate(zip(items, expected, strict=True)):
                 assert item == value, f"{case}: beat {index}: {item:#x}, expected {value:#x}"
             assert int(dut.finished.value), case
+            wanted = stimulus.expanded()
+            vectors = await self.expanded.expect(len(wanted))
+            for index, (item, value) in enumerate(zip(vectors, wanted, strict=True)):
+                assert item == value, f"{case}: expanded vector {index}: {item:#x}, expected {value:#x}"
             await loading
             await bench.cycles(dut, 4)
 
+    async def _send(self, vectors: list[int]) -> None:
+        await bench.cycles(self.dut, 2)
+        await self.source.send(vectors)
+
 
 async def begin(dut, seed: int, input_pause: float, output_pause: float) -> Sequence:
-    inputs = ("step", "half", "start", "issue", "i_valid", "i_payload", "parameters_valid", "parameters_payload")
+    inputs = (
+        "step",
+        "half",
+        "start",
+        "issue",
+        "i_valid",
+        "i_payload",
+        "parameters_valid",
+        "parameters_payload",
+        "e_payload",
+    )
     await bench.reset(dut, **{name: 0 for name in inputs})
     return Sequence(dut, seed, input_pause, output_pause)
 
@@ -317,3 +423,27 @@ async def check_rate(dut):
     # Waiting for the first vectors is all that is lost.
     assert sequence.counts["starved"] <= case.latency + 30
     assert sequence.counts["blocked"] == 0
+
+
+@cocotb.test()
+async def check_rate_of_both(dut):
+    """Two convolutions share the array: each operation is one cycle, and hardly any is lost while either has work."""
+    sequence = await begin(dut, 4, 0.0, 0.0)
+    case = Case(48, 4, 8, expand=4, expand_rows=12, expand_width=4, expand_chunks=8)
+    began = get_sim_time("ns")
+    await sequence.run([case])
+    cycles = (get_sim_time("ns") - began) / 10
+    operations = case.pixels * (case.vectors * case.groups + case.expand_words)
+    assert sequence.counts["active"] == operations
+    # Parameters, the first row, a cycle a row, the way through the array, and the waits of the bench for surplus items.
+    beats = len(Stimulus(case, np.random.default_rng(0)).parameters(0))
+    assert cycles - beats <= operations + 4 * 4 + 12 + 60 + 210, (cycles, beats, operations)
+
+
+@cocotb.test()
+async def check_expansion_waits_for_room_without_holding_the_array(dut):
+    """Nobody takes what the expansion makes: the step's own convolution still runs to its end, then the rest follows."""
+    sequence = await begin(dut, 5, 0.0, 0.0)
+    case = Case(40, 4, 4, expand=2, expand_rows=30, expand_width=8, expand_chunks=4)
+    sequence.expanded.pause = iter([True] * 1500)
+    await sequence.run([case])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codenet import golden
-from hw.requantize import Requantizer
+from hw.requantize import CLAMPED, SHIFTED, Requantizer
 from sim import bench
 
 WIDTHS = [(16, 8), (24, 16)]
@@ -47,3 +47,33 @@ async def check_all_shifts(dut):
         for (acc, m, b), result in zip(cases, results[latency:], strict=True):
             expected = int(golden.requantize(np.array([acc]), m, b, s, lo, hi)[0])
             assert result == expected, f"({acc} * {m} + {b}) >> {s} in [{lo}, {hi}]: {result}, expected {expected}"
+
+
+@cocotb.test()
+async def check_settings_follow_the_operands(dut):
+    """Another shift and other limits in every cycle, each bit of them at its stage."""
+    acc_width, output_width = bench.parameter("acc_width"), bench.parameter("output_width")
+    latency = Requantizer(acc_width, output_width).latency
+    low, high = -(1 << (output_width - 1)), (1 << (output_width - 1)) - 1
+    rng = random.Random(acc_width)
+    await bench.reset(dut)
+    cases = []
+    for _ in range(300):
+        limits = sorted(rng.choice([low, high, 0, rng.randint(low, high)]) for _ in range(2))
+        cases.append((*operands(rng, acc_width), rng.randint(0, 47), *limits))
+    results = []
+    for cycle in range(len(cases) + latency):
+        if cycle < len(cases):
+            dut.i_acc.value, dut.i_m.value, dut.i_b.value = cases[cycle][:3]
+        s = 0
+        for bit, late in SHIFTED.items():
+            if 0 <= cycle - late < len(cases):
+                s |= cases[cycle - late][3] & (3 << bit)
+        dut.s.value = s
+        if 0 <= cycle - CLAMPED < len(cases):
+            dut.lo.value, dut.hi.value = cases[cycle - CLAMPED][4:]
+        results.append(dut.o.value.to_signed())
+        await bench.cycles(dut)
+    for (acc, m, b, s, lo, hi), result in zip(cases, results[latency:], strict=True):
+        expected = int(golden.requantize(np.array([acc]), m, b, s, lo, hi)[0])
+        assert result == expected, f"({acc} * {m} + {b}) >> {s} in [{lo}, {hi}]: {result}, expected {expected}"

@@ -35,6 +35,7 @@ class Case:
     upsample: int = 0
     repeat: int = 0
     dilated: int = 0
+    expand: int = 0
     spare: int = 0
     dilations: tuple[int, ...] = tuple(range(8))
 
@@ -67,6 +68,7 @@ class Case:
             upsample=self.upsample,
             repeat=self.repeat,
             dilated=self.dilated,
+            expand=self.expand,
             stride2=self.stride - 1,
             reach=self.reach,
             window_rows=self.window_rows,
@@ -111,6 +113,16 @@ CORNERS = [
     Case(34, 6, 2, dilated=1, upsample=1, repeat=1, stride=2),
     Case(20, 5, dilated=1, dilations=(7,)),
     Case(20, 5, dilated=1, dilations=(3, 6, 0)),
+    Case(1, 1, 3, expand=1),
+    Case(12, 7, 1, expand=1),
+    Case(13, 8, 4, expand=1, stride=2),
+    Case(1, 9, 2, expand=1),
+    Case(9, 1, 2, expand=1),
+    Case(12, 10, 3, expand=1, upsample=1),
+    Case(2, 2, 2, expand=1, upsample=1),
+    Case(10, 12, 2, expand=1, upsample=1, repeat=1),
+    Case(7, 5, 2, DepthwiseOp.OFF, expand=1),
+    Case(8, 11, 2, DepthwiseOp.MAX, expand=1, stride=2, spare=3),
 ]
 
 
@@ -118,16 +130,18 @@ def random_case(rng: random.Random) -> Case:
     while True:
         upsample = int(rng.random() < 0.3)
         op = rng.choice(list(DepthwiseOp))
+        expand = int(op != DepthwiseOp.PEAKS and rng.random() < 0.3)
         case = Case(
             rng.randint(1, 24),
             rng.randint(1, 16),
             rng.randint(1, 5),
             op,
-            full=int(op == DepthwiseOp.OFF and rng.random() < 0.5),
+            full=int(op == DepthwiseOp.OFF and not expand and rng.random() < 0.5),
             stride=rng.choice((1, 2)),
             upsample=upsample,
             repeat=int(upsample and rng.random() < 0.5),
-            dilated=int(op == DepthwiseOp.MAC and rng.random() < 0.7),
+            dilated=int(op == DepthwiseOp.MAC and not expand and rng.random() < 0.7),
+            expand=expand,
             spare=rng.choice((0, 0, 3, 6)),
         )
         if upsample:
@@ -151,12 +165,12 @@ class Stimulus:
             junk = rng.integers(-128, 128, (*stored, 16), dtype=np.int8)
             junk[..., 0] = self.d
             planes.append(junk)
-        self.vectors = [
-            bench.to_int(plane[r, c])
-            for r in np.arange(stored[0]).repeat(1 + case.repeat)
-            for plane in planes
-            for c in range(stored[1])
-        ]
+        self.vectors = []
+        for r in np.arange(stored[0]).repeat(1 + case.repeat):
+            row = np.stack([plane[r] for plane in planes])
+            # By plane, then column; by column, then plane, from an expansion.
+            order = row.swapaxes(0, 1) if case.expand else row
+            self.vectors += [bench.to_int(vector) for vector in order.reshape(-1, LANES)]
 
     def taps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples int8 ``[H', W', 9, C]``, inside ``[H', W', 9]``, dilation ``[H', W']``."""
@@ -223,6 +237,8 @@ async def run_case(dut, case: Case, beats: Beats, source: bench.Source, seed: in
         await bench.cycles(dut)
         count += 1
         assert count < 200_000, f"{case}: stuck after {len(beats.items)} beats"
+    # The source sees only now that its last vector was taken.
+    await bench.cycles(dut)
     assert sending.done(), f"{case}: idle before all input was taken"
     await bench.cycles(dut, 20)
     check(case, stimulus, beats)

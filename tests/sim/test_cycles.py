@@ -116,6 +116,8 @@ def test_latencies_are_those_of_the_components():
     weights, accumulators = READ_LATENCY + 1, 3
     requantize = READ_LATENCY + Requantizer.LATENCY
     assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 4
+    beats_of_a_group = AcceleratorConfig().chunks_per_group
+    assert latency.EXPANDED == 1 + weights + Array(SMALL).latency + accumulators + requantize + beats_of_a_group + 3
     reader = BurstReader()
     assert (latency.LOAD_QUEUE, latency.BURSTS_IN_FLIGHT) == (reader.depth, reader.outstanding)
     assert latency.RESULT_QUEUE == Pointwise(SMALL).queue_depth

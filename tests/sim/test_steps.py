@@ -75,6 +75,37 @@ STEPS = {
     "largest inputs": dict(height=5, width=5, planes=2, op=MAC, chunks=2, fill=127),
     "block of one pixel": dict(height=4, width=5, planes=2, chunks=4, block_log2=0),
     "part of a block": dict(height=3, width=7, planes=2, chunks=4, block_log2=4),
+    "expanded": dict(height=10, width=9, planes=3, op=MAC, chunks=4, expand=2),
+    "expanded, one pixel": dict(height=1, width=1, planes=1, op=MAC, chunks=2, expand=1),
+    "expanded, one row": dict(height=1, width=21, planes=2, op=MAC, chunks=2, expand=3),
+    "expanded, one column": dict(height=19, width=1, planes=2, op=MAC, chunks=2, expand=3),
+    "expanded, stride 2": dict(height=11, width=8, planes=2, op=MAC, chunks=4, expand=2, stride2=True),
+    "expanded, stride 2, odd": dict(height=9, width=13, planes=2, op=MAC, chunks=4, expand=1, stride2=True),
+    "expanded, upsampled": dict(height=12, width=10, planes=2, op=MAC, chunks=4, expand=3, upsample=True),
+    "expanded, upsampled, rows twice": dict(
+        height=10, width=12, planes=2, op=MAC, chunks=2, expand=3, upsample=True, repeat=True, window_rows=3
+    ),
+    "expanded, few window rows": dict(height=20, width=8, planes=2, op=MAC, chunks=2, expand=2, window_rows=3),
+    "expanded, few rows, upsampled": dict(
+        height=20, width=8, planes=2, op=MAC, chunks=2, expand=2, upsample=True, window_rows=6
+    ),
+    "expanded, piece by piece": dict(height=6, width=12, planes=2, op=MAC, chunks=2, expand=3, expand_columns=4),
+    "expanded, column by column": dict(
+        height=7, width=10, planes=2, op=MAC, chunks=2, expand=2, expand_columns=1, stride2=True
+    ),
+    "expanded, piece by piece, rows twice": dict(
+        height=6, width=12, planes=2, op=MAC, chunks=2, expand=5, expand_columns=2, upsample=True, repeat=True
+    ),
+    "expanded, many planes": dict(height=4, width=8, planes=1, op=MAC, chunks=2, expand=30, expand_columns=2),
+    "expanded, rows of the whole buffer": dict(height=7, width=16, planes=1, op=MAC, chunks=2, expand=4),
+    "expanded, rows of nearly the buffer": dict(height=7, width=9, planes=1, op=MAC, chunks=2, expand=7),
+    "expanded, wide output": dict(height=6, width=9, planes=3, op=MAC, chunks=3, expand=2, wide_output=True),
+    "expanded, filter only": dict(height=7, width=8, planes=3, op=MAC, expand=2),
+    "expanded, maximum": dict(height=9, width=8, planes=2, op=MAX, stride2=True, chunks=2, expand=2),
+    "expanded, no filter": dict(height=5, width=7, planes=4, chunks=4, expand=2, pitch_extra=24),
+    "expanded, nothing else": dict(height=5, width=7, planes=3, expand=2),
+    "expanded, many vectors": dict(height=4, width=4, planes=7, op=MAC, chunks=4, expand=6),
+    "expanded, smallest inputs": dict(height=5, width=5, planes=2, op=MAC, chunks=2, expand=2, fill=-128),
 }
 
 

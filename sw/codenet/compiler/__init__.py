@@ -1,13 +1,14 @@
 """Compiler: a :class:`codenet.graph.Graph` to a :class:`codenet.program.Program` (docs/compiler.md).
 
-Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``layout`` (channels to
-planes), ``tile`` (nodes to steps), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks).
+Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse`` (1x1 and
+depthwise), ``layout`` (channels to planes), ``tile`` (nodes to steps), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks).
 """
 
 from __future__ import annotations
 
 from codenet.compiler.bounds import prove
 from codenet.compiler.emit import emit
+from codenet.compiler.fuse import fuse_expansions
 from codenet.compiler.lower import lower
 from codenet.compiler.merge import merge_heads
 from codenet.compiler.tile import tile
@@ -51,4 +52,5 @@ def compile(
         raise CompileError(f"score {score}: expected more than 0 and less than 1")
     lowered = merge_heads(lower(graph), config)
     prove(lowered.nodes, lowered.tensors)
+    lowered = fuse_expansions(lowered, graph.outputs.values(), config)
     return emit(graph, lowered, tile(lowered, config), config, peak_capacity, score)

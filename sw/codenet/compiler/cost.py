@@ -5,6 +5,9 @@ from __future__ import annotations
 from codenet.compiler.ir import Kind, Node
 from codenet.config import CHUNK, LANES, MAX_DILATION, AcceleratorConfig
 
+BURST_PIXELS = 8
+"""Pixels of a plane in the longest burst: 16 beats."""
+
 
 def reach_of(node: Node) -> int:
     """Rows below its own that an output row needs: 0, 1, or 7 with dilations."""
@@ -42,22 +45,43 @@ def window_rows(config: AcceleratorConfig, source: tuple[int, int], planes: int,
     return min(rows, -(-height // 3) * 3)
 
 
+def expand_columns(config: AcceleratorConfig, node: Node, planes: int) -> int | None:
+    """Columns that an expansion of ``planes`` stored planes takes at a time; None if there is no good number.
+
+    The most that let the next piece of the row be loaded meanwhile. Less than a burst only if the row is no longer.
+    """
+    width = node.source[1] >> node.upsample
+    pieces = [n for n in range(1, width + 1) if width % n == 0 and (n >= BURST_PIXELS or n == width)]
+    fitting = [n for n in pieces if planes * n <= config.expand_depth]
+    doubled = [n for n in fitting if 2 * planes * n <= config.expand_depth]
+    return max(doubled or fitting, default=None)
+
+
 def groups(config: AcceleratorConfig, planes: int, wide_output: bool) -> int:
     """Groups of output channels that the array computes for ``planes`` output planes."""
     return -(-planes * (CHUNK if wide_output else LANES) // config.outputs)
 
 
-def estimate(config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool) -> int:
-    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step.
+def stored_pixels(node: Node) -> int:
+    """Pixels of an input plane in memory."""
+    return (node.source[0] * node.source[1]) >> (2 * node.upsample)
+
+
+def estimate(
+    config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool, expanded: int = 0
+) -> int:
+    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step. ``expanded``: planes that its expansion reads, if it has one.
 
     Array and memory work side by side if the window has room for more rows than it needs, otherwise one after the other.
     The memory moves one beat a cycle and direction.
     """
-    height, width = node.source
+    height = node.source[0]
     pixels = node.output[0] * node.output[1]
     array = pixels * inputs * max(groups(config, outputs, node.wide), 1) * (1 + wide_weights)
     rows = window_rows(config, node.source, inputs, node.dilation is not None)
-    load = 2 * inputs * ((height * width) >> (2 * node.upsample)) * (1 + repeats(node, rows))
+    loaded_pixels = stored_pixels(node) * (1 + repeats(node, rows))
+    array += loaded_pixels * expanded * groups(config, inputs, False)
+    load = 2 * (expanded or inputs) * loaded_pixels
     store = 2 * outputs * pixels
     overlapped = rows > rows_needed(reach_of(node), bool(node.upsample), height) or rows >= height
     return max(array, load, store) if overlapped else max(array + load, store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from codenet.compiler import cost, memory
-from codenet.compiler.ir import IMAGE, Lowered, Placement, Plane, Step
+from codenet.compiler.ir import Lowered, Placement, Plane, Step
 from codenet.compiler.tile import Tiled
 from codenet.config import CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
 from codenet.errors import CompileError, FormatError
@@ -95,7 +95,10 @@ def _offset(plane: Plane, layout: InputLayout) -> int:
 def _block(step: Step, layout: InputLayout, config: AcceleratorConfig) -> bytes:
     none = np.zeros(0, dtype=np.uint64)
     table = [*step.inputs, *([step.dilation] if step.dilation is not None else [])]
-    depthwise = chunks = weights = none
+    depthwise = chunks = weights = expand_chunks = expand_weights = none
+    if step.expansion is not None:
+        expand_chunks = pack_requantize(step.expansion.requantize.m, step.expansion.requantize.b)
+        expand_weights = pack_weights(step.expansion.weights, config.outputs)
     if step.depthwise is not None:
         depthwise = pack_depthwise(step.depthwise_weights, step.depthwise.m, step.depthwise.b)
     if step.weights is not None and step.requantize is not None:
@@ -105,8 +108,8 @@ def _block(step: Step, layout: InputLayout, config: AcceleratorConfig) -> bytes:
         np.array([_offset(plane, layout) for plane in table], dtype=np.uint64),
         np.array([_offset(plane, layout) for plane in step.outputs], dtype=np.uint64),
         depthwise,
-        chunks,
-        weights,
+        np.append(expand_chunks, chunks),
+        np.append(expand_weights, weights),
     )
 
 
@@ -142,13 +145,13 @@ def _descriptor(
             stride2=int(step.stride2),
             reach=step.reach,
             window_rows=step.window_rows,
-            input_planes=len(step.inputs),
+            input_planes=step.input_planes,
             input_height=height,
             input_width=width,
             output_height=step.output[0],
             output_width=step.output[1],
             row_pitch=stride * layout.row_bytes if stem else (width >> step.upsample) * VECTOR_BYTES,
-            window_row_stride=cost.window_row_stride(width, len(step.inputs)),
+            window_row_stride=cost.window_row_stride(width, step.input_planes),
             pad=pad | pad << 8,
             vectors=0 if step.depthwise_op == DepthwiseOp.PEAKS else step.vectors,
             groups=-(-CHUNK * chunks // config.outputs),
@@ -156,6 +159,7 @@ def _descriptor(
             output_planes=len(step.outputs),
             block_log2=_block_log2(len(step.outputs), config),
             **_settings(step),
+            **_expansion(step, config),
             output_pixels=step.output[0] * step.output[1],
             parameter_address=address,
             parameter_beats=beats,
@@ -176,6 +180,23 @@ def _settings(step: Step) -> dict[str, int]:
         lanes = step.requantize
         values |= {"pointwise_s": lanes.s, "pointwise_lo": lanes.lo, "pointwise_hi": lanes.hi}
     return values
+
+
+def _expansion(step: Step, config: AcceleratorConfig) -> dict[str, int]:
+    if step.expansion is None:
+        return {}
+    lanes, groups = step.expansion.requantize, cost.groups(config, step.expansion.planes, False)
+    return {
+        "expand": 1,
+        "expand_planes": len(step.inputs),
+        "expand_groups": groups,
+        "expand_chunks": 2 * step.expansion.planes,
+        "expand_words": groups * len(step.inputs),
+        "expand_columns": step.expansion.columns,
+        "expand_s": lanes.s,
+        "expand_lo": lanes.lo,
+        "expand_hi": lanes.hi,
+    }
 
 
 def _block_log2(planes: int, config: AcceleratorConfig) -> int:
@@ -210,7 +231,7 @@ def _tensors(lowered: Lowered, tiled: Tiled) -> tuple[PlacedTensor, ...]:
     for name, tensor in lowered.tensors.items():
         if name in tiled.intermediates:
             placed.append(_placed(tensor, _placement(name, lowered, tiled), 0))
-        elif name in lowered.views and not (lowered.views[name].producer == IMAGE).any():
+        elif name in lowered.views and tiled.placements.keys() >= set(lowered.views[name].producer.tolist()):
             placed.append(_placed(tensor, _placement(name, lowered, tiled), lowered.views[name].level))
     return tuple(sorted((item for item in placed if item.step <= item.live_until), key=lambda item: item.step))
 

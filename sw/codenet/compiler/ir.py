@@ -85,7 +85,8 @@ class Branch:
 class Node:
     """Operations that one step (or, after tiling, a few) computes; all branches share every setting but the weights.
 
-    ``source`` and ``output`` are ``(height, width)`` of what the window sees (after upsampling) and of the result.
+    ``source`` and ``output`` are ``(height, width)`` of what the window sees (after upsampling) and of the result. ``expansion``: 1x1 convolutions that
+    the same step computes on the way to the window; the branches' views are channels of that node, whose result is not in memory then.
     """
 
     id: int
@@ -98,6 +99,7 @@ class Node:
     dilation: View | None = None
     wide: bool = False
     pad: int = 0
+    expansion: Node | None = None
 
     @property
     def name(self) -> str:
@@ -178,8 +180,25 @@ class Lanes:
         self.m[where] = r.m
         self.b[where] = r.b
 
-    def __getitem__(self, chosen: slice) -> Lanes:
+    def __getitem__(self, chosen: slice | np.ndarray) -> Lanes:
         return Lanes(self.m[chosen], self.b[chosen], self.s, self.lo, self.hi)
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The 1x1 convolution of a step before its window: weights int8 ``[16 * planes of the window, 16 * planes read]``, and their lanes.
+
+    ``columns`` of a row are loaded and expanded at a time.
+    """
+
+    weights: np.ndarray
+    requantize: Lanes
+    columns: int
+
+    @property
+    def planes(self) -> int:
+        """Planes that the window takes."""
+        return len(self.weights) // LANES
 
 
 @dataclass(kw_only=True)
@@ -208,8 +227,14 @@ class Step:
     wide_weights: bool = False
     wide_output: bool = False
     requantize: Lanes | None = None
+    expansion: Expansion | None = None
     macs: int = 0
 
     @property
+    def input_planes(self) -> int:
+        """Planes that the window takes: ``inputs``, or what the expansion makes of them."""
+        return len(self.inputs) if self.expansion is None else self.expansion.planes
+
+    @property
     def vectors(self) -> int:
-        return len(self.inputs) * (9 if self.full else 1)
+        return self.input_planes * (9 if self.full else 1)

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from codenet.compiler.cost import groups
+from codenet.compiler.cost import groups, stored_pixels
 from codenet.compiler.ir import IMAGE, Kind, Node, View
 from codenet.config import LANES, VECTOR_BYTES, AcceleratorConfig
 
@@ -31,15 +31,17 @@ class Readers:
 def find_readers(nodes: Iterable[Node], config: AcceleratorConfig) -> Readers:
     """Readers of all output channels of ``nodes``."""
     nodes = list(nodes)
+    # What an expansion makes is laid out too, should the step turn out not to fit.
+    nodes += {node.expansion.id: node.expansion for node in nodes if node.expansion is not None}.values()
     sets: dict[int, list[set[int]]] = {node.id: [set() for _ in range(node.channels)] for node in nodes}
     dilations: dict[int, set[int]] = {node.id: set() for node in nodes}
     weights = {}
     for node in nodes:
-        pixels = node.output[0] * node.output[1]
-        loaded = (node.source[0] * node.source[1]) >> (2 * node.upsample)
-        planes = -(-node.channels // node.lanes)
-        weights[node.id] = max(pixels * max(groups(config, planes, node.wide), 1), 2 * loaded)
-        for view in node.views():
+        weights[node.id] = _plane_cost(node, config)
+        views = list(node.views())
+        if node.expansion is not None:
+            views += node.expansion.views()
+        for view in views:
             for producer, channel in zip(view.producer.tolist(), view.channel.tolist(), strict=True):
                 if producer != IMAGE:
                     sets[producer][channel].add(node.id)
@@ -57,6 +59,15 @@ def find_readers(nodes: Iterable[Node], config: AcceleratorConfig) -> Readers:
         weights,
         {number: frozenset(channels) for number, channels in dilations.items()},
     )
+
+
+def _plane_cost(node: Node, config: AcceleratorConfig) -> int:
+    """Cycles that one more plane to read costs."""
+    loaded = stored_pixels(node)
+    pixels, planes, wide = node.output[0] * node.output[1], -(-node.channels // node.lanes), node.wide
+    if node.expansion is not None:
+        pixels, planes, wide = loaded, -(-sum(len(branch.view) for branch in node.branches) // LANES), False
+    return max(pixels * max(groups(config, planes, wide), 1), 2 * loaded)
 
 
 def arrange(node: Node, readers: Readers, config: AcceleratorConfig) -> list[list[int]]:

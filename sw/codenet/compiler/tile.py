@@ -8,7 +8,7 @@ from math import lcm
 import numpy as np
 
 from codenet.compiler import cost
-from codenet.compiler.ir import Branch, Kind, Lanes, Lowered, Node, Placement, Plane, Step
+from codenet.compiler.ir import Branch, Expansion, Kind, Lanes, Lowered, Node, Placement, Plane, Step
 from codenet.compiler.layout import Slots, arrange, find_readers, gather, is_laid_out_freely, plane_bytes
 from codenet.compiler.refuse import describe
 from codenet.config import CHUNK, LANES, AcceleratorConfig
@@ -42,14 +42,27 @@ def tile(lowered: Lowered, config: AcceleratorConfig) -> Tiled:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Planes that a node reads and, for each branch, where its channels are: ``16 * plane + lane``."""
+    """Planes that a node reads and, for each branch, where its channels are: ``16 * plane + lane``.
+
+    With ``expansion`` the node reads ``planes`` through it, and positions are those of the expansion's results.
+    """
 
     planes: list[Plane]
     positions: list[np.ndarray]
+    expansion: Expansion | None = None
+    macs: int = 0
+    """Of the expansion."""
+    name: str = ""
+    """Of the expansion."""
+
+    @property
+    def count(self) -> int:
+        """Planes that the window takes."""
+        return len(self.planes) if self.expansion is None else self.expansion.planes
 
     @property
     def lanes(self) -> int:
-        return LANES * len(self.planes)
+        return LANES * self.count
 
 
 class _Tiler:
@@ -62,7 +75,12 @@ class _Tiler:
         self.intermediates: dict[str, Placement] = {}
 
     def node(self, node: Node) -> None:
-        inputs = self._stem_inputs(node) if node.kind is Kind.STEM else self._gather(node)
+        inputs = self._stem_inputs(node) if node.kind is Kind.STEM else None
+        if node.expansion is not None:
+            inputs = self._expand(node, node.expansion)
+            if inputs is None and node.expansion.id not in self.placements:
+                self.node(node.expansion)
+        inputs = inputs or self._gather(node)
         if is_laid_out_freely(node):
             self.placements[node.id] = self._arrange(node)
             self._convolve(node, inputs)
@@ -97,6 +115,57 @@ class _Tiler:
                 seen.append((branch, where))
             positions.append(where)
         return _Inputs(planes, positions)
+
+    def _expand(self, node: Node, source: Node) -> _Inputs | None:
+        """The expansion of ``node`` by ``source``; None if one step has no room for both, or ``source`` has been computed anyway."""
+        if source.id in self.placements:
+            return None
+        read = self._gather(source)
+        positions: list[np.ndarray] = []
+        seen: list[tuple[Branch, np.ndarray]] = []
+        wanted: list[np.ndarray] = []
+        for branch in node.branches:
+            for other, known in seen:
+                if other.depthwise is branch.depthwise and other.view.same_as(branch.view):
+                    where = known
+                    break
+            else:
+                where = sum(map(len, wanted)) + np.arange(len(branch.view))
+                wanted.append(branch.view.channel)
+                seen.append((branch, where))
+            positions.append(where)
+        channels = np.concatenate(wanted)
+        weights, lanes = self._pointwise_lanes(source, read, _in_order(source))
+        unused = np.zeros(-len(channels) % LANES, dtype=np.int64)
+        chosen = np.append(channels, unused)
+        weights, lanes = weights[chosen], lanes[chosen]
+        weights[len(channels) :] = 0
+        lanes.m[len(channels) :] = 0
+        columns = cost.expand_columns(self.config, node, len(read.planes))
+        if columns is None:
+            return None
+        expansion = Expansion(weights, lanes, columns)
+        macs = cost.stored_pixels(node) * len(channels) * len(source.branches[0].view)
+        inputs = _Inputs(read.planes, positions, expansion, macs, _branch_names(source, channels))
+        return None if self._expansion_limit(node, inputs) else inputs
+
+    def _expansion_limit(self, node: Node, inputs: _Inputs) -> bool:
+        """Whether one step is too small for ``node`` and its expansion."""
+        config = self.config
+        read, planes = len(inputs.planes), inputs.count
+        outputs = planes if node.kind is Kind.DEPTHWISE else len(self._arrange(node).planes)
+        chunks, words = 2 * planes, cost.groups(config, planes, False) * read
+        if node.kind is not Kind.DEPTHWISE:
+            chunks += outputs * node.lanes // CHUNK
+            words += cost.groups(config, outputs, node.wide) * planes
+        return bool(
+            self._limit(node, planes, depthwise=True, lanewise=node.kind is Kind.DEPTHWISE)
+            or read > config.plane_depth
+            or outputs > config.plane_depth
+            or chunks > config.chunk_depth
+            or words > config.weight_depth // 2
+            or 2 * outputs > config.store_depth // 2
+        )
 
     def _slots(self, branch: Branch) -> Slots:
         plane_of = {number: placement.plane for number, placement in self.placements.items()}
@@ -160,20 +229,22 @@ class _Tiler:
         """Depthwise, max or copy of all input planes, a few at a time; results in the same lanes of new planes."""
         if reason := self._limit(node, 1, depthwise=True, lanewise=True):
             raise self._refuse(node, reason)
-        total = len(inputs.planes)
+        total = inputs.count
         most = max(n for n in range(1, total + 1) if not self._limit(node, n, depthwise=True, lanewise=True))
         pieces = -(-total // most)
         bounds = [total * piece // pieces for piece in range(pieces + 1)]
-        outputs = [Plane(plane_bytes(node)) for _ in inputs.planes]
+        assert pieces == 1 or inputs.expansion is None
+        outputs = [Plane(plane_bytes(node)) for _ in range(total)]
         weights, lanes = self._depthwise_lanes(node, inputs)
         name = ",".join(dict.fromkeys(n for branch in node.branches for n in branch.names[:1])) or node.kind.value
         for piece, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-            step = self._step(node, inputs.planes[first:last], _piece(name, piece, pieces), windowed=True)
+            planes = inputs.planes if inputs.expansion else inputs.planes[first:last]
+            step = self._step(node, planes, _piece(name, piece, pieces), windowed=True, inputs=inputs)
             step.outputs = outputs[first:last]
             if lanes is not None:
                 chosen = slice(LANES * first, LANES * last)
                 step.depthwise_weights, step.depthwise = weights[chosen], lanes[chosen]
-                step.macs = node.output[0] * node.output[1] * int(_used(inputs, chosen).sum()) * 9
+                step.macs += node.output[0] * node.output[1] * int(_used(inputs, chosen).sum()) * 9
             self.steps.append(step)
         return outputs
 
@@ -185,17 +256,21 @@ class _Tiler:
         )
         self.steps.append(self._step(node, inputs.planes, node.name, windowed=True))
 
-    def _step(self, node: Node, planes: list[Plane], name: str, *, windowed: bool) -> Step:
-        """The front of a step: how ``planes`` are loaded and filtered. Not ``windowed``: what comes is filtered already."""
+    def _step(
+        self, node: Node, planes: list[Plane], name: str, *, windowed: bool, inputs: _Inputs | None = None
+    ) -> Step:
+        """The front of a step: how ``planes`` are loaded, expanded and filtered. Not ``windowed``: what comes is filtered already."""
+        expansion = inputs.expansion if inputs else None
         operations = {Kind.DEPTHWISE: DepthwiseOp.MAC, Kind.MAX: DepthwiseOp.MAX, Kind.PEAKS: DepthwiseOp.PEAKS}
         operation = operations.get(node.kind, DepthwiseOp.OFF)
         if node.kind is Kind.POINTWISE and node.has_depthwise:
             operation = DepthwiseOp.MAC
         source = node.source if windowed else node.output
         dilation = self._dilation(node) if windowed else None
-        rows = cost.window_rows(self.config, source, len(planes), dilation is not None)
+        count = expansion.planes if expansion else len(planes)
+        rows = cost.window_rows(self.config, source, count, dilation is not None)
         return Step(
-            name=name,
+            name=f"{inputs.name} + {name}" if inputs and expansion else name,
             inputs=planes,
             outputs=[],
             source=source,
@@ -210,6 +285,8 @@ class _Tiler:
             full=node.kind is Kind.FULL,
             reach=cost.reach_of(node) if windowed else 0,
             pad=node.pad if windowed else 0,
+            expansion=expansion,
+            macs=inputs.macs if inputs else 0,
         )
 
     def _depthwise_lanes(self, node: Node, inputs: _Inputs) -> tuple[np.ndarray, Lanes | None]:
@@ -228,7 +305,7 @@ class _Tiler:
 
     def _convolve(self, node: Node, inputs: _Inputs) -> None:
         windowed = True
-        count = len(inputs.planes)
+        count = inputs.count
         if reason := self._limit(node, count, depthwise=node.has_depthwise, lanewise=False):
             if not node.has_depthwise:
                 raise self._refuse(node, reason)
@@ -236,21 +313,22 @@ class _Tiler:
                 raise self._refuse(node, reason)
             inputs = self._split_depthwise(node, inputs)
             windowed = False
-        weights, lanes = self._pointwise_lanes(node, inputs)
         placement = self.placements[node.id]
+        weights, lanes = self._pointwise_lanes(node, inputs, placement)
         convolution = node.branches[0].convolution
         assert convolution is not None
         size = self._planes_per_step(node, weights.shape[1] // LANES, convolution.weight_bits == 8)
         pieces = -(-len(placement.planes) // size)
+        assert pieces == 1 or inputs.expansion is None
         for piece in range(pieces):
             planes = slice(piece * size, min((piece + 1) * size, len(placement.planes)))
             chosen = slice(planes.start * node.lanes, planes.stop * node.lanes)
-            step = self._step(node, inputs.planes, _piece(node.name, piece, pieces), windowed=windowed)
+            step = self._step(node, inputs.planes, _piece(node.name, piece, pieces), windowed=windowed, inputs=inputs)
             step.outputs = placement.planes[planes]
             step.weights, step.requantize = weights[chosen], lanes[chosen]
             step.wide_weights = convolution.weight_bits == 8
             step.wide_output = node.wide
-            step.macs = self._pointwise_macs(node, planes)
+            step.macs += self._pointwise_macs(node, planes)
             if node.has_depthwise and windowed:
                 step.depthwise_weights, step.depthwise = self._depthwise_lanes(node, inputs)
                 if piece == 0:
@@ -269,9 +347,8 @@ class _Tiler:
             self.intermediates[branch.depthwise.name] = placement
         return _Inputs(outputs, inputs.positions)
 
-    def _pointwise_lanes(self, node: Node, inputs: _Inputs) -> tuple[np.ndarray, Lanes]:
+    def _pointwise_lanes(self, node: Node, inputs: _Inputs, placement: Placement) -> tuple[np.ndarray, Lanes]:
         """Weights int8 ``[output lanes, 16 * vectors]`` and requantize parameters of the output lanes of all planes."""
-        placement = self.placements[node.id]
         count = node.lanes * len(placement.planes)
         taps = 9 if node.kind is Kind.FULL else 1
         weights = np.zeros((count, taps * inputs.lanes), dtype=np.int8)
@@ -330,6 +407,19 @@ class _Tiler:
             macs += chosen * int(branch.convolution.weights[0].size)
             start += branch.channels
         return macs * node.output[0] * node.output[1]
+
+
+def _in_order(node: Node) -> Placement:
+    """All output channels of ``node`` one after the other, in planes that are not in memory."""
+    plane, lane = np.divmod(np.arange(node.channels), node.lanes)
+    return Placement([Plane(0) for _ in range(-(-node.channels // node.lanes))], plane, lane)
+
+
+def _branch_names(node: Node, channels: np.ndarray) -> str:
+    """Names of the convolutions of ``node`` that have some of the output channels ``channels``."""
+    ends = np.cumsum([branch.channels for branch in node.branches])
+    used = np.unique(np.searchsorted(ends, channels, side="right")).tolist()
+    return ",".join(name for number in used for name in node.branches[number].names)
 
 
 def _columns(node: Node, convolution: Convolution, positions: np.ndarray) -> np.ndarray:
