@@ -104,6 +104,11 @@ class Frame:
     def predicted(self) -> int:
         return sum(step.predicted for step in self.steps)
 
+    @property
+    def computed_macs(self) -> int:
+        """Multiply-accumulates of all steps; those of the graph that need no computation are not in it."""
+        return sum(step.useful_macs for step in self.steps)
+
     def beats(self, counter: ProfileCounter) -> int:
         """Sum of one counter."""
         return sum(step.counters[counter] for step in self.steps)

@@ -17,7 +17,11 @@ VERSION = 1
 
 
 def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
-    """Figures of one measured frame. ``active_cycles`` and ``stall_cycles`` sum to ``cycles``."""
+    """Figures of one measured frame. ``active_cycles`` and ``stall_cycles`` sum to ``cycles``.
+
+    ``useful_macs`` are the network's, as its graph has them; ``computed_macs`` those that were carried out: fewer, because 1x1 convolutions run
+    before the upsampling that they follow in the graph.
+    """
     config = AcceleratorConfig.from_dict(frame.config)
     array_macs = frame.cycles * LANES * config.outputs
     resources, source = resources_of(config, target)
@@ -32,6 +36,8 @@ def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
         "useful_macs": frame.graph_macs,
         "array_macs": array_macs,
         "utilization": round(frame.graph_macs / array_macs, 4),
+        "computed_macs": frame.computed_macs,
+        "computed_utilization": round(frame.computed_macs / array_macs, 4),
         "dram_read_bytes": BEAT_BYTES * frame.beats(ProfileCounter.READ_BEATS),
         "dram_write_bytes": BEAT_BYTES * frame.beats(ProfileCounter.WRITE_BEATS),
         "active_cycles": frame.beats(ProfileCounter.ACTIVE),

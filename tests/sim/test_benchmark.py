@@ -32,6 +32,8 @@ KEYS = {
     "useful_macs": int,
     "array_macs": int,
     "utilization": float,
+    "computed_macs": int,
+    "computed_utilization": float,
     "dram_read_bytes": int,
     "dram_write_bytes": int,
     "active_cycles": int,
@@ -78,6 +80,8 @@ def test_figures_of_a_frame():
     assert entry["fps_at_150mhz"] == 375_000
     assert entry["array_macs"] == 400 * 16 * 32
     assert entry["utilization"] == round(91_000 / 204_800, 4)
+    assert entry["computed_macs"] == sum(step.useful_macs for step in made_up().steps)
+    assert entry["computed_utilization"] == round(entry["computed_macs"] / 204_800, 4)
     assert (entry["dram_read_bytes"], entry["dram_write_bytes"]) == (8 * 190, 8 * 80)
     assert set(entry["resources"]) == {"lut", "ff", "dsp", "bram36", "source"}
     assert entry["model"] == dict(cycles=406, frame_error=0.015, worst_step_error=0.02, worst_step="second")
