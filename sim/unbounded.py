@@ -22,6 +22,7 @@ from hw.parameters import ParameterFetcher
 from hw.peaks import Peaks
 from hw.pointwise import Pointwise
 from hw.registers import AxiLite, Registers
+from hw.row_buffer import RowBuffer
 from hw.sequencer import Sequencer
 from hw.storer import Storer
 from hw.vector_buffer import VectorBuffer
@@ -49,6 +50,7 @@ class OffsetAccelerator(Accelerator):
         datapath = {
             "window": self._window(),
             "depthwise": Depthwise(config),
+            "row_buffer": RowBuffer(config),
             "vector_buffer": VectorBuffer(config),
             "pointwise": Pointwise(config),
             "peaks": Peaks(config),
