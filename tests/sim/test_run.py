@@ -60,7 +60,8 @@ def test_mismatch_is_named_and_fails(files, capsys, monkeypatch):
     assert run.main(arguments(files)) == 1
     output = capsys.readouterr()
     assert re.search(
-        r"mismatch: step 2 '.*', tensor 'stage1\.0\.b2\.pw2': .* at \(1, 2, 3\): expected -?\d+, found -?\d+", output.err
+        r"mismatch: step 2 '.*', tensor 'stage1\.0\.b2\.pw2': .* at \(1, 2, 3\): expected -?\d+, found -?\d+",
+        output.err,
     )
     assert LAST_LINE.fullmatch(output.out.splitlines()[-1])[2] == "1"
 
