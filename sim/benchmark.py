@@ -22,7 +22,7 @@ from sim.frames import BENCH, Frame, key_of, load_frame
 from sim.plan import CONFIGURATIONS, load_configuration
 from sim.plots import StepBar, causes, pareto_front, roofline, utilization
 from sim.report import configuration_report, report, search_report
-from sim.resources import TARGETS
+from sim.resources import TARGETS, resources_of
 from sim.roofline import roof
 from sim.search import Candidate, choose, search
 from sim.timing import DramTiming
@@ -91,6 +91,7 @@ def one_layer() -> Any:
 
 def run(configs: str, searched: str, again: bool) -> dict[str, Any]:
     """Measure, draw, search; returns the report."""
+    resources_of(AcceleratorConfig(), TARGET)  # An unusable build/synth.json is found now rather than after the frames.
     BENCH.mkdir(parents=True, exist_ok=True)
     measured = {}
     for name in configs:

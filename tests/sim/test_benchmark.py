@@ -168,6 +168,15 @@ def test_command(bench, capsys):
     assert "| b | untrained |" in capsys.readouterr().out
 
 
+def test_unusable_synthesis_is_found_before_the_frames(bench, monkeypatch, capsys):
+    def unusable(config, target):
+        raise FormatError("build/synth.json: expected config, lut, ff, dsp and bram36")
+
+    monkeypatch.setattr(benchmark, "resources_of", unusable)
+    assert benchmark.main(["--configs", "ab", "--no-search"]) == 2
+    assert "synth.json" in capsys.readouterr().err and bench[1] == []
+
+
 def test_command_with_a_search(bench, monkeypatch):
     folder, _ = bench
     monkeypatch.setattr(benchmark, "load_configuration", lambda name: networks.network(32))
