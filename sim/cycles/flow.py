@@ -177,11 +177,7 @@ class Flow:
         return float(int(self.produced / work.block_beats + _EPSILON) * work.block_beats)
 
     def _set_load_rates(self) -> None:
-        quiet, busy = self.shares[self.others], self.shares[self.others | 1 << WRITE]
-        self.load_rate, self.fetch_rate = (
-            self.write_duty * busy[channel] + (1 - self.write_duty) * quiet[channel] for channel in (LOAD, FETCH)
-        )
-        self.fetch_rate = min(self.fetch_rate, self.fetch_limit)
+        share = self.load_rate = self._share(LOAD, self.others)
         self.load_limited = self.loaded >= self.unlimited_beats - _EPSILON
         if self.load_limited:
             self.load_rate = min(self.load_rate, self.burst_rate)
@@ -190,6 +186,15 @@ class Flow:
             self.take_rate = min(self.work.take_rate, self.load_rate) if self.queue_empty else self.work.take_rate
         if self.queue_full:
             self.load_rate = min(self.load_rate, self.take_rate)
+        # What loading leaves of its share, as it waits for room, is there for the fetch.
+        duty = self.load_rate / share if share else 0.0
+        fetch = duty * self._share(FETCH, self.others) + (1 - duty) * self._share(FETCH, self.others & ~(1 << LOAD))
+        self.fetch_rate = min(fetch, self.fetch_limit)
+
+    def _share(self, channel: int, others: int) -> float:
+        """Beats a cycle of ``channel`` while those of the mask ``others`` have beats to move, and writing part of the time."""
+        quiet, busy = self.shares[others][channel], self.shares[others | 1 << WRITE][channel]
+        return self.write_duty * busy + (1 - self.write_duty) * quiet
 
     def _until_event(self) -> float:
         """Cycles until some rate may change."""
