@@ -67,16 +67,7 @@ class Accelerator(wiring.Component):
         m.submodules.fetcher = fetcher = ParameterFetcher(config)
         m.submodules.loader = loader = Loader(config)
         m.submodules.storer = storer = Storer(config)
-        datapath = {
-            "window": Window(config),
-            "depthwise": Depthwise(config),
-            "row_buffer": RowBuffer(config),
-            "vector_buffer": VectorBuffer(config),
-            "pointwise": Pointwise(config),
-            "peaks": Peaks(config),
-        }
-        for name, component in datapath.items():
-            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+        datapath = self._datapath(m, sequencer)
         self._connect_ports(m, registers, fetcher, loader, storer)
         self._connect_control(m, registers, sequencer)
         self._connect_memory_side(m, sequencer, fetcher, loader, storer, datapath["window"])
@@ -85,6 +76,24 @@ class Accelerator(wiring.Component):
         self._count_peaks(m, registers, sequencer, datapath["peaks"])
         self._profile(m, registers, sequencer, fetcher, loader, storer, **datapath)
         return m
+
+    def _window(self):
+        return Window(self.config)
+
+    def _datapath(self, m, sequencer):
+        """Components by name, from the window on; a reset of the sequencer clears them."""
+        config = self.config
+        datapath = {
+            "window": self._window(),
+            "depthwise": Depthwise(config),
+            "row_buffer": RowBuffer(config),
+            "vector_buffer": VectorBuffer(config),
+            "pointwise": Pointwise(config),
+            "peaks": Peaks(config),
+        }
+        for name, component in datapath.items():
+            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+        return datapath
 
     def _connect_ports(self, m, registers, fetcher, loader, storer):
         wiring.connect(m, wiring.flipped(self.registers), registers.bus)
@@ -192,21 +201,7 @@ class Accelerator(wiring.Component):
         with m.If(sequencer.step_end & (sequencer.step.depthwise_op == DepthwiseOp.PEAKS)):
             m.d.sync += registers.peak_count.eq(peaks.count)
 
-    def _profile(
-        self,
-        m,
-        registers,
-        sequencer,
-        fetcher,
-        loader,
-        storer,
-        window,
-        depthwise,
-        row_buffer,
-        vector_buffer,
-        pointwise,
-        peaks,
-    ):
+    def _profile(self, m, registers, sequencer, fetcher, loader, storer, window, pointwise, peaks, **_):
         m.submodules.profiler = profiler = Profiler(self.config)
         m.d.comb += [
             profiler.running.eq(sequencer.running),

@@ -46,7 +46,7 @@ UNUSED = {"s_axi": {"awprot": 3, "arprot": 3}, "read": {"rid": 1}, "write": {"bi
 
 
 class Wrapper(Elaboratable):
-    """:class:`hw.accelerator.Accelerator` with flat ports: ``aclk``, ``aresetn`` (synchronous, active low), ``irq``, ``step_end``,
+    """An :class:`hw.accelerator.Accelerator` with flat ports: ``aclk``, ``aresetn`` (synchronous, active low), ``irq``, ``step_end``,
     ``s_axi_*`` (AXI4-Lite slave), ``m_axi0_*`` (AXI3 or AXI4 master), ``m_axi1_*`` (the same, read only).
 
     Attributes
@@ -55,8 +55,8 @@ class Wrapper(Elaboratable):
         Name to (value, direction), for :func:`amaranth.back.verilog.convert`.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.accelerator = Accelerator(config)
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
         self.clock, self.reset_n = Signal(name="aclk"), Signal(name="aresetn")
         self.ports: dict[str, tuple[Value, Direction]] = {
             "aclk": (self.clock, Direction.Input),
@@ -94,7 +94,7 @@ class Wrapper(Elaboratable):
 
 def generate(config: AcceleratorConfig) -> str:
     """Verilog of the accelerator, module ``codenet``."""
-    return convert(Wrapper(config))
+    return convert(Wrapper(Accelerator(config)))
 
 
 def convert(wrapper: Wrapper) -> str:

@@ -20,6 +20,7 @@ from codenet.devices.base import Buffer, Device
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.isa import PLANE_ALIGNMENT
 from codenet.registers import BY_NAME
+from hw.accelerator import Accelerator
 from hw.verilog import NAME, Wrapper, convert
 from sim import bench
 from sim.dram import Dram
@@ -35,7 +36,7 @@ CLOCK_NS = 10
 
 def build(config: AcceleratorConfig) -> Path:
     """Verilate the accelerator for cocotb; cached by content."""
-    wrapper = Wrapper(config)
+    wrapper = Wrapper(Accelerator(config))
     return bench.build_verilog(convert(wrapper), wrapper.ports, NAME, f"accelerator-{config.outputs}")
 
 

@@ -9,24 +9,17 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from amaranth import Module, ResetInserter, Signal
-from amaranth.hdl import Value
-from amaranth.hdl._ir import PortDirection
+from amaranth import Module
 from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
-from hw.depthwise import Depthwise
 from hw.loader import Loader
 from hw.parameters import ParameterFetcher
-from hw.peaks import Peaks
-from hw.pointwise import Pointwise
-from hw.registers import AxiLite, Registers
-from hw.row_buffer import RowBuffer
+from hw.registers import Registers
 from hw.sequencer import Sequencer
 from hw.storer import Storer
-from hw.vector_buffer import VectorBuffer
-from hw.verilog import READ_CONSTANTS, UNUSED, WRITE_CONSTANTS, Wrapper, convert
+from hw.verilog import Wrapper, convert
 from sim.one_layer_bounded_window import BoundedWindow
 from sim.unbounded_arbiter import ReadArbiter
 from sim.unbounded_loader import GatherLoader
@@ -47,16 +40,7 @@ class OffsetAccelerator(Accelerator):
         m.submodules.arbiter = arbiter = ReadArbiter()
         m.submodules.loader = loader = self._loader()
         m.submodules.storer = storer = Storer(config)
-        datapath = {
-            "window": self._window(),
-            "depthwise": Depthwise(config),
-            "row_buffer": RowBuffer(config),
-            "vector_buffer": VectorBuffer(config),
-            "pointwise": Pointwise(config),
-            "peaks": Peaks(config),
-        }
-        for name, component in datapath.items():
-            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+        datapath = self._datapath(m, sequencer)
         wiring.connect(m, fetcher.port, arbiter.first)
         wiring.connect(m, offsets.port, arbiter.second)
         self._connect_ports(m, registers, arbiter, loader, storer)
@@ -110,25 +94,6 @@ class BoundedAccelerator(OffsetAccelerator):
         wiring.connect(m, offsets.o, window.offsets)
 
 
-class VariantWrapper(Wrapper):
-    """:class:`hw.verilog.Wrapper`, with the same flat ports, around another top level with the accelerator's interface."""
-
-    def __init__(self, variant: Accelerator) -> None:
-        self.accelerator = variant
-        self.clock, self.reset_n = Signal(name="aclk"), Signal(name="aresetn")
-        self.ports: dict[str, tuple[Value, PortDirection]] = {
-            "aclk": (self.clock, PortDirection.Input),
-            "aresetn": (self.reset_n, PortDirection.Input),
-            "irq": (variant.interrupt, PortDirection.Output),
-            "step_end": (variant.step_end, PortDirection.Output),
-        }
-        self._constants: list[tuple[Signal, int]] = []
-        self._add("s_axi", variant.registers, AxiLite().flip(), {}, UNUSED["s_axi"])
-        self._add("m_axi0", variant.port0_read, variant.port0_read.signature, READ_CONSTANTS, UNUSED["read"])
-        self._add("m_axi0", variant.port0_write, variant.port0_write.signature, WRITE_CONSTANTS, UNUSED["write"])
-        self._add("m_axi1", variant.port1_read, variant.port1_read.signature, READ_CONSTANTS, UNUSED["read"])
-
-
 SOURCES = tuple(
     sorted(
         path for path in Path(__file__).parent.glob("*.py") if path.stem.startswith(("unbounded", "one_layer_bounded"))
@@ -140,10 +105,10 @@ SOURCES = tuple(
 @lru_cache
 def generate_unbounded(config: AcceleratorConfig) -> str:
     """Verilog of :class:`UnboundedAccelerator`, with the module name and ports of :func:`hw.verilog.generate`."""
-    return convert(VariantWrapper(UnboundedAccelerator(config)))
+    return convert(Wrapper(UnboundedAccelerator(config)))
 
 
 @lru_cache
 def generate_bounded(config: AcceleratorConfig) -> str:
     """Verilog of :class:`BoundedAccelerator`, with the module name and ports of :func:`hw.verilog.generate`."""
-    return convert(VariantWrapper(BoundedAccelerator(config)))
+    return convert(Wrapper(BoundedAccelerator(config)))
