@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from codenet.errors import CodenetError
 from models.blocks import ConvNorm
 from models.configs import NetworkConfig
+from models.deform import DeformConv
 
 if TYPE_CHECKING:
     from models.builder import GraphBuilder
@@ -53,14 +55,15 @@ class DownUnit(nn.Module):
 
 
 class Unit(nn.Module):
-    """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise, 1x1."""
+    """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise (deformable in some networks), 1x1."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, config: NetworkConfig) -> None:
         super().__init__()
         self.half = half = channels // 2
-        self.branch2 = nn.Sequential(
-            ConvNorm(half, half), ConvNorm(half, half, 3, groups=half, relu=False), ConvNorm(half, half)
-        )
+        depth: nn.Module = ConvNorm(half, half, 3, groups=half, relu=False)
+        if config.deform_backbone:
+            depth = DeformConv(config, half, norm=True)
+        self.branch2 = nn.Sequential(ConvNorm(half, half), depth, ConvNorm(half, half))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.chunk(2, dim=1)
@@ -83,18 +86,23 @@ class Backbone(nn.Module):
         self.pool = config.stem == "s2max"
         self.stem = ConvNorm(3, channels[0], 3, stride=2 if self.pool else 4)
         self.stages = nn.ModuleList(
-            nn.Sequential(DownUnit(inputs, outputs), *(Unit(outputs) for _ in range(units - 1)))
+            nn.Sequential(DownUnit(inputs, outputs), *(Unit(outputs, config) for _ in range(units - 1)))
             for inputs, outputs, units in zip(channels[:3], channels[1:4], config.units, strict=True)
         )
         self.last = ConvNorm(channels[3], channels[4])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pyramid(x)[-1]
+
+    def pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Tensors at a 4th, 8th and 16th of the input's resolution, ``[N, channels[n], H, W]``, and the result of `forward`."""
         x = self.stem(x)
         if self.pool:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
+        levels = [x]
         for stage in self.stages:
-            x = stage(x)
-        return self.last(x)
+            levels.append(stage(levels[-1]))
+        return [*levels[:-1], self.last(levels[-1])]
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add the backbone to a graph; ``x`` and the result are tensor names."""
@@ -104,3 +112,23 @@ class Backbone(nn.Module):
         for stage in self.stages:
             x = describe_sequence(stage, builder, x)
         return self.last.describe(builder, x)
+
+
+def load_plain(backbone: Backbone, plain: Backbone) -> None:
+    """Copy the weights of ``plain`` to ``backbone``, which may be the deformable one: it then starts as the same function.
+
+    `CodenetError` if they differ in more than that.
+    """
+    state = plain.state_dict()
+    for name, module in backbone.named_modules():
+        if isinstance(module, DeformConv) and f"{name}.conv.weight" in state:
+            state[f"{name}.weight"] = state.pop(f"{name}.conv.weight")
+            state |= {
+                f"{name}.{key}": v
+                for key, v in module.state_dict().items()
+                if key.startswith(("dilation.", "offsets."))
+            }
+    try:
+        backbone.load_state_dict(state)
+    except RuntimeError as error:
+        raise CodenetError(f"backbone weights do not fit: {error}") from error

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from models.backbone import Backbone, describe_sequence
 from models.blocks import ConvNorm
 from models.configs import NetworkConfig
-from models.deform import DeformDepthwise
+from models.deform import DeformConv
 
 if TYPE_CHECKING:
     from models.builder import GraphBuilder
@@ -22,32 +22,40 @@ HEADS: dict[str, int | None] = {"heatmap": None, "size": 2, "offset": 2}
 #: Initial bias of the heatmap: the prior probability 0.1 of Lin et al., Focal Loss, 2017.
 HEATMAP_BIAS = -2.19
 
+#: Initial bias of the sizes, in output pixels: a box that meets its object, so that their overlap has a gradient from the start.
+SIZE_BIAS = 16.0
+
 
 class DeformStage(nn.Module):
     """``[N, inputs, H, W]`` to ``[N, outputs, 2H, 2W]``: deformable depthwise and 1x1, BN, ReLU, nearest upsample.
 
-    Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed);
-    variant ``"ii"`` the 1x1 convolution first, then dilation and depthwise at the output's width.
+    Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed); variant ``"ii"`` the 1x1
+    convolution first, then dilation and depthwise at the output's width. A full convolution needs no 1x1 beside it.
     """
 
-    def __init__(self, inputs: int, outputs: int, variant: str) -> None:
+    def __init__(self, config: NetworkConfig, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.variant = variant
-        if variant == "i":
-            self.deform = DeformDepthwise(inputs)
+        self.order: tuple[str, ...] = ("deform",)
+        if not config.depthwise:
+            self.deform = DeformConv(config, inputs, outputs, norm=True, relu=True)
+        elif config.deform == "i":
+            self.order = ("deform", "point")
+            self.deform = DeformConv(config, inputs)
             self.point = ConvNorm(inputs, outputs)
         else:
+            self.order = ("point", "deform")
             self.point = nn.Conv2d(inputs, outputs, 1, bias=False)
-            self.deform = DeformDepthwise(outputs, finish=True)
+            self.deform = DeformConv(config, outputs, norm=True, relu=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.point(self.deform(x)) if self.variant == "i" else self.deform(self.point(x))
+        for name in self.order:
+            x = getattr(self, name)(x)
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add this stage to a graph; ``x`` and the result are tensor names."""
-        order = (self.deform, self.point) if self.variant == "i" else (self.point, self.deform)
-        return builder.upsample(f"{builder.names[self]}.upsample", describe_sequence(order, builder, x))
+        modules = [getattr(self, name) for name in self.order]
+        return builder.upsample(f"{builder.names[self]}.upsample", describe_sequence(modules, builder, x))
 
 
 class Head(nn.Module):
@@ -60,7 +68,10 @@ class Head(nn.Module):
         self.out = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(self.depth(self.point(x)))
+        x = self.depth(self.point(x))
+        # Sizes are tens of pixels: mixed precision ends before them.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.out(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
 
 
 class CoDeNet(nn.Module):
@@ -77,20 +88,32 @@ class CoDeNet(nn.Module):
         self.classes = classes
         self.backbone = Backbone(config)
         widths = (config.channels[4], *config.decoder)
-        self.decoder = nn.Sequential(
-            *(DeformStage(i, o, config.deform) for i, o in zip(widths[:-1], widths[1:], strict=True))
-        )
+        self.decoder = nn.Sequential(*(DeformStage(config, i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)))
+        if config.fpn:
+            self.laterals = nn.ModuleList(
+                ConvNorm(i, o) for i, o in zip(config.channels[2::-1], config.decoder, strict=True)
+            )
         self.heads = nn.ModuleDict(
             {name: Head(config.decoder[-1], config.head, outputs or len(classes)) for name, outputs in HEADS.items()}
         )
         nn.init.constant_(self.heads["heatmap"].out.bias, HEATMAP_BIAS)
+        nn.init.constant_(self.heads["size"].out.bias, SIZE_BIAS)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        x = self.decoder(self.backbone(x))
+        levels = self.backbone.pyramid(x)
+        x = levels.pop()
+        for number, stage in enumerate(self.decoder):
+            x = stage(x)
+            if self.config.fpn:
+                x = x + self.laterals[number](levels.pop())
         return {name: head(x) for name, head in self.heads.items()}
 
     def describe(self, builder: GraphBuilder) -> dict[str, str]:
-        """Add the network to a graph; returns the tensor name of each head's output."""
+        """Add the network to a graph; returns the tensor name of each head's output.
+
+        Raises `CodenetError` for a network that the accelerator cannot run (`NetworkConfig.check_accelerator`).
+        """
+        self.config.check_accelerator()
         x = self.backbone.describe(builder, "image")
         x = describe_sequence(self.decoder, builder, x)
         tensors = dict.fromkeys(self.heads, x)

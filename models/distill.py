@@ -66,5 +66,5 @@ class Distillation:
                 x = stage(x)
                 # The student ends in plain ReLU: negative values are no target.
                 targets.append(F.relu(x))
-        errors = [normalized_error(F.relu(f), t) for f, t in zip(features, targets, strict=True)]
+        errors = [normalized_error(F.relu(f).float(), t.float()) for f, t in zip(features, targets, strict=True)]
         return WEIGHT * torch.stack(errors).sum()

@@ -1,4 +1,4 @@
-"""CenterNet's losses: focal loss on the heatmap, L1 on sizes and offsets at the centres."""
+"""Losses: CenterNet's focal loss on the heatmap, generalized IoU and L1 on the boxes that pixels near the centres predict."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-#: Weights of the parts in the total (CenterNet, section 5).
-WEIGHTS = {"heatmap": 1.0, "size": 0.1, "offset": 1.0}
+#: Weights of the parts in the total. That of ``overlap`` is TTFNet's; ``distance`` leads boxes that do not meet theirs, or have no size.
+WEIGHTS = {"heatmap": 1.0, "overlap": 5.0, "distance": 0.1}
 
 
 @dataclass
 class Batch:
-    """``images`` float32 ``[N, 3, S, S]``, ``heatmap`` float32 ``[N, classes, S/4, S/4]``, and for all objects of the batch:
-    ``image`` int64 ``[K]``, ``index`` int64 ``[K]`` (``y * S/4 + x``), ``size`` and ``offset`` float32 ``[K, 2]``.
+    """``images`` float32 ``[N, 3, S, S]``, ``heatmap`` float32 ``[N, classes, S/4, S/4]``, and for all pixels of the batch that learn a box:
+    ``image`` int64 ``[K]``, ``index`` int64 ``[K]`` (``y * S/4 + x``), ``box`` float32 ``[K, 4]`` (x0, y0, x1, y1 in output pixels), ``weight``
+    float32 ``[K]``.
     """
 
     images: torch.Tensor
     heatmap: torch.Tensor
     image: torch.Tensor
     index: torch.Tensor
-    size: torch.Tensor
-    offset: torch.Tensor
+    box: torch.Tensor
+    weight: torch.Tensor
 
 
 def focal_loss(logits: torch.Tensor, target: torch.Tensor, alpha: float = 2.0, beta: float = 4.0) -> torch.Tensor:
@@ -37,18 +38,41 @@ def focal_loss(logits: torch.Tensor, target: torch.Tensor, alpha: float = 2.0, b
     return -(positive.sum() + negative.sum()) / peak.sum().clamp(min=1)
 
 
-def _at_centres(output: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """``[N, 2, S, S]`` at the batch's centres: ``[K, 2]``."""
-    return output.flatten(2)[batch.image, :, batch.index]
+def generalized_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Generalized IoU (Rezatofighi et al., CVPR 2019) of boxes ``[K, 4]`` (x0, y0, x1, y1) with their counterparts: ``[K]`` in (-1, 1].
+
+    A box with x1 < x0 or y1 < y0 counts as empty.
+    """
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    common = (high - low).clamp(min=0).prod(dim=1)
+    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (a, b)]
+    union = areas[0] + areas[1] - common
+    return common / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+
+
+def predicted_boxes(outputs: dict[str, torch.Tensor], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network predicts at the batch's pixels, as `codenet.decode` reads it: centres and sizes, ``[K, 2]`` each, in output pixels."""
+    width = outputs["size"].shape[3]
+    size, offset = (outputs[name].flatten(2)[batch.image, :, batch.index] for name in ("size", "offset"))
+    pixel = torch.stack([batch.index % width, batch.index // width], dim=1)
+    return pixel + offset, size
 
 
 def detection_loss(outputs: dict[str, torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
-    """The parts ``heatmap``, ``size``, ``offset`` (unweighted) and their weighted ``total``."""
-    count = max(1, len(batch.index))
+    """The parts ``heatmap``, ``overlap``, ``distance`` (unweighted) and their weighted ``total``.
+
+    ``overlap``: one minus the generalized IoU; ``distance``: L1 of centre and size in output pixels; both averaged with the pixels' weights.
+    """
+    centre, size = predicted_boxes(outputs, batch)
+    box = torch.cat([centre - size / 2, centre + size / 2], dim=1)
+    true_centre, true_size = (batch.box[:, :2] + batch.box[:, 2:]) / 2, batch.box[:, 2:] - batch.box[:, :2]
+    distance = ((centre - true_centre).abs() + (size - true_size).abs()).sum(dim=1)
+    share = batch.weight / batch.weight.sum().clamp(min=1e-6)
     parts = {
         "heatmap": focal_loss(outputs["heatmap"], batch.heatmap),
-        "size": (_at_centres(outputs["size"], batch) - batch.size).abs().sum() / count,
-        "offset": (_at_centres(outputs["offset"], batch) - batch.offset).abs().sum() / count,
+        "overlap": (share * (1 - generalized_iou(box, batch.box))).sum(),
+        "distance": (share * distance).sum(),
     }
     parts["total"] = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
     return parts

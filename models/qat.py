@@ -39,6 +39,7 @@ DEFAULTS = TrainConfig(
     warmup=50,
     slope=0.0,
     ema=0.99,
+    rates=(),
 )
 
 

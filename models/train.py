@@ -31,12 +31,17 @@ from models.weights import load_trunk
 logger = logging.getLogger(__name__)
 
 
+#: Learning rates of the box outputs, relative to the others: 16 is the factor by which TTFNet scales these outputs.
+BOX_RATES = (("heads.size.out", 16.0), ("heads.offset.out", 16.0))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """What a training run depends on besides data and network; it travels in the checkpoint.
 
     ``slope_end``: the part of the run after which the activations are plain ReLU, annealed from ``slope``.
-    ``ema``: decay per step of the averaged weights, which are the result.
+    ``ema``: decay per step of the averaged weights, which are the result. ``mixed``: convolutions compute in bfloat16. ``rates``: prefixes of parameters' names with what multiplies the
+    learning rate for them; the first that fits counts. Sizes and offsets are tens of pixels, which Adam's equal steps would take long to reach.
     """
 
     iterations: int = 2400
@@ -50,6 +55,8 @@ class TrainConfig:
     clip: float = 10.0
     seed: int = 1
     cache_size: int = 320
+    mixed: bool = False
+    rates: tuple[tuple[str, float], ...] = BOX_RATES
     augmentation: Augmentation = Augmentation()
 
     def learning_rate(self, step: int) -> float:
@@ -113,16 +120,27 @@ class Batches:
             torch.from_numpy(np.stack([t.heatmap for t in targets])),
             torch.from_numpy(owner),
             torch.from_numpy(np.concatenate([t.index for t in targets])),
-            torch.from_numpy(np.concatenate([t.size for t in targets])),
-            torch.from_numpy(np.concatenate([t.offset for t in targets])),
+            torch.from_numpy(np.concatenate([t.box for t in targets])),
+            torch.from_numpy(np.concatenate([t.weight for t in targets])),
         )
 
 
-def parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for convolution weights, none for biases, norms and scales."""
-    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups of parameters for an optimizer; ``factor`` is what multiplies the group's learning rate.
+
+    Weight decay for convolution weights, none for biases, norms and scales.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decay = config.decay if parameter.ndim > 1 else 0.0
+        factor = next((rate for prefix, rate in config.rates if name.startswith(prefix)), 1.0)
+        groups.setdefault((decay, factor), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (decay, factor), parameters in groups.items()
+    ]
 
 
 def average_gradients(network: nn.Module) -> None:
@@ -150,7 +168,7 @@ class Trainer:
         distillation: Distillation | None = None,
     ) -> None:
         self.network, self.config, self.identity, self.distillation = network, config, identity, distillation
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, config.decay), lr=config.rate)
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
         self.average = {key: value.detach().clone() for key, value in network.state_dict().items()}
         self.step = 0
 
@@ -167,12 +185,9 @@ class Trainer:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimizer step; returns the loss parts. `CodenetError` with the parts if the loss is not finite."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate(self.step) * group.get("factor", 1.0)
+            group["lr"] = self.config.learning_rate(self.step) * group["factor"]
         set_slope(self.network, self.config.negative_slope(self.step))
-        parts = detection_loss(self.network(batch.images), batch)
-        if self.distillation is not None:
-            parts["features"] = self.distillation.loss(batch.images)
-            parts["total"] = parts["total"] + parts["features"]
+        parts = self._loss(batch)
         values = {name: float(part.detach()) for name, part in parts.items()}
         if not math.isfinite(values["total"]):
             raise CodenetError(f"training: loss at step {self.step} is not finite: {values}")
@@ -184,6 +199,15 @@ class Trainer:
         self.step += 1
         self._update_average()
         return values
+
+    def _loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.config.mixed):
+            outputs = self.network(batch.images)
+            features = None if self.distillation is None else self.distillation.loss(batch.images)
+        parts = detection_loss(outputs, batch)
+        if features is not None:
+            parts |= {"features": features, "total": parts["total"] + features}
+        return parts
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old file."""
@@ -263,6 +287,13 @@ def float_identity(network: CoDeNet) -> dict[str, Any]:
     return {"kind": "float", "config": network.config.to_dict(), "classes": list(network.classes)}
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 at more than float32's speed."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def setup_logging(output: Path) -> None:
     """Log to ``output/log.txt`` and the terminal."""
     output.mkdir(parents=True, exist_ok=True)
@@ -312,7 +343,13 @@ def train(arguments: argparse.Namespace, worker: int) -> None:
     setup_logging(arguments.output)
     torch.manual_seed(arguments.seed)
     config = TrainConfig(
-        arguments.iterations, arguments.batch, arguments.rate, slope=arguments.slope, seed=arguments.seed
+        arguments.iterations,
+        arguments.batch,
+        arguments.rate,
+        slope=arguments.slope,
+        seed=arguments.seed,
+        mixed=arguments.mixed,
+        rates=(*BOX_RATES, ("backbone.", arguments.trunk_rate)),
     )
     network = CoDeNet(get_config(arguments.config), tuple(arguments.classes))
     if arguments.trunk is not None:
@@ -340,6 +377,13 @@ def main() -> None:
     parser.add_argument("--config", choices=list(CONFIGS), default="a")
     parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
     parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
+    parser.add_argument("--trunk-rate", type=float, default=1.0, help="what multiplies the backbone's learning rate")
+    parser.add_argument(
+        "--mixed",
+        action=argparse.BooleanOptionalAction,
+        default=has_fast_bfloat16(),
+        help="convolutions in bfloat16 (default: where the processor has it)",
+    )
     parser.add_argument("--slope", type=float, default=TrainConfig.slope, help="negative slope at the start")
     parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
     start_workers(parser.parse_args(), train)

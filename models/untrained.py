@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from codenet.graph import Graph
 from models.configs import NetworkConfig, get_config, normalize
-from models.deform import DeformDepthwise
+from models.deform import DeformConv
 from models.detector import CoDeNet
 from models.quantize import QuantBlock, QuantDeformBlock, calibrate, quantize, to_graph
 
@@ -58,7 +58,7 @@ def _match(conv: nn.Conv2d, mean: float, deviation: float) -> Callable[..., torc
 
 def _match_outputs(network: CoDeNet, x: torch.Tensor) -> None:
     """Spread the dilations and head outputs of a network, quantized or not, for input ``x``."""
-    dilations = [m.dilation for m in network.modules() if isinstance(m, DeformDepthwise | QuantDeformBlock)]
+    dilations = [m.dilation for m in network.modules() if isinstance(m, DeformConv | QuantDeformBlock)]
     hooks = [conv.register_forward_hook(_match(conv, *_DILATION)) for conv in dilations]
     for name, head in network.heads.items():
         conv = head.out.conv if isinstance(head.out, QuantBlock) else head.out
@@ -76,7 +76,7 @@ def _normalize_on(network: CoDeNet, x: torch.Tensor) -> None:
             module.momentum = 1.0
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.3)
-        if isinstance(module, DeformDepthwise):
+        if isinstance(module, DeformConv):
             nn.init.normal_(module.dilation.weight)
     network.train()
     _match_outputs(network, x)

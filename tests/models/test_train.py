@@ -19,6 +19,7 @@ from models.train import (
     float_identity,
     load_checkpoint,
     load_network,
+    parameter_groups,
     start_workers,
 )
 from tests.models.common import TINY
@@ -85,6 +86,18 @@ def test_schedules():
     assert config.negative_slope(600) == config.negative_slope(999) == 0
 
 
+def test_learning_rate_is_multiplied_by_name():
+    config = TrainConfig(decay=0.1, rates=(("backbone.stem", 0.5), ("heads.size.out", 4.0)))
+    network = CoDeNet(TINY, CLASSES)
+    groups = parameter_groups(network, config)
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    found = {id(p): (group["factor"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert found[id(network.heads["size"].out.weight)] == (4.0, 0.1)
+    assert found[id(network.heads["size"].out.bias)] == (4.0, 0.0)
+    assert found[id(network.heads["heatmap"].out.weight)] == (1.0, 0.1)
+    assert all(found[id(p)][0] == 0.5 for p in network.backbone.stem.parameters())
+
+
 def test_batches_cover_each_epoch_and_repeat_exactly(batches):
     seen = [batches._sample(position) for position in range(6)]
     assert [sorted(seen[n : n + 2]) for n in (0, 2, 4)] == [[0, 1]] * 3
@@ -99,7 +112,7 @@ def test_crowd_boxes_are_no_targets(batches):
         batch = batches[0]
     finally:
         object.__setattr__(batches.config, "augmentation", Augmentation())
-    assert len(batch.index) == 2
+    assert len(batch.box.unique(dim=0)) == 2
 
 
 def test_overfits_two_pictures(coco_folder, tmp_path):
@@ -115,7 +128,7 @@ def test_overfits_two_pictures(coco_folder, tmp_path):
     with torch.no_grad():
         found = find_peaks(run.network(batch.images), top=1)
     for n, peaks in enumerate(found):
-        index = batch.index[batch.image == n].item()
+        index = batch.heatmap[n].amax(dim=0).argmax().item()
         assert abs(peaks.x[0] - index % 16) <= 1 and abs(peaks.y[0] - index // 16) <= 1
         assert batch.heatmap[n, peaks.class_index[0]].max() == 1
 
@@ -160,7 +173,9 @@ def test_loss_that_is_not_finite_stops_with_its_parts(batches):
     run = trainer()
     with torch.no_grad():
         run.network.heads["size"].out.bias.fill_(float("inf"))
-    with pytest.raises(CodenetError, match="step 0 is not finite: .*'heatmap': [0-9.]+, 'size': inf"):
+    with pytest.raises(
+        CodenetError, match="step 0 is not finite: .*'heatmap': [0-9.]+, 'overlap': nan, 'distance': inf"
+    ):
         run.train_step(batches[0])
 
 
@@ -186,4 +201,15 @@ def test_workers_share_a_batch(batches):
     parts = [Batches(batches.data, batches.images, SHORT, TINY, worker, 2)[3] for worker in range(2)]
     whole = batches[3]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
-    assert torch.equal(torch.cat([part.size for part in parts]), whole.size)
+    assert torch.equal(torch.cat([part.box for part in parts]), whole.box)
+
+
+def test_mixed_precision_learns_and_keeps_outputs_in_float32(batches):
+    run = trainer(TrainConfig(iterations=30, batch=2, rate=5e-3, warmup=2, cache_size=64, mixed=True))
+    first = run.train_step(batches[0])
+    run.run(batches, None, report=lambda _: None)
+    assert run.train_step(batches[0])["total"] < first["total"]
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = run.network(batches[0].images)
+    assert {value.dtype for value in outputs.values()} == {torch.float32}
+    assert {p.dtype for p in run.network.parameters()} == {torch.float32}
