@@ -2,6 +2,14 @@
 
 The same code drives the golden model, the simulated board and real boards; it knows registers and shared memory, nothing
 else. Feature maps stay where the accelerator wrote them: only peaks, and what is asked for, are copied out.
+
+A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepared, and the last one's outputs are read, while one runs::
+
+    accelerator.pixels[..., :3] = ...   # into the input itself
+    accelerator.start()
+    accelerator.pixels[..., :3] = ...   # the next frame's
+    outputs = accelerator.finish()
+    accelerator.start()                 # and now there is time to decode
 """
 
 from __future__ import annotations
@@ -13,18 +21,13 @@ from types import TracebackType
 
 import numpy as np
 
-from codenet.devices.base import Buffer, Device
-from codenet.errors import ConfigError, DeviceError, DeviceTimeout, FormatError
+from codenet.devices.base import Device
+from codenet.errors import DeviceError, DeviceTimeout, FormatError
+from codenet.frame import Frame, Outputs
+from codenet.identity import check_device
 from codenet.isa import PEAK_BYTES, PEAK_DTYPE, ErrorCause
-from codenet.program import PlacedTensor, Program
-from codenet.registers import (
-    BY_NAME,
-    IDENTITY,
-    PROFILE_WORDS,
-    ProfileCounter,
-    config_from_registers,
-    config_registers,
-)
+from codenet.program import Program
+from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
 
 WATCHDOG_CYCLES = 1 << 28
 """Cycles that one step may take: 1.8 s at 150 MHz, far more than any step of a real network."""
@@ -49,40 +52,6 @@ class StepProfile:
         return sum(self.counters[: ProfileCounter.READ_BEATS])
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a frame left in memory. Valid until the next :meth:`Accelerator.run` or :meth:`Accelerator.close`.
-
-    Attributes
-    ----------
-    peaks:
-        Copy of the peak records, :data:`codenet.isa.PEAK_DTYPE` ``[N]``, in the order in which they were found.
-    peaks_found:
-        More than N if the program's room for peaks was too small: the rest is lost.
-    cycles:
-        Clock cycles of the frame; 0 on devices without a clock.
-    """
-
-    peaks: np.ndarray
-    peaks_found: int
-    cycles: int
-    tensors: dict[str, PlacedTensor]
-    memory: np.ndarray
-
-    def read(self, role: str) -> np.ndarray:
-        """Whole output ``role``, int8 or int16 ``[H, W, C]``."""
-        return self._tensor(role).read(self.memory)
-
-    def at(self, role: str, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Output ``role`` at N pixels: int8 or int16 ``[N, C]``. ``y``, ``x``: integers ``[N]``."""
-        return self._tensor(role).read_pixels(self.memory, y, x)
-
-    def _tensor(self, role: str) -> PlacedTensor:
-        if role not in self.tensors:
-            raise FormatError(f"output {role!r}: the program has {', '.join(sorted(self.tensors)) or 'none'}")
-        return self.tensors[role]
-
-
 class Accelerator:
     """A program, loaded into the memory of a device.
 
@@ -96,12 +65,14 @@ class Accelerator:
         Seconds that a frame may take (on simulated devices: seconds of simulated time).
     watchdog_cycles:
         Cycles after which a step that doesn't end is an error; 0: never.
+    frames:
+        Copies of the program's memory: 1, or 2 to prepare a frame while another runs.
 
     Raises
     ------
     DeviceError
         The device doesn't answer as an accelerator, has another version, or another configuration than the program was
-        compiled for.
+        compiled for, or not the memory for it.
     """
 
     def __init__(
@@ -111,28 +82,54 @@ class Accelerator:
         *,
         timeout: float = 10.0,
         watchdog_cycles: int = WATCHDOG_CYCLES,
+        frames: int = 1,
     ) -> None:
         self.device = device
         self.program = program
         self.timeout = timeout
-        self._buffer: Buffer | None = None
+        self._frames: list[Frame] = []
+        self._next = 0
+        self._running: Frame | None = None
+        self._last: Frame | None = None
         self._finished = False
         check_device(device, program)
         self.reset()
-        self._buffer = device.allocate(program.memory_bytes)
-        self.memory[: len(program.image)] = np.frombuffer(program.image, dtype=np.uint8)
-        self._write("BASE_ADDRESS", self._buffer.address)
+        try:
+            for _ in range(frames):
+                self._frames.append(Frame(device, program))
+        except BaseException:
+            self.close()
+            raise
+        self._write("BASE_ADDRESS", self._frames[0].buffer.address)
         self._write("PROGRAM_OFFSET", program.program_offset)
         self._write("WATCHDOG", watchdog_cycles)
         self._write("IRQ_ENABLE", 1)
 
     @property
     def memory(self) -> np.ndarray:
-        """The program's memory, uint8 ``[memory_bytes]``, shared with the device."""
-        if self._buffer is None:
-            raise DeviceError(f"device {self.device.name}: the accelerator is closed")
-        view: np.ndarray = self._buffer.array[: self.program.memory_bytes]
-        return view
+        """Memory of the last frame that was started, uint8 ``[memory_bytes]``, shared with the device."""
+        return (self._last or self._next_frame()).memory
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Input of the next frame, to write into: uint8 ``[H, W, 4]``, red, green and blue as ``pixel ^ 0x80``, the fourth counts for nothing.
+
+        Raises
+        ------
+        DeviceError
+            There is no memory for another frame: one runs, and the accelerator was opened with ``frames=1``.
+        """
+        frame = self._next_frame()
+        if frame is self._running:
+            raise DeviceError(
+                f"device {self.device.name}: a frame runs; finish it, or open the accelerator with frames=2"
+            )
+        return frame.pixels
+
+    @property
+    def running(self) -> bool:
+        """A frame has been started and not finished."""
+        return self._running is not None
 
     def run(
         self,
@@ -141,7 +138,7 @@ class Accelerator:
         *,
         on_step: Callable[[int], None] | None = None,
     ) -> Outputs:
-        """Run one frame.
+        """Run one frame: :meth:`start` and :meth:`finish`.
 
         Parameters
         ----------
@@ -162,15 +159,70 @@ class Accelerator:
         DeviceError
             The program stopped with an error. After this, and after a timeout, the device has been reset and can run again.
         """
+        layout = self.program.input
+        expected = (layout.height, layout.width, 3)
+        if image.dtype != np.int8 or image.shape != expected:
+            raise FormatError(f"image of {image.dtype} {list(image.shape)}: expected int8 {list(expected)}")
+        self.pixels[..., :3] = image.view(np.uint8)
+        if on_step is not None and not hasattr(self.device, "on_step"):
+            raise DeviceError(f"device {self.device.name}: cannot stop after each step")
+        try:
+            if on_step is not None:
+                self.device.on_step = self._hook(on_step)  # type: ignore[attr-defined]
+            self.start(threshold)
+            return self.finish()
+        finally:
+            if on_step is not None:
+                self.device.on_step = None  # type: ignore[attr-defined]
+
+    def start(self, threshold: int | float | None = None) -> None:
+        """Start the frame whose input is in :attr:`pixels`.
+
+        Raises
+        ------
+        GraphError, FormatError
+            The threshold is not as :meth:`run` wants it.
+        DeviceError
+            Another frame runs, or the device failed.
+        """
+        if self._running is not None:
+            raise DeviceError(f"device {self.device.name}: a frame runs already; finish it first")
+        frame = self._next_frame()
+        peak_step = self.program.peak_step
+        if peak_step is not None:
+            frame.set_threshold(peak_step.peak_threshold if threshold is None else self._integer_threshold(threshold))
+        frame.flush()
         self._finished = False
-        self._load_frame(image, threshold)
-        self._start_and_wait(on_step)
-        self._check_status()
-        assert self._buffer is not None
-        self._buffer.invalidate()
+        self._write("BASE_ADDRESS", frame.buffer.address)
+        self._write("IRQ_STATUS", 1)
+        self._running = self._last = frame
+        self._next = (self._next + 1) % len(self._frames)
+        try:
+            self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("start").shift)
+        except BaseException:
+            self._running = None
+            raise
+
+    def finish(self) -> Outputs:
+        """Wait for the frame that was started.
+
+        Raises
+        ------
+        DeviceError, DeviceTimeout
+            As of :meth:`run`; or no frame runs.
+        """
+        frame = self._running
+        if frame is None:
+            raise DeviceError(f"device {self.device.name}: no frame runs; start one first")
+        try:
+            self._wait()
+            self._check_status()
+        finally:
+            self._running = None
+        frame.invalidate()
         self._finished = True
         peaks, found = self._read_peaks()
-        return Outputs(peaks, found, self._read("FRAME_CYCLES"), dict(self.program.outputs), self.memory)
+        return Outputs(peaks, found, self._read("FRAME_CYCLES"), dict(self.program.outputs), frame.memory)
 
     def tensor(self, name: str) -> np.ndarray:
         """Tensor ``name`` of the graph, int8 or int16 ``[H, W, C]``, as it lies in memory now.
@@ -192,6 +244,8 @@ class Accelerator:
                 f"tensor {name!r}: step {tensor.live_until} of {steps} was the last to read it, its memory may have been used "
                 f"again; read it in on_step"
             )
+        if self._last is not None:
+            self._last.invalidate(tensor)
         return tensor.read(self.memory)
 
     def profile(self) -> list[StepProfile]:
@@ -223,10 +277,14 @@ class Accelerator:
         self._write("IRQ_STATUS", 1)
 
     def close(self) -> None:
-        """Release the memory. Calling it twice does no harm."""
-        if self._buffer is not None:
-            self._buffer.close()
-            self._buffer = None
+        """Stop a frame that runs and release the memory. Calling it twice does no harm."""
+        try:
+            if self._running is not None:
+                self._running = None
+                self.reset()  # It must not write any more to memory that is given back.
+        finally:
+            for frame in self._frames:
+                frame.close()
 
     def __enter__(self) -> Accelerator:
         return self
@@ -242,19 +300,16 @@ class Accelerator:
     def _write(self, register: str, value: int) -> None:
         self.device.write(BY_NAME[register].offset, value)
 
-    def _load_frame(self, image: np.ndarray, threshold: int | float | None) -> None:
-        layout = self.program.input
-        expected = (layout.height, layout.width, 3)
-        if image.dtype != np.int8 or image.shape != expected:
-            raise FormatError(f"image of {image.dtype} {list(image.shape)}: expected int8 {list(expected)}")
-        memory = self.memory
-        layout.write(memory, image)
-        peak_step = self.program.peak_step
-        if peak_step is not None:
-            value = peak_step.peak_threshold if threshold is None else self._integer_threshold(threshold)
-            self.program.patch_threshold(memory, value)
-        assert self._buffer is not None
-        self._buffer.flush()
+    def _next_frame(self) -> Frame:
+        return self._frames[self._next]
+
+    def _hook(self, on_step: Callable[[int], None]) -> Callable[[int], None]:
+        def hook(step: int) -> None:
+            if self._last is not None:
+                self._last.buffer.invalidate()
+            on_step(step)
+
+        return hook
 
     def _integer_threshold(self, threshold: int | float) -> int:
         if not isinstance(threshold, int | np.integer):
@@ -263,32 +318,23 @@ class Accelerator:
             raise FormatError(f"threshold {threshold}: expected an int16, or a score between 0.0 and 1.0")
         return int(threshold)
 
-    def _start_and_wait(self, on_step: Callable[[int], None] | None) -> None:
-        if on_step is not None and not hasattr(self.device, "on_step"):
-            raise DeviceError(f"device {self.device.name}: cannot stop after each step")
-        self._write("IRQ_STATUS", 1)
-        if on_step is not None:
-
-            def hook(step: int) -> None:
-                if self._buffer is not None:
-                    self._buffer.invalidate()
-                on_step(step)
-
-            self.device.on_step = hook  # type: ignore[attr-defined]
+    def _wait(self) -> None:
         try:
-            self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("start").shift)
             self.device.wait(self.timeout)
         except DeviceTimeout as error:
             message = f"device {self.device.name}: no end of program {self.program.name!r} within {self.timeout} s"
-            state = self._state()
-            self.reset()
-            raise DeviceTimeout(f"{message}: {state}") from error
-        except DeviceError:
-            self.reset()
+            message = f"{message}: {self._state()}"
+            self._reset_after(message)
+            raise DeviceTimeout(message) from error
+        except BaseException as error:  # An interrupt from the keyboard, too, leaves a frame that nobody waits for.
+            self._reset_after(str(error))
             raise
-        finally:
-            if on_step is not None:
-                self.device.on_step = None  # type: ignore[attr-defined]
+
+    def _reset_after(self, message: str) -> None:
+        try:
+            self.reset()
+        except DeviceError as error:
+            raise DeviceError(f"{message}; and then: {error}") from error
 
     def _check_status(self) -> None:
         status = BY_NAME["STATUS"]
@@ -296,9 +342,9 @@ class Accelerator:
         self._write("IRQ_STATUS", 1)
         if status.extract(value, "done") and not status.extract(value, "error"):
             return
-        state = self._state()
-        self.reset()
-        raise DeviceError(f"device {self.device.name}: program {self.program.name!r} stopped: {state}")
+        message = f"device {self.device.name}: program {self.program.name!r} stopped: {self._state()}"
+        self._reset_after(message)
+        raise DeviceError(message)
 
     def _state(self) -> str:
         """Status, step, cause and counters for an error message."""
@@ -321,45 +367,3 @@ class Accelerator:
         kept = min(found, step.peak_capacity)
         records = self.memory[step.peak_address : step.peak_address + PEAK_BYTES * kept]
         return records.view(PEAK_DTYPE).copy(), found
-
-
-def check_device(device: Device, program: Program) -> None:
-    """Compare a device's identity, version and configuration with what the program was compiled for.
-
-    Raises
-    ------
-    DeviceError
-        They differ; the message names both.
-    """
-    identity = device.read(BY_NAME["IDENTITY"].offset)
-    if identity != IDENTITY:
-        raise DeviceError(
-            f"device {device.name}: IDENTITY reads {identity:#010x}, expected {IDENTITY:#010x}; no CoDeNet accelerator answers"
-        )
-    expected = config_registers(program.config)
-    words = {name: device.read(BY_NAME[name].offset) for name in expected}
-    if words["VERSION"] != expected["VERSION"]:
-        raise DeviceError(
-            f"device {device.name}: version {words['VERSION']}, but program {program.name!r} is of version "
-            f"{expected['VERSION']}"
-        )
-    if words == expected:
-        return
-    try:
-        found = config_from_registers(words).to_dict()
-    except ConfigError as error:
-        raise DeviceError(f"device {device.name}: its configuration registers make no sense ({error})") from error
-    wanted = program.config.to_dict()
-    differing = [name for name in wanted if found[name] != wanted[name]]
-    if not differing:  # The lanes: a constant, not part of the configuration.
-        raise DeviceError(
-            f"device {device.name}: CONFIG0 {words['CONFIG0']:#010x}, expected {expected['CONFIG0']:#010x}"
-        )
-    raise DeviceError(
-        f"device {device.name}: configuration {_values(found, differing)}, but program {program.name!r} was compiled for "
-        f"{_values(wanted, differing)}"
-    )
-
-
-def _values(config: dict[str, int], names: list[str]) -> str:
-    return ", ".join(f"{name}={config[name]}" for name in names)

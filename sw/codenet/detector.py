@@ -10,11 +10,12 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from codenet.accelerator import Accelerator, Outputs
+from codenet.accelerator import Accelerator
 from codenet.decode import TOP_K, Detection, Peaks, decode
 from codenet.devices import Device, open_device
 from codenet.draw import draw
 from codenet.errors import DeviceError, FormatError
+from codenet.frame import Outputs
 from codenet.image import Source, load, resize, to_activation
 from codenet.program import PlacedTensor, Program
 

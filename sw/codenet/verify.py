@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codenet import interpreter
-from codenet.accelerator import Accelerator, Outputs
+from codenet.accelerator import Accelerator
 from codenet.devices import Device, open_device
 from codenet.errors import GraphError
+from codenet.frame import Outputs
 from codenet.graph import Graph
 from codenet.image import Source, load, resize, to_activation
 from codenet.program import Program

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from codenet.config import AcceleratorConfig
-from codenet.devices.base import Buffer, Device
+from codenet.devices.base import Buffer, Device, Parts
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PEAK_DTYPE, DepthwiseOp, Descriptor, ErrorCause
 from codenet.program import InputLayout, PlacedTensor, Program
 from codenet.registers import BY_NAME, IDENTITY, config_registers
@@ -24,11 +24,16 @@ class FakeBuffer(Buffer):
         self.seen_by_device = np.zeros(size, np.uint8)
         self.closed = 0
 
-    def flush(self) -> None:
-        self.seen_by_device[:] = self.array
+    def flush(self, parts: Parts | None = None) -> None:
+        for offset, size in self._parts(parts):
+            self.seen_by_device[offset : offset + size] = self.array[offset : offset + size]
 
-    def invalidate(self) -> None:
-        self.array[:] = self.seen_by_device
+    def invalidate(self, parts: Parts | None = None) -> None:
+        for offset, size in self._parts(parts):
+            self.array[offset : offset + size] = self.seen_by_device[offset : offset + size]
+
+    def _parts(self, parts: Parts | None) -> Parts:
+        return [(0, self.array.size)] if parts is None else parts
 
     def close(self) -> None:
         self.closed += 1
@@ -85,13 +90,13 @@ class FakeDevice(Device):
         if self.silent:
             self.registers["STATUS"] = 1 | self.fail_step << 16
             return
-        assert self.registers["BASE_ADDRESS"] == self.buffers[-1].address
+        (buffer,) = [buffer for buffer in self.buffers if buffer.address == self.registers["BASE_ADDRESS"]]
         if self.fail is not None:
             self.registers["STATUS"] = 4 | self.fail << 8 | self.fail_step << 16
         else:
             self.registers["STATUS"] = 2
             if self.compute is not None:
-                self.registers["PEAK_COUNT"] = self.compute(self.buffers[-1].seen_by_device)
+                self.registers["PEAK_COUNT"] = self.compute(buffer.seen_by_device)
         self.registers["FRAME_CYCLES"], self.registers["FRAME_STEPS"] = 4321, 1
         self.registers["IRQ_STATUS"] = 1
 

@@ -278,3 +278,121 @@ def test_memory_is_shared_not_copied(program, device):
         memory = accelerator.run(IMAGE).memory
         assert np.shares_memory(memory, device.buffers[0].array)
         assert HEATMAP < len(memory)
+
+
+def prepared(value):
+    return np.full((4 * HEIGHT, 4 * WIDTH, 3), value, np.uint8)
+
+
+def test_a_frame_is_prepared_while_another_runs(program, device):
+    """The input of the next frame and the outputs of the last one are apart from the frame that runs."""
+    seen = []
+
+    def compute(memory):
+        layout = program.input
+        seen.append(int(memory[layout.offset + layout.row_bytes + 4]))
+        return write_outputs([(len(seen), 0, 0, 9)], lane_0=len(seen))(memory)
+
+    device.compute = compute
+    with Accelerator(device, program, frames=2) as accelerator:
+        accelerator.pixels[..., :3] = prepared(11)
+        accelerator.start()
+        accelerator.pixels[..., :3] = prepared(22)
+        assert accelerator.running
+        first = accelerator.finish()
+        accelerator.start()
+        accelerator.pixels[..., :3] = prepared(33)
+        second = accelerator.finish()
+        assert first.read("size")[0, 0, 1] == 1, "outputs of a frame were lost while the next one ran"
+        assert (second.read("size")[0, 0, 1], second.peaks["x"][0]) == (2, 2)
+        accelerator.start()
+        accelerator.finish()
+    assert seen == [11, 22, 33]
+    assert [buffer.closed for buffer in device.buffers] == [1, 1]
+
+
+def test_one_frame_has_one_memory(program, device):
+    with Accelerator(device, program) as accelerator:
+        accelerator.start()
+        with pytest.raises(DeviceError, match="a frame runs; finish it, or open the accelerator with frames=2"):
+            accelerator.pixels  # noqa: B018
+        with pytest.raises(DeviceError, match="runs already"):
+            accelerator.start()
+        accelerator.finish()
+        with pytest.raises(DeviceError, match="no frame runs"):
+            accelerator.finish()
+        accelerator.pixels[...] = 0
+
+
+def test_threshold_of_each_frame_in_flight(program, device):
+    seen = []
+
+    def compute(memory):
+        seen.append(Descriptor.decode(memory[:128].tobytes()).peak_threshold)
+        return 0
+
+    device.compute = compute
+    with Accelerator(device, program, frames=2) as accelerator:
+        for threshold in (5, 6, 6, 7, None):
+            accelerator.start(threshold)
+            accelerator.finish()
+    assert seen == [5, 6, 6, 7, -300]
+
+
+def test_interrupt_from_the_keyboard_stops_the_frame(program, device, monkeypatch):
+    def interrupted(timeout):
+        raise KeyboardInterrupt
+
+    with Accelerator(device, program) as accelerator:
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "wait", interrupted)
+            device.silent = True
+            with pytest.raises(KeyboardInterrupt):
+                accelerator.run(IMAGE)
+        assert device.registers["STATUS"] == 0
+        device.silent = False
+        accelerator.run(IMAGE)
+
+
+def test_close_stops_a_frame_before_its_memory_is_released(program, device):
+    accelerator = Accelerator(device, program)
+    device.silent = True
+    accelerator.start()
+    accelerator.close()
+    assert device.writes[-2:] == [("CONTROL", 2), ("IRQ_STATUS", 1)]
+    assert device.buffers[0].closed == 1
+
+
+def test_error_and_then_a_reset_that_fails(program, device, monkeypatch):
+    monkeypatch.setattr("codenet.accelerator.RESET_SECONDS", 0.01)
+    with Accelerator(device, program) as accelerator:
+        device.fail, device.stuck = ErrorCause.INPUT_READ, True
+        with pytest.raises(DeviceError, match="cause INPUT_READ.*; and then: .*still busy"):
+            accelerator.run(IMAGE)
+
+
+def test_only_what_changed_is_flushed(program, device, monkeypatch):
+    flushed = []
+    with Accelerator(device, program) as accelerator:
+        buffer = device.buffers[0]
+        monkeypatch.setattr(buffer, "flush", lambda parts=None: flushed.append(parts if parts is None else list(parts)))
+        accelerator.run(IMAGE)
+        accelerator.run(IMAGE)
+        accelerator.run(IMAGE, 5)
+        accelerator.run(IMAGE, 5)
+    image = (program.input.offset, program.input.size)
+    assert flushed == [None, [image], [image, (0, 128)], [image]]
+
+
+def test_no_memory_for_the_second_frame(program, device, monkeypatch):
+    allocate = device.allocate
+
+    def once(size):
+        if device.buffers:
+            raise DeviceError("no memory left")
+        return allocate(size)
+
+    monkeypatch.setattr(device, "allocate", once)
+    with pytest.raises(DeviceError, match="no memory left"):
+        Accelerator(device, program, frames=2)
+    assert device.buffers[0].closed == 1

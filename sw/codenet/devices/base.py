@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from types import TracebackType
+from typing import TypeAlias
 
 import numpy as np
 
 from codenet.errors import DeviceTimeout
 from codenet.registers import BY_NAME
+
+Parts: TypeAlias = "Iterable[tuple[int, int]]"
+"""Parts of a buffer: (offset, size) in bytes."""
+
+LONGEST_PAUSE = 2.5e-4
+"""Seconds between two looks at the interrupt, at most: what a frame may lose to polling."""
 
 
 class Buffer(ABC):
@@ -26,20 +34,37 @@ class Buffer(ABC):
     address: int
     array: np.ndarray
 
-    def flush(self) -> None:
-        """Make what the host wrote visible to the accelerator. Nothing to do on coherent devices."""
+    def flush(self, parts: Parts | None = None) -> None:
+        """Make what the host wrote, everywhere or in ``parts``, visible to the accelerator.
 
-    def invalidate(self) -> None:
-        """Make what the accelerator wrote visible to the host. Nothing to do on coherent devices."""
+        Nothing to do on coherent devices. Where a cache is in between, it works in lines: parts begin and end between planes.
+        """
+
+    def invalidate(self, parts: Parts | None = None) -> None:
+        """Make what the accelerator wrote, everywhere or in ``parts``, visible to the host. Nothing to do on coherent devices.
+
+        What the host wrote there and did not flush may be lost.
+        """
 
     def close(self) -> None:
         """Release the memory. Calling it twice does no harm."""
 
 
 class Device(ABC):
-    """Registers, buffers and the interrupt of one accelerator."""
+    """Registers, buffers and the interrupt of one accelerator.
+
+    Attributes
+    ----------
+    clock_hz:
+        What its clock is set to; ``None`` where time is simulated or there is no clock.
+    """
 
     name: str
+    clock_hz: float | None = None
+
+    def facts(self) -> dict[str, str]:
+        """What else is known about it, by name, for people."""
+        return {}
 
     @abstractmethod
     def read(self, offset: int) -> int:
@@ -75,7 +100,7 @@ class Device(ABC):
             if time.monotonic() > deadline:
                 raise DeviceTimeout(f"device {self.name}: no interrupt within {timeout} s")
             time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def close(self) -> None:
         """Release the device. Calling it twice does no harm."""
