@@ -7,6 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 
+def single(x: torch.Tensor) -> torch.Tensor:
+    """``x`` in float32 if it is of half precision, otherwise as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class AnnealedReLU(nn.Module):
     """ReLU with a slope for negative inputs that training anneals to zero.
 

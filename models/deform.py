@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.blocks import AnnealedReLU
+from models.blocks import AnnealedReLU, single
 from models.configs import ALL_DILATIONS, MAX_DILATION, NetworkConfig
 
 #: Range of the fractional square distance, as in the code released with the paper.
@@ -155,7 +155,9 @@ class DeformConv(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self._sample(x)
+        # In float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory that nobody wrote.
+        with torch.autocast(x.device.type, enabled=False):
+            x = self._sample(single(x))
         x = x if self.norm is None else self.norm(x)
         return x if self.relu is None else self.relu(x)
 

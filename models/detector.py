@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.backbone import Backbone, describe_sequence
-from models.blocks import ConvNorm
+from models.blocks import ConvNorm, single
 from models.configs import NetworkConfig
 from models.deform import DeformConv
 
@@ -71,7 +71,7 @@ class Head(nn.Module):
         x = self.depth(self.point(x))
         # Sizes are tens of pixels: mixed precision ends before them.
         with torch.autocast(x.device.type, enabled=False):
-            return self.out(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+            return self.out(single(x))
 
 
 class CoDeNet(nn.Module):
