@@ -14,7 +14,7 @@ from codenet.errors import CodenetError
 from models.configs import NetworkConfig
 from models.data import cached_images, load_data
 from models.detector import CoDeNet
-from models.distill import Distillation
+from models.distill import FloatDistillation
 from models.quantize import calibrate, quantize
 from models.train import (
     Batches,
@@ -79,7 +79,7 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     whole = Batches(data, images, config, network.config)
     ranges = calibrate(network, (whole[step].images for step in range(CALIBRATION_BATCHES)))
     quantized = quantize(network, ranges).to(memory_format=torch.channels_last)
-    distillation = Distillation(quantized, arguments.teacher) if arguments.teacher is not None else None
+    distillation = FloatDistillation(quantized, network) if arguments.distill else None
     trainer = Trainer(quantized, config, quantized_identity(quantized), distillation)
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
@@ -95,6 +95,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     add_common_arguments(parser, DEFAULTS)
+    parser.add_argument(
+        "--distill",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="learn features and outputs of the floating-point network too (default: yes)",
+    )
     start_workers(parser.parse_args(), fine_tune)
 
 

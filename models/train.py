@@ -23,7 +23,7 @@ from models.blocks import set_slope
 from models.configs import CONFIGS, NetworkConfig, get_config, normalize
 from models.data import ANIMALS, DetectionData, cached_images, load_data
 from models.detector import CoDeNet
-from models.distill import Distillation
+from models.distill import Distillation, FloatDistillation
 from models.losses import WEIGHTS, Batch, detection_loss
 from models.targets import make_targets
 from models.weights import load_trunk
@@ -165,7 +165,7 @@ class Trainer:
         network: nn.Module,
         config: TrainConfig,
         identity: dict[str, Any],
-        distillation: Distillation | None = None,
+        distillation: Distillation | FloatDistillation | None = None,
     ) -> None:
         self.network, self.config, self.identity, self.distillation = network, config, identity, distillation
         self.optimizer = torch.optim.AdamW(parameter_groups(network, config), lr=config.rate)
@@ -206,7 +206,7 @@ class Trainer:
             features = None if self.distillation is None else self.distillation.loss(batch.images)
         parts = detection_loss(outputs, batch)
         if features is not None:
-            parts |= {"features": features, "total": parts["total"] + features}
+            parts |= {"teacher": features, "total": parts["total"] + features}
         return parts
 
     def save(self, path: Path) -> None:
@@ -310,7 +310,6 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--rate", type=float, default=defaults.rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--teacher", type=Path, help="NumPy archive of the trunk whose features the backbone learns")
     parser.add_argument("--workers", type=int, default=2, help="processes that share a batch, one thread each")
 
 
@@ -376,6 +375,7 @@ def main() -> None:
     add_common_arguments(parser, TrainConfig())
     parser.add_argument("--config", choices=list(CONFIGS), default="a")
     parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    parser.add_argument("--teacher", type=Path, help="NumPy archive of the trunk whose features the backbone learns")
     parser.add_argument("--start", type=Path, help="checkpoint of another run to start from")
     parser.add_argument("--trunk-rate", type=float, default=1.0, help="what multiplies the backbone's learning rate")
     parser.add_argument(

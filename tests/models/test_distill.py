@@ -1,4 +1,7 @@
-"""Feature distillation."""
+"""Distillation of features and outputs."""
+
+import copy
+import math
 
 import pytest
 import torch
@@ -6,8 +9,10 @@ import torch
 from models.blocks import set_slope
 from models.configs import CONFIGS
 from models.detector import CoDeNet
-from models.distill import TEACHER_SLOPE, Distillation, normalized_error
+from models.distill import TEACHER_SLOPE, Distillation, FloatDistillation, normalized_error, soft_focal_loss
+from models.quantize import calibrate, quantize
 from models.weights import load_trunk
+from tests.models.common import TINY
 
 
 def test_error_is_in_units_of_variance():
@@ -51,3 +56,37 @@ def test_another_stem_does_and_learns_from_it(real_data):
     loss.backward()
     assert loss.item() > 0.5 and network.backbone.stem.conv.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in distillation.teacher.parameters())
+
+
+def test_soft_focal_loss_by_hand():
+    logits, target = torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[0.0, 0.0]]]])
+    p = 1 / (1 + math.exp(-2))
+    entropy = -(0.5 * math.log(p) + 0.5 * math.log(1 - p))
+    # The sum of squared probabilities, 0.5, counts as one.
+    assert soft_focal_loss(logits, target).item() == pytest.approx((p - 0.5) ** 2 * entropy, rel=1e-5)
+
+
+def test_quantized_network_learns_from_its_original():
+    torch.manual_seed(0)
+    network = CoDeNet(TINY, ("a", "b"))
+    x = torch.randn(4, 3, 64, 64)
+    network(x)  # for statistics
+    network.eval()
+    twin_student = copy.deepcopy(network)
+    same = FloatDistillation(twin_student, network)
+    twin_student(x)
+    assert same.loss(x).item() == pytest.approx(0, abs=1e-6)
+    assert not same.kept and not same.targets
+    quantized = quantize(network, calibrate(network, [x])).train()
+    distillation = FloatDistillation(quantized, network)
+    optimizer = torch.optim.Adam(quantized.parameters(), 1e-3)
+    losses = []
+    for _ in range(12):
+        quantized(x)
+        optimizer.zero_grad()
+        loss = distillation.loss(x)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert 0 < losses[-1] < losses[0]
+    assert all(p.grad is None for p in network.parameters())
