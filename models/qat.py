@@ -65,14 +65,15 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     """One worker of a quantization-aware run."""
     setup_logging(arguments.output)
     torch.manual_seed(arguments.seed)
+    network = load_network(arguments.checkpoint)
     config = dataclasses.replace(
         DEFAULTS,
         iterations=arguments.iterations,
         batch=arguments.batch,
         rate=arguments.rate,
         seed=arguments.seed,
+        cache_size=max(DEFAULTS.cache_size, network.config.size),
     )
-    network = load_network(arguments.checkpoint)
     data = load_data(arguments.data, "train", network.classes)
     images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     # All workers calibrate on the same images, so that they start equal.

@@ -223,11 +223,6 @@ class Trainer:
         torch.save(state, partial)
         partial.rename(path)
 
-    def start_from(self, path: Path) -> None:
-        """Take the averaged weights of another run's checkpoint, nothing else."""
-        self.network.load_state_dict(load_checkpoint(path)["average"])
-        self.average = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
-
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of the same network; `CodenetError` if it is another's."""
         state = load_checkpoint(path)
@@ -347,19 +342,20 @@ def train(arguments: argparse.Namespace, worker: int) -> None:
         arguments.rate,
         slope=arguments.slope,
         seed=arguments.seed,
+        cache_size=max(TrainConfig.cache_size, get_config(arguments.config).size),
         mixed=arguments.mixed,
         rates=(*BOX_RATES, ("backbone.", arguments.trunk_rate)),
     )
     network = CoDeNet(get_config(arguments.config), tuple(arguments.classes))
-    if arguments.trunk is not None:
+    if arguments.start is not None:
+        network.load_state_dict(load_checkpoint(arguments.start)["average"])
+    if arguments.trunk is not None:  # After the start: another configuration's decoder may follow a trunk of one's own.
         load_trunk(network.backbone, arguments.trunk)
     network = network.to(memory_format=torch.channels_last)
     data = load_data(arguments.data, "train", arguments.classes)
     images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     distillation = Distillation(network, arguments.teacher) if arguments.teacher is not None else None
     trainer = Trainer(network, config, float_identity(network), distillation)
-    if arguments.start is not None:
-        trainer.start_from(arguments.start)
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         trainer.resume(path)
