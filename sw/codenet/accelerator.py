@@ -276,12 +276,16 @@ class Accelerator:
                 )
         self._write("IRQ_STATUS", 1)
 
+    def stop(self) -> None:
+        """Stop the frame that runs, if one does; its outputs are lost."""
+        if self._running is not None:
+            self._running = None
+            self.reset()
+
     def close(self) -> None:
         """Stop a frame that runs and release the memory. Calling it twice does no harm."""
         try:
-            if self._running is not None:
-                self._running = None
-                self.reset()  # It must not write any more to memory that is given back.
+            self.stop()  # It must not write any more to memory that is given back.
         finally:
             for frame in self._frames:
                 frame.close()

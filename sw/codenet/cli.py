@@ -9,6 +9,7 @@ Other packages add commands through the entry point group ``codenet.commands``: 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from codenet import __version__
 from codenet.config import AcceleratorConfig
+from codenet.devices import open_device
 from codenet.errors import CodenetError, DeviceError, FormatError
 from codenet.graph import FORMAT, Graph, walk
 from codenet.program import FILE_MAGIC, Program
@@ -87,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--device", default="auto", help="device to check (default: auto)")
     verify.add_argument("--graph", type=Path, help="the graph that was compiled: compares every tensor of every step")
     verify.set_defaults(run=_verify)
+
+    benchmark = commands.add_parser("benchmark", help="time the host's part of a frame, and the accelerator's")
+    benchmark.add_argument("photos", nargs="*", metavar="PHOTO", help="image file (default: frames of cameras)")
+    benchmark.add_argument("--program", type=Path, help="compiled detector (default: the package's)")
+    benchmark.add_argument("--device", default="auto", help="whose frame to measure; golden: none (default: auto)")
+    benchmark.add_argument("--frames", type=int, default=30, metavar="N", help="repetitions (default: 30)")
+    benchmark.add_argument(
+        "--clock", type=float, default=150.0, metavar="MHZ", help="of an accelerator that isn't there (default: 150)"
+    )
+    benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    benchmark.set_defaults(run=_benchmark)
     for point in sorted(metadata.entry_points(group=COMMANDS), key=lambda point: point.name):
         _add_command(commands, point)
     return parser
@@ -182,6 +195,22 @@ def _verify(options: argparse.Namespace) -> int:
         print(mismatch)
     print(result)
     return 0 if result.passed else FAILURE
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from codenet import host_benchmark
+
+    for name, value in (("--frames", options.frames), ("--clock", options.clock)):
+        if not value > 0:
+            raise FormatError(f"{name} {value}: expected more than 0")
+    program = Program.load(options.program or _shipped_program())
+    photos = [(Path(photo).name, photo) for photo in options.photos] or host_benchmark.cameras()
+    with open_device(options.device, program.config) as device:
+        result = host_benchmark.measure(program, device, photos, frames=options.frames, clock_hz=1e6 * options.clock)
+    print(result)
+    if options.json is not None:
+        options.json.write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+    return 0
 
 
 def graph_table(graph: Graph) -> str:

@@ -12,6 +12,9 @@ Box = tuple[float, float, float, float]
 TOP_K = 100
 """Detections kept, best first."""
 
+LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+"""Their sum is ln 2; the first has 33 bits, so that its product with a small integer is exact."""
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -27,8 +30,21 @@ class Detection:
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Logistic function, float64, without overflow at either end."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
+    """Logistic function, float64, within 2 units in the last place, without overflow at either end.
+
+    Only operations that IEEE 754 rounds in one way: every machine and version of NumPy gives the same bits, which their
+    ``exp`` and ``tanh`` do not.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    t = np.minimum(np.abs(x), 700.0)
+    k = np.rint(t * (1 / LN2_HIGH))
+    r = (k * LN2_HIGH - t) + k * LN2_LOW  # -t = r - k ln 2, with |r| <= ln 2 / 2
+    power = np.full_like(r, 1.0)
+    for n in range(13, 0, -1):  # Taylor's series of exp(r): the next term is below 1e-17.
+        power = power * r / n + 1.0
+    power = np.ldexp(power, -k.astype(np.int32))
+    result: np.ndarray = np.where(x < 0, power, 1.0) / (1.0 + power)
+    return result
 
 
 @dataclass(frozen=True)
@@ -66,19 +82,15 @@ def decode(peaks: Peaks, classes: Sequence[str], photo_size: tuple[int, int], *,
     """
     scores = sigmoid(peaks.logits)
     order = np.argsort(-scores, kind="stable")[:top_k]
-    centre = np.stack([peaks.x, peaks.y], axis=1) + peaks.offset
-    half = np.maximum(peaks.size, 0) / 2
+    centre = np.stack([peaks.x[order], peaks.y[order]], axis=1) + peaks.offset[order]
+    half = np.maximum(peaks.size[order], 0) / 2
     stretch = np.array([photo_size[1] / peaks.output_size[1], photo_size[0] / peaks.output_size[0]])
     limit = np.array([photo_size[1], photo_size[0]], dtype=np.float64)
-    corners = np.concatenate(
-        [np.clip((centre - half) * stretch, 0, limit), np.clip((centre + half) * stretch, 0, limit)], axis=1
-    )
+    corners = np.concatenate([(centre - half) * stretch, (centre + half) * stretch], axis=1)
+    corners = np.minimum(np.maximum(corners, 0), np.tile(limit, 2))
     return [
-        Detection(
-            label=classes[peaks.class_index[n]],
-            class_index=int(peaks.class_index[n]),
-            score=float(scores[n]),
-            box=tuple(corners[n].tolist()),
+        Detection(label=classes[index], class_index=index, score=score, box=tuple(box))
+        for index, score, box in zip(
+            peaks.class_index[order].tolist(), scores[order].tolist(), corners.tolist(), strict=True
         )
-        for n in order
     ]

@@ -16,8 +16,9 @@ from codenet.devices import Device, open_device
 from codenet.draw import draw
 from codenet.errors import DeviceError, FormatError
 from codenet.frame import Outputs
-from codenet.image import Source, load, resize, to_activation
+from codenet.image import Source
 from codenet.program import PlacedTensor, Program
+from codenet.stream import Stream, Times
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,11 @@ class Detector:
     threshold:
         Smallest score, in (0, 1), of what is reported.
 
+    Attributes
+    ----------
+    times:
+        Of the last photo that was given to the detector itself; those of a stream are in its results.
+
     Raises
     ------
     FormatError
@@ -55,10 +61,11 @@ class Detector:
         _check_outputs(self.program)
         self.program.threshold_for(threshold)
         self.threshold = threshold
+        self.times = Times()
         self._owns_device = isinstance(device, str)
         self.device = open_device(device, self.program.config) if isinstance(device, str) else device
         try:
-            self.accelerator = Accelerator(self.device, self.program)
+            self.accelerator = Accelerator(self.device, self.program, frames=2)
         except BaseException:
             if self._owns_device:
                 self.device.close()
@@ -86,17 +93,54 @@ class Detector:
         DeviceError
             The device failed.
         """
-        image = load(photo)
-        layout = self.program.input
-        activation = to_activation(resize(image, layout.height, layout.width))
-        outputs = self.accelerator.run(activation, float(self.threshold if threshold is None else threshold))
+        with self.stream([photo], threshold=threshold, top_k=top_k) as stream:
+            result = next(stream)
+        self.times = result.times
+        return result.detections
+
+    def stream(
+        self, photos: Iterable[Source], *, threshold: float | None = None, top_k: int = TOP_K, workers: int = 0
+    ) -> Stream:
+        """Results of many photos or of a camera, in order, two frames in flight::
+
+            for result in detector.stream(camera):
+                print(result.detections, result.times)
+
+        Each result equals what the detector returns for that photo alone.
+
+        Parameters
+        ----------
+        photos:
+            Anything that :func:`codenet.image.load` takes, each. An array must not be changed before its result is there.
+        threshold, top_k:
+            As of a single photo.
+        workers:
+            Threads that decode and stretch photos ahead. None: that is done while the accelerator runs, and a result comes one photo
+            after its own. Each worker lets another processor core help, for the price of one photo's delay more.
+
+        Raises
+        ------
+        GraphError
+            The threshold is not within (0, 1).
+        DeviceError
+            Another stream has a frame running.
+        """
+        score = float(self.threshold if threshold is None else threshold)
+        self.program.threshold_for(score)
+
+        def detections(outputs: Outputs, photo_size: tuple[int, int]) -> list[Detection]:
+            return self._detections(outputs, photo_size, top_k)
+
+        return Stream(self.accelerator, photos, detections, threshold=score, workers=workers)
+
+    def _detections(self, outputs: Outputs, photo_size: tuple[int, int], top_k: int) -> list[Detection]:
         if outputs.peaks_found > len(outputs.peaks):
             logger.warning(
                 "%d peaks found, room for %d: the lowest rows are lost; raise the threshold",
                 outputs.peaks_found,
                 len(outputs.peaks),
             )
-        return decode(to_units(outputs), self.classes, (image.height, image.width), top_k=top_k)
+        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k)
 
     def draw(self, photo: Source, detections: Iterable[Detection]) -> Image.Image:
         """The photo with its detections (:func:`codenet.draw.draw`)."""
@@ -127,9 +171,9 @@ def to_units(outputs: Outputs) -> Peaks:
     """
     records = outputs.peaks
     heatmap = outputs.tensors["heatmap"]
-    classes = np.full(2**16, -1)
+    classes = np.full(int(heatmap.index.max()) + 2, -1)  # The last is for all channels that are too large.
     classes[heatmap.index] = np.arange(heatmap.channels)
-    class_index = classes[records["channel"]]
+    class_index = classes[np.minimum(records["channel"], len(classes) - 1)]
     x, y = records["x"].astype(np.int64), records["y"].astype(np.int64)
     stray = np.flatnonzero((class_index < 0) | (x >= heatmap.width) | (y >= heatmap.height))
     if stray.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from PIL import Image, ImageDraw, ImageFont
@@ -31,11 +32,11 @@ def draw(photo: Source, detections: Iterable[Detection]) -> Image.Image:
     canvas = ImageDraw.Draw(image)
     unit = min(image.size)
     line = max(1, round(unit / 160))
-    font = ImageFont.load_default(size=max(12, round(unit / 26)))
+    letters = max(12, round(unit / 26))
     for detection in sorted(detections, key=lambda d: d.score):
         colour = COLOURS[detection.class_index % len(COLOURS)]
         canvas.rectangle(detection.box, outline=colour, width=line)
-        _label(canvas, image.size, detection, font, colour, line)
+        _label(canvas, image.size, detection, letters, colour, line)
     return image
 
 
@@ -43,17 +44,34 @@ def _label(
     canvas: ImageDraw.ImageDraw,
     size: tuple[int, int],
     detection: Detection,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    letters: int,
     colour: tuple[int, int, int],
     line: int,
 ) -> None:
     """A filled tag above the box, or inside it where the photo ends."""
-    text = f"{detection.label} {100 * detection.score:.0f} %"
-    _, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
-    width, height = right + 4 * line, bottom - top + 4 * line
+    text = _text(f"{detection.label} {100 * detection.score:.0f} %", letters)
+    width, height = text.width + 4 * line, text.height + 4 * line
     x = max(0, min(detection.box[0], size[0] - width))
     y = detection.box[1] - height
     if y < 0:
         y = min(detection.box[1], size[1] - height)
     canvas.rectangle((x, y, x + width, y + height), fill=colour)
-    canvas.text((x + 2 * line, y + 2 * line - top), text, font=font, fill=(255, 255, 255))
+    canvas.bitmap((int(x) + 2 * line, int(y) + 2 * line), text, fill=(255, 255, 255))
+
+
+def _text(text: str, letters: int) -> Image.Image:
+    """Text of a height in pixels, 255 on 0, mode L, with room at the left as in a line of text."""
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    try:
+        font = ImageFont.load_default(size=letters)
+    except TypeError:  # Before Pillow 10.1 there is only a font of dots, 11 pixels high.
+        font = ImageFont.load_default()
+        mask = font.getmask(text)
+        image = Image.new("L", mask.size)
+        image.im.paste(mask, (0, 0, *mask.size))
+        factor = max(1, round(letters / 11))
+        return image.resize((factor * image.width, factor * image.height))
+    _, top, right, bottom = font.getbbox(text)
+    image = Image.new("L", (math.ceil(right), math.ceil(bottom - top)))
+    ImageDraw.Draw(image).text((0, -top), text, font=font, fill=255)
+    return image

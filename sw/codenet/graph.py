@@ -224,7 +224,8 @@ class Graph:
         description["sha256"] = _digest(arrays)
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
-        np.savez_compressed(buffer, allow_pickle=False, description=text, **arrays)
+        contents: dict[str, Any] = {"description": text, **arrays}
+        np.savez_compressed(buffer, **contents)  # Without allow_pickle, which NumPy before 2.1 takes for an array.
         target = Path(path)
         temporary = target.with_name(target.name + ".part")
         temporary.write_bytes(buffer.getvalue())

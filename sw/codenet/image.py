@@ -7,6 +7,7 @@ training, evaluation and the detector, so that all see the same pixels.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -19,6 +20,33 @@ Source: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 
 GREY = 114
 """Brightness behind transparent pixels: the value that the network reads as zero."""
+
+BILINEAR = getattr(Image, "Resampling", Image).BILINEAR  # Pillow 9.0 has no Resampling.
+
+ORIENTATION = 0x0112
+"""EXIF tag: 1 upright, 2 to 8 turned or mirrored."""
+
+
+@dataclass(frozen=True)
+class Stretched:
+    """A photo at the size of the network's input (:func:`stretch`).
+
+    Attributes
+    ----------
+    image:
+        RGB; with ``swapped``, blue and red in each other's place.
+    photo_size:
+        Height and width that the upright photo had.
+    """
+
+    image: Image.Image
+    photo_size: tuple[int, int]
+    swapped: bool
+
+    def write(self, pixels: np.ndarray) -> None:
+        """Write into an accelerator's input, uint8 ``[height, width, 4]`` (:attr:`codenet.accelerator.Accelerator.pixels`)."""
+        raw = self.image.tobytes("raw", "BGRX" if self.swapped else "RGBX")
+        np.bitwise_xor(np.frombuffer(raw, np.uint8).reshape(pixels.shape), 0x80, out=pixels)
 
 
 def load(source: Source) -> Image.Image:
@@ -38,6 +66,45 @@ def load(source: Source) -> Image.Image:
     FileNotFoundError, PermissionError
         As the operating system says.
     """
+    image = _rgb(source)
+    own = type(image) is Image.Image and image is not source
+    return image if own else image.copy()
+
+
+def resize(photo: Image.Image, height: int, width: int) -> np.ndarray:
+    """Stretch an RGB photo to the network's input: uint8 ``[height, width, 3]``, bilinear with antialiasing."""
+    if photo.mode != "RGB":
+        raise FormatError(f"photo of mode {photo.mode}: expected RGB (codenet.image.load converts)")
+    _check_size(photo, "photo")
+    return np.array(photo.resize((width, height), BILINEAR))
+
+
+def stretch(source: Source, height: int, width: int) -> Stretched:
+    """The pixels of ``resize(load(source), height, width)``, in fewer passes over the photo.
+
+    Nothing is copied that stands upright and is RGB already; an RGB view of a BGR array (``frame[..., ::-1]``, as OpenCV's
+    frames need) is read as it lies in memory, and swapped when it is small. Pillow's ``draft`` and ``reducing_gap`` would be
+    faster on large photos, but give other pixels.
+
+    Raises
+    ------
+    FormatError, FileNotFoundError, PermissionError
+        As of :func:`load`.
+    """
+    swapped = isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 3 and source.strides[2] < 0
+    image = _rgb(source[..., ::-1] if swapped else source)  # type: ignore[index]
+    return Stretched(image.resize((width, height), BILINEAR), (image.height, image.width), swapped)
+
+
+def to_activation(rgb: np.ndarray) -> np.ndarray:
+    """The network's input tensor, int8 ``[H, W, 3]``: ``q = pixel - 128`` of uint8 ``[H, W, 3]``."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise FormatError(f"pixels of {rgb.dtype} {list(rgb.shape)}: expected uint8 [H, W, 3]")
+    return (rgb ^ 0x80).view(np.int8)
+
+
+def _rgb(source: Source) -> Image.Image:
+    """As :func:`load`, but maybe the source itself."""
     if isinstance(source, np.ndarray):
         return _to_rgb(_from_array(source), "photo")
     if isinstance(source, Image.Image):
@@ -50,24 +117,14 @@ def load(source: Source) -> Image.Image:
         return _decoded(file, f"photo {source}")
 
 
-def resize(photo: Image.Image, height: int, width: int) -> np.ndarray:
-    """Stretch an RGB photo to the network's input: uint8 ``[height, width, 3]``, bilinear with antialiasing."""
-    if photo.mode != "RGB":
-        raise FormatError(f"photo of mode {photo.mode}: expected RGB (codenet.image.load converts)")
-    _check_size(photo, "photo")
-    return np.array(photo.resize((width, height), Image.Resampling.BILINEAR))
-
-
-def to_activation(rgb: np.ndarray) -> np.ndarray:
-    """The network's input tensor, int8 ``[H, W, 3]``: ``q = pixel - 128`` of uint8 ``[H, W, 3]``."""
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise FormatError(f"pixels of {rgb.dtype} {list(rgb.shape)}: expected uint8 [H, W, 3]")
-    return (rgb ^ 0x80).view(np.int8)
-
-
 def _decoded(source: Image.Image | BinaryIO, name: str) -> Image.Image:
     try:
-        return _to_rgb(source if isinstance(source, Image.Image) else Image.open(source), name)
+        image = source if isinstance(source, Image.Image) else Image.open(source)
+        _check_size(image, name)
+        turned = image.getexif().get(ORIENTATION, 1) != 1
+        image = ImageOps.exif_transpose(image) if turned else image
+        image.load()
+        return _to_rgb(image, name)
     except FormatError:
         raise
     except Exception as error:  # Decoders raise whatever they trip over in a broken file.
@@ -90,8 +147,6 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    _check_size(image, name)
-    image = ImageOps.exif_transpose(image)  # a copy in any case
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _from_16_bit(image, name)
     elif image.mode == "F":

@@ -1,5 +1,8 @@
 """Boxes from peaks, against cases computed by hand."""
 
+import decimal
+import math
+
 import numpy as np
 import pytest
 
@@ -74,3 +77,33 @@ def test_sigmoid_at_the_ends():
     with np.errstate(all="raise", under="ignore"):
         assert sigmoid(np.array([-128.0, 0.0, 128.0])).tolist() == pytest.approx([0, 0.5, 1])
     assert sigmoid(np.array(np.log(3))) == pytest.approx(0.75)
+
+
+def test_sigmoid_of_many_values():
+    x = np.concatenate(
+        [np.random.default_rng(1).uniform(-40, 40, 2000), np.arange(-600, 601, 7) / 64, [1e-300, -1e-17]]
+    )
+    with decimal.localcontext() as context:
+        context.prec = 50
+        for value, found in zip(x.tolist(), sigmoid(x).tolist(), strict=True):
+            exact = 1 / (1 + (-decimal.Decimal(value)).exp())
+            assert abs(decimal.Decimal(found) - exact) <= 2 * decimal.Decimal(math.ulp(found)), value
+
+
+def test_sigmoid_never_falls():
+    values = sigmoid(np.arange(-32768, 32768) / 256)
+    assert (np.diff(values) >= 0).all()
+
+
+def test_sigmoid_is_the_same_on_every_machine():
+    """The same steps with Python's numbers, each of which is rounded once, as IEEE 754 says."""
+    high, low = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+    assert high + low == math.log(2)
+    for x in np.random.default_rng(2).uniform(-30, 30, 500).tolist():
+        k = round(abs(x) * (1 / high))
+        r = (k * high - abs(x)) + k * low
+        power = 1.0
+        for n in range(13, 0, -1):
+            power = power * r / n + 1.0
+        power = math.ldexp(power, -k)
+        assert sigmoid(np.array([x]))[0] == (power if x < 0 else 1.0) / (1.0 + power)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from codenet.errors import FormatError
-from codenet.image import GREY, load, resize, to_activation
+from codenet.image import BILINEAR, GREY, load, resize, stretch, to_activation
 
 PHOTO = Path(__file__).parents[2] / "docs/photos/chelsea.jpg"
 
@@ -102,12 +102,14 @@ def test_16_bit_is_scaled_not_cut(tmp_path, kind):
     assert pixels(path)[..., 0].tolist() == [[0, 1, 1, 128, 255, 255]]
 
 
-def test_orientation_is_applied(tmp_path, rgb):
+@pytest.mark.parametrize("kind", ["png", "tif", "webp"])
+def test_orientation_is_applied(tmp_path, rgb, kind):
     image = Image.fromarray(rgb)
     exif = image.getexif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
-    image.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(pixels(tmp_path / "turned.png"), np.rot90(rgb, -1))
+    path = tmp_path / f"turned.{kind}"
+    image.save(path, exif=exif, **({"lossless": True} if kind == "webp" else {}))
+    assert np.array_equal(pixels(path), np.rot90(rgb, -1))
 
 
 @pytest.mark.parametrize(
@@ -214,3 +216,73 @@ def test_activation_of_every_pixel_value():
 def test_activation_of_something_else(bad):
     with pytest.raises(FormatError, match=r"uint8 \[H, W, 3\]"):
         to_activation(bad)
+
+
+def written(source, height, width):
+    """What :func:`stretch` leaves in an accelerator's input, as the tensor that the network reads."""
+    memory = np.zeros((height + 1, 4 * width + 24), np.uint8)
+    pixels = memory[1:, 4 : 4 * (width + 1)].reshape(height, width, 4)
+    small = stretch(source, height, width)
+    small.write(pixels)
+    assert not memory[0].any() and not memory[:, :4].any() and not memory[:, 4 * (width + 1) :].any()
+    return pixels[..., :3].view(np.int8), small.photo_size
+
+
+def photos_of_every_kind(folder):
+    photo = load(PHOTO)
+    array = np.asarray(photo)
+    yield "path", PHOTO
+    yield "image", photo
+    yield "array", array
+    yield "bgr", np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+    yield "bgr, part of a frame", array[10:200, 50:300, ::-1]
+    yield "mirrored", array[:, ::-1]
+    yield "upside down", array[::-1, :, ::-1]
+    yield "grey", array[..., 1]
+    yield "rgba", np.dstack([array, array[..., 0]])
+    for mode in ("L", "RGBA", "CMYK", "P", "1", "I;16"):
+        yield mode, Image.fromarray(array[..., 0].astype(np.uint16) * 257) if mode == "I;16" else photo.convert(mode)
+    for orientation in range(1, 9):
+        exif = photo.getexif()
+        exif[0x0112] = orientation
+        photo.save(folder / f"{orientation}.jpg", exif=exif)
+        yield f"orientation {orientation}", folder / f"{orientation}.jpg"
+    yield "one pixel", array[:1, :1]
+
+
+def test_stretched_pixels_are_those_of_resize(tmp_path):
+    for name, source in photos_of_every_kind(tmp_path):
+        for height, width in ((64, 96), (300, 451), (512, 512)):
+            found, size = written(source, height, width)
+            photo = load(source)
+            assert np.array_equal(found, to_activation(resize(photo, height, width))), (name, height, width)
+            assert size == (photo.height, photo.width), name
+
+
+def test_stretching_leaves_the_photo_alone(rgb):
+    before = rgb.copy()
+    image = Image.fromarray(rgb)
+    for source in (rgb, rgb[..., ::-1], image):
+        small = stretch(source, 5, 7)
+        small.image.paste((1, 2, 3), (0, 0, 7, 5))
+    assert np.array_equal(rgb, before) and np.array_equal(np.asarray(image), before)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8), np.zeros((2, 2, 2), np.uint8), 7])
+def test_stretching_no_photo(bad, tmp_path):
+    with pytest.raises(FormatError):
+        stretch(bad, 4, 4)
+    (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:9000])
+    with pytest.raises(FormatError, match=r"cut\.jpg"):
+        stretch(tmp_path / "cut.jpg", 4, 4)
+
+
+def test_pillows_short_cuts_give_other_pixels():
+    """Why :func:`stretch` does without them."""
+    expected = resize(load(PHOTO), 64, 64)
+    gap = load(PHOTO).resize((64, 64), BILINEAR, reducing_gap=2.0)
+    assert not np.array_equal(np.asarray(gap), expected)
+    with Image.open(PHOTO) as image:
+        image.draft("RGB", (128, 128))
+        draft = image.resize((64, 64), BILINEAR)
+    assert not np.array_equal(np.asarray(draft), expected)
