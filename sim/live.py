@@ -64,6 +64,15 @@ class LiveBoard:
         if offset == BY_NAME["CONTROL"].offset:
             self._started.set()
 
+    @property
+    def interrupt(self) -> bool:
+        """Level of the interrupt line. Looking at it takes no error away from those who use registers."""
+        with self._lock:
+            if self._closed:
+                return False
+            status, enable = (self.board.read(BY_NAME[name].offset) for name in ("IRQ_STATUS", "IRQ_ENABLE"))
+            return bool(status & enable & 1)
+
     def allocate(self, size: int) -> int:
         """Address of ``size`` free bytes, which the accelerator may now use.
 

@@ -92,6 +92,7 @@ class Accelerator:
         self._running: Frame | None = None
         self._last: Frame | None = None
         self._finished = False
+        self._reset_failed = False
         check_device(device, program)
         self.reset()
         try:
@@ -187,6 +188,8 @@ class Accelerator:
         """
         if self._running is not None:
             raise DeviceError(f"device {self.device.name}: a frame runs already; finish it first")
+        if self._reset_failed:
+            self.reset()
         frame = self._next_frame()
         peak_step = self.program.peak_step
         if peak_step is not None:
@@ -266,6 +269,7 @@ class Accelerator:
         DeviceError
             The device stays busy.
         """
+        self._reset_failed = True
         self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("reset").shift)
         status = BY_NAME["STATUS"]
         deadline = time.monotonic() + RESET_SECONDS
@@ -275,6 +279,7 @@ class Accelerator:
                     f"device {self.device.name}: still busy {RESET_SECONDS} s after a reset (STATUS {value:#010x})"
                 )
         self._write("IRQ_STATUS", 1)
+        self._reset_failed = False
 
     def stop(self) -> None:
         """Stop the frame that runs, if one does; its outputs are lost."""

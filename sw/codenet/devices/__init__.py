@@ -83,4 +83,30 @@ def _golden(config: AcceleratorConfig) -> Device:
     return GoldenDevice(config)
 
 
+def _pynq(config: AcceleratorConfig) -> Device:
+    from codenet.devices import pynq
+
+    return pynq.open_device(config)
+
+
+def _pynq_is_present() -> bool:
+    from codenet.devices import pynq
+
+    return pynq.is_present()
+
+
+def _uio(config: AcceleratorConfig) -> Device:
+    from codenet.devices import uio
+
+    return uio.open_device(config)
+
+
+def _uio_is_present() -> bool:
+    from codenet.devices import uio
+
+    return uio.is_present()
+
+
 register("golden", _golden)
+register("pynq", _pynq, is_present=_pynq_is_present)
+register("uio", _uio, is_present=_uio_is_present)

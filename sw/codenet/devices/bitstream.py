@@ -1,0 +1,147 @@
+"""Bitstreams and what lies beside them: where the file is, what it holds, and what the tools wrote down about it (.hwh)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from codenet.errors import DeviceError, FormatError
+
+ENVIRONMENT = "CODENET_BITSTREAM"
+"""Names the bitstream; without it the one beside the package's programs is taken."""
+
+SHIPPED = Path(__file__).parents[1] / "zoo" / "codenet.bit"
+
+VLNV = "codenet.org:user:codenet:1.0"
+"""Vendor, library, name and version of the accelerator in a .hwh."""
+
+_SYNC_WORD = b"\xaa\x99\x55\x66"
+"""Begins the configuration of every 7 series and UltraScale device, in the byte order of a .bit (UG470, table 5-12)."""
+
+_CLOCK_PARAMETERS = (
+    "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ",
+    "PCW_FPGA0_PERIPHERAL_FREQMHZ",
+    "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ",
+    "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ",
+)
+"""Of the processing system, the first that is there counts: what the tools could reach, before what was asked for."""
+
+
+def find_bitstream() -> Path | None:
+    """File that ``CODENET_BITSTREAM`` names, or the package's own; ``None`` if there is neither.
+
+    Raises
+    ------
+    DeviceError
+        The variable names a file that does not exist.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise DeviceError(f"bitstream {path}, which {ENVIRONMENT} names: no such file")
+        return path.resolve()
+    return SHIPPED if SHIPPED.is_file() else None
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """What a driver wants to know of a design.
+
+    Attributes
+    ----------
+    clock_hz:
+        Of the first clock from processor to logic, as the design was made for; ``None`` if it isn't told.
+    base:
+        Address of the accelerator's registers, and their size in bytes; ``None`` if there is no accelerator.
+    ports:
+        Numbers of the high performance ports (S_AXI_HP) that are used.
+    """
+
+    clock_hz: float | None
+    base: tuple[int, int] | None
+    ports: tuple[int, ...]
+
+    @classmethod
+    def read(cls, bitstream: Path) -> Handoff:
+        """From the ``.hwh`` beside a bitstream.
+
+        Raises
+        ------
+        DeviceError
+            There is none, or it is no hardware description.
+        """
+        path = bitstream.with_suffix(".hwh")
+        if not path.is_file():
+            raise DeviceError(f"bitstream {bitstream}: its hardware description {path.name} is not beside it")
+        try:
+            root = ElementTree.parse(path).getroot()
+            parameters = {item.get("NAME"): item.get("VALUE", "") for item in root.iter("PARAMETER")}
+            clock = next((float(parameters[name]) for name in _CLOCK_PARAMETERS if parameters.get(name)), None)
+            return cls(
+                None if clock is None else 1e6 * clock,
+                _base(root),
+                tuple(n for n in range(4) if parameters.get(f"PCW_USE_S_AXI_HP{n}") == "1"),
+            )
+        except (ElementTree.ParseError, ValueError) as error:
+            raise DeviceError(f"hardware description {path}: cannot be read ({error})") from error
+
+
+def _base(root: ElementTree.Element) -> tuple[int, int] | None:
+    kind = VLNV.rpartition(":")[0] + ":"
+    names = {item.get("INSTANCE") for item in root.iter("MODULE") if item.get("VLNV", "").startswith(kind)}
+    for item in root.iter("MEMRANGE"):
+        if item.get("INSTANCE") in names:
+            first, last = (int(item.get(name, ""), 16) for name in ("BASEVALUE", "HIGHVALUE"))
+            return first, last + 1 - first
+    return None
+
+
+def configuration(path: Path) -> bytes:
+    """What the kernel's FPGA manager wants of a bitstream file: no header, and the bytes of each 32-bit word reversed.
+
+    A ``.bit`` has a header of tagged fields and its bytes in the order of the configuration port; a ``.bin`` is taken in either order.
+
+    Raises
+    ------
+    FormatError
+        Not a bitstream, or truncated.
+    """
+    data = path.read_bytes()
+    if path.suffix == ".bit":
+        data = _without_header(data, path)
+    start = data[:4096]
+    if _SYNC_WORD[::-1] in start and _SYNC_WORD not in start:
+        return data
+    if _SYNC_WORD not in start:
+        raise FormatError(
+            f"bitstream {path}: no sync word {_SYNC_WORD.hex()} at its beginning: not for this kind of device"
+        )
+    if len(data) % 4:
+        raise FormatError(f"bitstream {path}: {len(data)} bytes of configuration: expected whole 32-bit words")
+    return np.frombuffer(data, "<u4").byteswap().tobytes()
+
+
+def _without_header(data: bytes, path: Path) -> bytes:
+    """Behind a field of fixed meaning come fields of a letter, a length (2 bytes, big endian) and text; "e" is the configuration, its
+    length has 4 bytes.
+    """
+    offset = 2 + int.from_bytes(data[:2], "big") + 2
+    while offset < len(data) - 5:
+        tag = data[offset : offset + 1]
+        if tag == b"e":
+            size = int.from_bytes(data[offset + 1 : offset + 5], "big")
+            found = data[offset + 5 :]
+            if len(found) != size:
+                raise FormatError(
+                    f"bitstream {path}: {len(found)} bytes of configuration, expected {size} as its header says"
+                )
+            return found
+        if tag not in (b"a", b"b", b"c", b"d"):
+            break
+        offset += 3 + int.from_bytes(data[offset + 1 : offset + 3], "big")
+    raise FormatError(f"bitstream {path}: its header is not that of a .bit file")
