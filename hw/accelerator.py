@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
+from hw.array import SLICES
 from hw.depthwise import Depthwise
 from hw.interfaces import ReadPort, WritePort
 from hw.loader import Loader
@@ -32,6 +33,11 @@ class Accelerator(wiring.Component):
 
     Activations and parameters have a port each, so that the fetch for the next step does not queue behind activations.
 
+    Parameters
+    ----------
+    array_slices:
+        DSP slices that the array may take (:class:`hw.array.Array`); what chip it is on decides that, nothing else depends on it.
+
     Members
     -------
     registers:
@@ -46,8 +52,9 @@ class Accelerator(wiring.Component):
         One cycle at the end of every step, when all of its results are in memory; for logic analysers and simulation.
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, array_slices: int = SLICES):
         self.config = config
+        self.array_slices = array_slices
         super().__init__(
             {
                 "registers": In(AxiLite()),
@@ -88,7 +95,7 @@ class Accelerator(wiring.Component):
             "depthwise": Depthwise(config),
             "row_buffer": RowBuffer(config),
             "vector_buffer": VectorBuffer(config),
-            "pointwise": Pointwise(config),
+            "pointwise": Pointwise(config, self.array_slices),
             "peaks": Peaks(config),
         }
         for name, component in datapath.items():

@@ -5,7 +5,7 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.array import Array
+from hw.array import SLICES, Array
 from hw.block_memory import READ_LATENCY, BlockMemory
 from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
 from hw.pipeline import delay
@@ -32,8 +32,9 @@ class Pointwise(wiring.Component):
     finished : all operations of the step are issued.
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, array_slices: int = SLICES):
         self.config = config
+        self.array_slices = array_slices
         super().__init__(
             {
                 "step": In(STEP),
@@ -68,7 +69,7 @@ class Pointwise(wiring.Component):
         m = Module()
         m.submodules.issue = issue = PointwiseIssue(self.config)
         m.submodules.drain = drain = PointwiseDrain(self.config)
-        m.submodules.array = array = Array(self.config)
+        m.submodules.array = array = Array(self.config, self.array_slices)
         m.d.comb += [
             issue.step.eq(self.step),
             issue.start.eq(self.start),

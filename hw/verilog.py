@@ -85,7 +85,7 @@ class Wrapper(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.sync = ClockDomain()
+        m.domains += ClockDomain("sync", local=True)  # so that the wrapper can be part of a design with its own clock
         m.submodules.accelerator = self.accelerator
         m.d.comb += [ClockSignal().eq(self.clock), ResetSignal().eq(~self.reset_n)]
         m.d.comb += [signal.eq(C(constant, len(signal))) for signal, constant in self._constants]
@@ -100,14 +100,14 @@ def generate(config: AcceleratorConfig) -> str:
 def convert(wrapper: Wrapper) -> str:
     """Verilog of a wrapper."""
     text: str = verilog.convert(wrapper, name=NAME, ports=wrapper.ports, emit_src=False, strip_internal_attrs=True)
-    return _compact_memories(text)
+    return compact_memories(text)
 
 
 _MEMORY = re.compile(r"  initial begin\n    (\S+ ?)\[0\] = (\d+'[dh][0-9a-f]+);\n((?:    \1\[\d+\] = \2;\n)+)  end\n")
 """A memory whose words all begin with the same value, word by word."""
 
 
-def _compact_memories(text: str) -> str:
+def compact_memories(text: str) -> str:
     """Initialize memories by loops; a line for each word is three quarters of the text, and of what simulators compile."""
 
     def loop(match: re.Match[str]) -> str:

@@ -1,0 +1,58 @@
+"""Small parts of the boards' tops, in Amaranth's simulator."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Fragment
+from amaranth.sim import Simulator
+
+from hw.boards.lights import Lights
+from hw.boards.reset import STAGES, ResetSynchronizer
+
+
+def test_reset_synchronizer():
+    """High at once, though the clock stands still; low three clock edges after the release, not one sooner."""
+    synchronizer = ResetSynchronizer()
+    simulator = Simulator(Fragment.get(synchronizer, None))
+    simulator.add_clock(10e-9, phase=5e-9)
+
+    async def body(ctx):
+        ctx.set(synchronizer.reset_n, 1)
+        await ctx.tick().repeat(STAGES + 1)
+        assert not ctx.get(synchronizer.o)
+        await ctx.delay(2e-9)
+        ctx.set(synchronizer.reset_n, 0)
+        await ctx.delay(1e-9)
+        assert ctx.get(synchronizer.o), "waited for a clock"
+        await ctx.tick()
+        ctx.set(synchronizer.reset_n, 1)
+        for _ in range(STAGES - 1):
+            await ctx.tick()
+            assert ctx.get(synchronizer.o), "released too soon"
+        await ctx.tick()
+        assert not ctx.get(synchronizer.o)
+
+    simulator.add_testbench(body)
+    simulator.run()
+
+
+def test_lights():
+    """Short counters: the first light follows the clock, the second glows after a step and goes out, the third is the interrupt."""
+    lights = Lights(blink_bits=3, glow_bits=2)
+    simulator = Simulator(Fragment.get(lights, None))
+    simulator.add_clock(10e-9)
+    seen = []
+
+    async def body(ctx):
+        for cycle in range(20):
+            ctx.set(lights.step_end, cycle == 4)
+            ctx.set(lights.interrupt, cycle >= 10)
+            await ctx.tick()
+            seen.append(ctx.get(lights.o))
+
+    simulator.add_testbench(body)
+    simulator.run()
+    # Registered twice: counters, then the lights.
+    assert [light & 1 for light in seen] == [int((cycle % 8) >= 4) for cycle in range(20)]
+    assert [cycle for cycle, light in enumerate(seen) if light & 2] == [5, 6, 7]
+    assert [cycle for cycle, light in enumerate(seen) if light & 4] == list(range(10, 20))
+    assert all(light & 8 for light in seen)
