@@ -1,11 +1,12 @@
 """AXI read master: runs of beats in, one stream of beats out."""
 
-from amaranth import Module, Mux, ResetInserter, Signal, unsigned
-from amaranth.lib import fifo, stream, wiring
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.burst_splitter import BURST_BEATS, RUN, BurstSplitter, check_limits
 from hw.interfaces import ReadPort
+from hw.stream_queue import StreamQueue
 
 
 class BurstReader(wiring.Component):
@@ -60,26 +61,26 @@ class BurstReader(wiring.Component):
         m = Module()
         draining = Signal()
         splitter = BurstSplitter()
-        queue = fifo.SyncFIFOBuffered(width=64, depth=self.depth)
+        queue = StreamQueue(unsigned(64), self.depth)
         m.submodules.splitter = ResetInserter(draining)(splitter)
         m.submodules.queue = ResetInserter(draining)(queue)
         m.d.comb += [
             splitter.i.payload.eq(self.runs.payload),
             splitter.i.valid.eq(self.runs.valid & ~draining),
             self.runs.ready.eq(splitter.i.ready & ~draining),
-            queue.w_data.eq(self.port.r_data),
-            queue.w_en.eq(self.port.r_valid),
+            queue.i_payload.eq(self.port.r_data),
+            queue.i_valid.eq(self.port.r_valid),
             self.port.r_ready.eq(1),
-            self.data.payload.eq(queue.r_data),
-            self.data.valid.eq(queue.r_rdy & ~draining),
-            queue.r_en.eq(self.data.ready),
+            self.data.payload.eq(queue.o.payload),
+            self.data.valid.eq(queue.o.valid & ~draining),
+            queue.o.ready.eq(self.data.ready),
             self.beat.eq(self.port.r_valid),
         ]
         in_flight = self._issue(m, splitter, draining)
         drained = Signal()
         m.d.comb += [
             drained.eq((in_flight == 0) & ~self.port.ar_valid),
-            self.idle.eq(drained & ~splitter.busy & (queue.level == 0)),
+            self.idle.eq(drained & ~splitter.busy & queue.empty),
         ]
         m.d.sync += draining.eq(self.clear | (draining & ~drained))
         with m.If(self.port.r_valid & (self.port.r_resp != 0)):
@@ -89,22 +90,18 @@ class BurstReader(wiring.Component):
         return m
 
     def _issue(self, m: Module, splitter: BurstSplitter, draining: Signal) -> Signal:
-        """Ask for bursts as long as there is room for their beats; returns the number of bursts in flight."""
+        """Ask for bursts, one in two cycles, as long as there is room for their beats; returns the number of bursts in flight."""
         in_flight = Signal(range(self.outstanding + 1))
         room = Signal(range(self.depth + 1), init=self.depth)
-        issue = Signal()
-        consumed = Signal()
+        permit, issue, consumed = Signal(), Signal(), Signal()
         burst = splitter.o
         m.d.comb += [
-            # Asking for room for the longest burst keeps the comparison short.
-            issue.eq(
-                burst.valid
-                & ~draining
-                & (~self.port.ar_valid | self.port.ar_ready)
-                & (room >= BURST_BEATS)
-                & (in_flight != self.outstanding)
-            ),
+            issue.eq(burst.valid & permit & (~self.port.ar_valid | self.port.ar_ready)),
             burst.ready.eq(issue),
+        ]
+        m.d.sync += [
+            # Asking for room for the longest burst keeps the comparison short. What this cycle issues is not counted yet.
+            permit.eq((room >= BURST_BEATS) & (in_flight != self.outstanding) & ~issue & ~draining & ~self.clear),
             consumed.eq(self.data.valid & self.data.ready),
         ]
         with m.If(self.port.ar_ready):
@@ -113,8 +110,11 @@ class BurstReader(wiring.Component):
             m.d.sync += [
                 self.port.ar_valid.eq(1),
                 self.port.ar_addr.eq(burst.payload.address),
-                self.port.ar_len.eq(burst.payload.beats - 1),
+                self.port.ar_len.eq(burst.payload.last_beat),
             ]
-        m.d.sync += room.eq(Mux(draining, self.depth, room + consumed - Mux(issue, burst.payload.beats, 0)))
+        # ``~last_beat`` is ``-(last_beat + 1)``.
+        m.d.sync += room.eq(room + consumed + Mux(issue, Cat(~burst.payload.last_beat, 1), 0).as_signed())
+        with m.If(draining):
+            m.d.sync += room.eq(self.depth)
         m.d.sync += in_flight.eq(in_flight + issue - (self.port.r_valid & self.port.r_last))
         return in_flight

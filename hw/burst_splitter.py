@@ -1,10 +1,11 @@
 """Cuts runs of beats into AXI bursts."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.errors import ConfigError
+from hw.stream_register import StreamRegister
 
 BURST_BEATS = 16
 """Longest burst that is legal on AXI3 and AXI4 (128 bytes)."""
@@ -12,8 +13,8 @@ BURST_BEATS = 16
 RUN = data.StructLayout({"address": unsigned(32), "beats": unsigned(21)})
 """``beats`` (1 to 2**20) beats of 8 bytes from byte address ``address``, a multiple of 8 (its low three bits are ignored)."""
 
-BURST = data.StructLayout({"address": unsigned(32), "beats": unsigned(5)})
-"""1 to 16 beats inside one aligned block of 128 bytes."""
+BURST = data.StructLayout({"address": unsigned(32), "last_beat": unsigned(4)})
+"""``last_beat + 1`` beats inside one aligned block of 128 bytes."""
 
 
 def check_limits(outstanding: int, depth: int) -> None:
@@ -33,7 +34,7 @@ def check_limits(outstanding: int, depth: int) -> None:
 class BurstSplitter(wiring.Component):
     """Cuts each run at the multiples of 128 bytes: so no burst is longer than 16 beats or crosses 4 KiB.
 
-    One burst a cycle, also from one run to the next; latency 2 cycles.
+    One burst a cycle, also from one run to the next; latency 3 cycles.
 
     Members
     -------
@@ -50,33 +51,40 @@ class BurstSplitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        active = Signal()
-        address = Signal(29)
-        left = Signal(21)
-        to_border = Signal(5)
-        last = Signal()
-        beats = Signal(5)
-        advance = Signal()
+        m.submodules.output = output = StreamRegister(BURST)
+        wiring.connect(m, output.o, wiring.flipped(self.o))
+        # The run to come: its first block of 128 bytes, its first beat in it, and the place of its last beat, counted from that block.
+        taken, block, first = Signal(), Signal(25), Signal(4)
+        last_beat = Signal(22)
+        # The run that is cut: the same, with the blocks that are left behind this one.
+        active, next_block, start, end = Signal(), Signal(25), Signal(4), Signal(4)
+        left, last = Signal(18), Signal()
+        finishes = Signal()
         m.d.comb += [
-            to_border.eq(BURST_BEATS - address[:4]),
-            last.eq(left <= to_border),
-            beats.eq(Mux(last, left, to_border)),
-            advance.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(~active | (advance & last)),
-            self.busy.eq(active | self.o.valid),
+            finishes.eq(~active | (output.i.ready & last)),
+            self.i.ready.eq(~taken | finishes),
+            output.i.valid.eq(active),
+            output.i.payload.address.eq(Cat(Const(0, 3), start, next_block)),
+            output.i.payload.last_beat.eq(Mux(last, end, BURST_BEATS - 1) - start),
+            self.busy.eq(taken | active | output.o.valid),
         ]
-        with m.If(advance):
-            m.d.sync += [
-                self.o.valid.eq(active),
-                self.o.payload.address.eq(address << 3),
-                self.o.payload.beats.eq(beats),
-                address.eq(address + beats),
-                left.eq(left - beats),
-            ]
         with m.If(self.i.ready):
+            # One beat less: 0 to 15, or -1 at the start of a block.
+            before = (self.i.payload.address[3:7] - 1).as_signed()
             m.d.sync += [
-                active.eq(self.i.valid),
-                address.eq(self.i.payload.address >> 3),
-                left.eq(self.i.payload.beats),
+                taken.eq(self.i.valid),
+                Cat(first, block).eq(self.i.payload.address[3:]),
+                last_beat.eq(self.i.payload.beats + before),
             ]
+        with m.If(finishes):
+            m.d.sync += [
+                active.eq(taken),
+                next_block.eq(block),
+                start.eq(first),
+                end.eq(last_beat[:4]),
+                left.eq(last_beat[4:]),
+                last.eq(last_beat[4:] == 0),
+            ]
+        with m.Elif(output.i.ready):
+            m.d.sync += [next_block.eq(next_block + 1), start.eq(0), left.eq(left - 1), last.eq(left == 1)]
         return m

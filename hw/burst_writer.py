@@ -1,12 +1,15 @@
 """AXI write master: runs and one stream of beats in, bursts and their responses on the bus."""
 
-from amaranth import Module, Mux, ResetInserter, Signal, unsigned
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.hdl import ValueLike
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.burst_splitter import RUN, BurstSplitter, check_limits
 from hw.interfaces import WritePort
+
+_MARGIN = 4
+"""Places of the data queue that are kept free, as its level is known a cycle late."""
 
 
 class BurstWriter(wiring.Component):
@@ -61,7 +64,7 @@ class BurstWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         draining = Signal()
-        flush = Signal()
+        flush, room = Signal(), Signal()
         splitter = BurstSplitter()
         queue = fifo.SyncFIFOBuffered(width=64, depth=self.depth)
         m.submodules.splitter = ResetInserter(flush)(splitter)
@@ -71,12 +74,14 @@ class BurstWriter(wiring.Component):
             splitter.i.valid.eq(self.runs.valid & ~draining),
             self.runs.ready.eq(splitter.i.ready & ~draining),
             queue.w_data.eq(self.data.payload),
-            queue.w_en.eq(self.data.valid & ~draining),
-            self.data.ready.eq(queue.w_rdy & ~draining),
+            queue.w_en.eq(self.data.valid & room),
+            self.data.ready.eq(room),
         ]
+        # A cycle late, so for the beat that this cycle takes and two more.
+        m.d.sync += room.eq((queue.level < self.depth - _MARGIN) & ~draining & ~self.clear)
         issue = Signal()
         in_flight = Signal(range(self.outstanding + 1))
-        self._issue(m, splitter, queue, issue, ~draining & (in_flight != self.outstanding), flush)
+        self._issue(m, splitter, queue, issue, ~draining & ~self.clear & (in_flight != self.outstanding), flush)
         sending = self._send(m, splitter, queue, issue)
         drained = Signal()
         m.d.comb += [
@@ -104,14 +109,18 @@ class BurstWriter(wiring.Component):
         allowed: ValueLike,
         flush: Signal,
     ) -> None:
-        """Drive ``issue``: the cycle that gives a burst's address, when its data are here."""
+        """Drive ``issue``: the cycle that gives a burst's address, when its data are here; one in two cycles."""
         unclaimed = Signal(range(self.depth + 1))
+        permit, accepted = Signal(), Signal()
         burst = splitter.o
         m.d.comb += [
-            issue.eq(
-                burst.valid & allowed & (~self.port.aw_valid | self.port.aw_ready) & (unclaimed >= burst.payload.beats)
-            ),
+            issue.eq(permit & (~self.port.aw_valid | self.port.aw_ready)),
             burst.ready.eq(issue),
+        ]
+        m.d.sync += [
+            # What this cycle issues is not counted yet.
+            permit.eq(burst.valid & allowed & ~issue & (unclaimed > burst.payload.last_beat)),
+            accepted.eq(queue.w_en),
         ]
         with m.If(self.port.aw_ready):
             m.d.sync += self.port.aw_valid.eq(0)
@@ -119,27 +128,34 @@ class BurstWriter(wiring.Component):
             m.d.sync += [
                 self.port.aw_valid.eq(1),
                 self.port.aw_addr.eq(burst.payload.address),
-                self.port.aw_len.eq(burst.payload.beats - 1),
+                self.port.aw_len.eq(burst.payload.last_beat),
             ]
-        accepted = queue.w_en & queue.w_rdy
-        m.d.sync += unclaimed.eq(Mux(flush, 0, unclaimed + accepted - Mux(issue, burst.payload.beats, 0)))
+        # ``~last_beat`` is ``-(last_beat + 1)``.
+        m.d.sync += unclaimed.eq(unclaimed + accepted + Mux(issue, Cat(~burst.payload.last_beat, 1), 0).as_signed())
+        with m.If(flush):
+            m.d.sync += unclaimed.eq(0)
 
-    def _send(self, m: Module, splitter: BurstSplitter, queue: fifo.SyncFIFOBuffered, issue: Signal) -> Signal:
+    def _send(self, m: Module, splitter: BurstSplitter, queue: fifo.SyncFIFOBuffered, issue: Signal) -> Value:
         """Send the data of the issued bursts; returns whether there are any."""
         # Every issued burst has a place here until its response, so this queue is never full.
         m.submodules.lengths = lengths = fifo.SyncFIFO(width=4, depth=self.outstanding)
-        index = Signal(4)
+        # A burst is being sent; beats left behind this one, which is the last.
+        sending, left, last = Signal(), Signal(4), Signal()
+        begin = Signal()
         m.d.comb += [
-            lengths.w_data.eq(splitter.o.payload.beats - 1),
+            lengths.w_data.eq(splitter.o.payload.last_beat),
             lengths.w_en.eq(issue),
-            self.port.w_valid.eq(lengths.r_rdy & queue.r_rdy),
+            self.port.w_valid.eq(sending & queue.r_rdy),
             self.port.w_data.eq(queue.r_data),
             self.port.w_strb.eq(0xFF),
-            self.port.w_last.eq(index == lengths.r_data),
+            self.port.w_last.eq(last),
             self.beat.eq(self.port.w_valid & self.port.w_ready),
-            queue.r_en.eq(lengths.r_rdy & self.port.w_ready),
-            lengths.r_en.eq(self.beat & self.port.w_last),
+            queue.r_en.eq(sending & self.port.w_ready),
+            begin.eq(~sending | (self.beat & last)),
+            lengths.r_en.eq(begin),
         ]
-        with m.If(self.beat):
-            m.d.sync += index.eq(Mux(self.port.w_last, 0, index + 1))
-        return lengths.r_rdy
+        with m.If(begin):
+            m.d.sync += [sending.eq(lengths.r_rdy), left.eq(lengths.r_data), last.eq(lengths.r_data == 0)]
+        with m.Elif(self.beat):
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1)]
+        return sending | lengths.r_rdy

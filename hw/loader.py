@@ -9,6 +9,8 @@ from codenet.isa import Section
 from hw.burst_reader import BurstReader
 from hw.interfaces import STEP, VECTOR, ParameterBus, ReadPort
 from hw.offset_table import OffsetTable
+from hw.pipeline import delay
+from hw.stream_register import StreamRegister
 
 
 class Loader(wiring.Component):
@@ -76,32 +78,98 @@ class Loader(wiring.Component):
             self.beat.eq(reader.beat),
             self.error.eq(reader.error),
         ]
+        m.submodules.output = output = ResetInserter(self.clear)(StreamRegister(VECTOR))
+        wiring.connect(m, output.o, wiring.flipped(self.o))
         control = Module()
-        requesting = self._request(control, reader, table)
-        self._assemble(control, reader)
-        running = Signal()
-        with control.If(self.start):
-            control.d.sync += running.eq(1)
-        with control.Elif(~requesting & reader.idle & ~self.o.valid):
+        begin, settled = (delay(control, self.start, n, f"start_{n}", reset=True) for n in (1, 2))
+        requesting = self._request(control, reader, table, begin)
+        self._assemble(control, reader, output, settled)
+        starting, running, quiet = Signal(), Signal(), Signal()
+        control.d.sync += quiet.eq(~starting & ~requesting & reader.idle & ~self.o.valid)
+        with control.If(quiet):
             control.d.sync += running.eq(0)
+        with control.If(begin):
+            control.d.sync += starting.eq(0)
+        with control.If(self.start):
+            control.d.sync += [starting.eq(1), running.eq(1), quiet.eq(0)]
         m.submodules.control = ResetInserter(self.clear)(control)
         m.d.comb += self.busy.eq(running | ~reader.idle)
         return m
 
-    def _request(self, m: Module, reader: BurstReader, table: OffsetTable) -> Value:
-        """Ask for one row, or piece of a row, of one plane a cycle; returns whether any is still to be asked for."""
+    def _request(self, m: Module, reader: BurstReader, table: OffsetTable, begin: Value) -> Value:
+        """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked for."""
         step = self.step
-        active, looked_up = Signal(), Signal()
-        plane, last_plane = Signal(9), Signal(9)
-        rows_left = Signal(12)
-        row_beats = Signal(13)
-        row_start, row_address, looked_up_address = Signal(32), Signal(32), Signal(32)
-        again = Signal()
-        run_columns, columns_left = Signal(12), Signal(12)
-        width = step.input_width >> step.upsample
+        active, even = Signal(), Signal()
+        plane, rows_left, again = Signal(9), Signal(12), Signal()
+        row_start, row_address, columns_left = Signal(32), Signal(32), Signal(12)
+        # Static in a step; settled when the first of the stages below needs them.
+        width, columns, planes = Signal(12), Signal(12), Signal(10)
+        row_beats, last_plane = Signal(13), Signal(9)
+        m.d.sync += [
+            width.eq(step.input_width >> step.upsample),
+            columns.eq(Mux(step.expand, step.expand_columns, step.input_width >> step.upsample)),
+            planes.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),
+            row_beats.eq(Mux(step.packed, width + 1, columns << 1)),
+            last_plane.eq(planes - 1),
+        ]
+        # Where the walk stands; it takes a step every second cycle, so that these follow it.
+        at_last_plane, at_last_piece, at_last_row = Signal(), Signal(), Signal()
+        next_row, next_piece, next_columns = Signal(32), Signal(32), Signal(12)
+        m.d.sync += [
+            at_last_plane.eq(plane == last_plane),
+            at_last_piece.eq(columns_left == columns),
+            at_last_row.eq(rows_left == 1),
+            next_row.eq(row_start + Mux(step.repeat & ~again, 0, step.row_pitch)),
+            next_piece.eq(row_address + (columns << 4)),
+            next_columns.eq(columns_left - columns),
+        ]
+        advance = Signal()
+        pending = self._look_up(m, reader, table, plane, row_address, row_beats, active & even, advance)
+        with m.If(advance):
+            m.d.sync += even.eq(~even)
+        with m.If(advance & active & even):
+            m.d.sync += plane.eq(plane + 1)
+            with m.If(at_last_plane):
+                m.d.sync += [plane.eq(0), row_address.eq(next_piece), columns_left.eq(next_columns)]
+                with m.If(at_last_piece):
+                    m.d.sync += [
+                        columns_left.eq(width),
+                        again.eq(step.repeat & ~again),
+                        row_start.eq(next_row),
+                        row_address.eq(next_row),
+                        rows_left.eq(rows_left - 1),
+                        active.eq(~at_last_row),
+                    ]
+        with m.If(self.start):
+            m.d.sync += [row_start.eq(self.base), row_address.eq(self.base), plane.eq(0), again.eq(0)]
+        with m.If(begin):
+            m.d.sync += [
+                active.eq(1),
+                even.eq(0),
+                columns_left.eq(width),
+                rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
+            ]
+        return active | pending
+
+    def _look_up(
+        self,
+        m: Module,
+        reader: BurstReader,
+        table: OffsetTable,
+        plane: Signal,
+        address: Signal,
+        beats: Signal,
+        fire: Value,
+        advance: Signal,
+    ) -> Value:
+        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its way.
+
+        Drives ``advance``: all stages go on.
+        """
         runs = reader.runs
+        looked_up, registered, valid = Signal(), Signal(), Signal()
+        looked_up_address, registered_address = Signal(32), Signal(32)
         request = Signal.like(runs.payload)
-        valid, advance = Signal(), Signal()
         m.d.comb += [
             runs.payload.eq(request),
             runs.valid.eq(valid),
@@ -111,64 +179,38 @@ class Loader(wiring.Component):
             table.enable.eq(advance),
         ]
         with m.If(advance):
-            # Stage 1: look up the plane's offset.
-            m.d.sync += [looked_up.eq(active), looked_up_address.eq(row_address)]
-            with m.If(active):
-                m.d.sync += plane.eq(plane + 1)
-                with m.If(plane == last_plane):
-                    m.d.sync += plane.eq(0)
-                    with m.If(columns_left == run_columns):
-                        following = row_start + Mux(step.repeat & ~again, 0, step.row_pitch)
-                        m.d.sync += [
-                            columns_left.eq(width),
-                            again.eq(step.repeat & ~again),
-                            row_start.eq(following),
-                            row_address.eq(following),
-                            rows_left.eq(rows_left - 1),
-                            active.eq(rows_left != 1),
-                        ]
-                    with m.Else():
-                        m.d.sync += columns_left.eq(columns_left - run_columns)
-                        m.d.sync += row_address.eq(row_address + (run_columns << 4))
-            # Stage 2: add the row's address.
             m.d.sync += [
-                valid.eq(looked_up),
-                request.address.eq(looked_up_address + table.offset),
-                request.beats.eq(row_beats),
+                looked_up.eq(fire),
+                looked_up_address.eq(address),
+                registered.eq(looked_up),
+                registered_address.eq(looked_up_address),
+                valid.eq(registered),
+                request.address.eq(registered_address + table.offset),
+                request.beats.eq(beats),
             ]
-        columns = Mux(step.expand, step.expand_columns, width)
-        with m.If(self.start):
-            m.d.sync += [
-                active.eq(1),
-                run_columns.eq(columns),
-                columns_left.eq(width),
-                last_plane.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated) - 1),
-                again.eq(0),
-                rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
-                row_beats.eq(Mux(step.packed, width + 1, columns << 1)),
-                row_start.eq(self.base),
-                row_address.eq(self.base),
-            ]
-        return active | looked_up | valid
+        return looked_up | registered | valid
 
-    def _assemble(self, m: Module, reader: BurstReader) -> None:
+    def _assemble(self, m: Module, reader: BurstReader, output: StreamRegister, settled: Value) -> None:
         """Join beats to vectors."""
-        beat, last_beat = Signal(13), Signal(13)
-        low = Signal(64)
-        complete = Signal()
-        data = reader.data
-        m.d.comb += [
-            complete.eq(Mux(self.step.packed, beat != 0, beat[0])),
-            data.ready.eq(~complete | ~self.o.valid | self.o.ready),
+        low, odd = Signal(64), Signal()
+        # Beats left in the row behind this one, and whether it is the first, the last one.
+        left, last_beat = Signal(13), Signal(13)
+        first, last = Signal(), Signal()
+        complete, accept = Signal(), Signal()
+        data, width = reader.data, Signal(12)
+        m.d.sync += [
+            width.eq(self.step.input_width >> self.step.upsample),
+            last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1)),
         ]
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(data.valid & data.ready):
-            m.d.sync += [low.eq(data.payload), beat.eq(beat + 1)]
-            with m.If(beat == last_beat):
-                m.d.sync += beat.eq(0)
-            with m.If(complete):
-                m.d.sync += [self.o.payload.eq(Cat(low, data.payload)), self.o.valid.eq(1)]
-        width = self.step.input_width >> self.step.upsample
-        with m.If(self.start):
-            m.d.sync += last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1))
+        m.d.comb += [
+            complete.eq(Mux(self.step.packed, ~first, odd)),
+            data.ready.eq(~complete | output.i.ready),
+            accept.eq(data.valid & data.ready),
+            output.i.valid.eq(complete & data.valid),
+            output.i.payload.eq(Cat(low, data.payload)),
+        ]
+        with m.If(accept):
+            m.d.sync += [low.eq(data.payload), odd.eq(~odd), left.eq(left - 1), first.eq(0), last.eq(left == 1)]
+        with m.If((accept & last) | settled):
+            # A row has two beats at least.
+            m.d.sync += [odd.eq(0), left.eq(last_beat), first.eq(1), last.eq(0)]

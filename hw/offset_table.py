@@ -1,6 +1,6 @@
 """Plane offsets of the running step and of the next one."""
 
-from amaranth import Cat, Module, unsigned
+from amaranth import Cat, Module, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -10,7 +10,7 @@ from hw.interfaces import ParameterBus, ParameterSection
 
 
 class OffsetTable(wiring.Component):
-    """Keeps one section of plane offsets in two halves; reads one offset a cycle, latency 1 cycle.
+    """Keeps one section of plane offsets in two halves; reads one offset a cycle, latency 2 cycles.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class OffsetTable(wiring.Component):
     parameters:
         Fills the half that the payload names.
     half, index, enable:
-        Entry to look up, when ``enable`` is high.
+        Entry to look up. Both stages go on when ``enable`` is high.
     offset:
-        The entry last looked up.
+        The entry looked up two such cycles ago.
     """
 
     def __init__(self, depth: int, section: Section) -> None:
@@ -46,6 +46,7 @@ class OffsetTable(wiring.Component):
         m = Module()
         m.submodules.memory = offsets = memory.Memory(shape=unsigned(32), depth=2 * self.depth, init=[])
         write, read = offsets.write_port(), offsets.read_port()
+        offset = Signal.like(self.offset, reset_less=True)
         entry = self.parameters.payload
         m.d.comb += [
             write.en.eq(self.parameters.valid & (entry.section == ParameterSection(int(self.section)))),
@@ -53,6 +54,8 @@ class OffsetTable(wiring.Component):
             write.data.eq(entry.data),
             read.en.eq(self.enable),
             read.addr.eq(Cat(self.index, self.half)),
-            self.offset.eq(read.data),
+            self.offset.eq(offset),
         ]
+        with m.If(self.enable):
+            m.d.sync += offset.eq(read.data)
         return m

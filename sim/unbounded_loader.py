@@ -125,8 +125,9 @@ class GatherLoader(wiring.Component):
     def _request(self, m: Module, reader: BurstReader, table: OffsetTable, sample: Signal, active: Signal) -> Value:
         """Ask for one plane of the sample a cycle, or for all of it at once; returns whether any is still to be asked for."""
         step, runs = self.step, reader.runs
-        plane, valid, looked_up, advance = Signal(9), Signal(), Signal(), Signal()
-        looked_up_address = Signal(32)
+        plane, valid, advance = Signal(9), Signal(), Signal()
+        looked_up, registered = Signal(), Signal()
+        looked_up_address, registered_address = Signal(32), Signal(32)
         request = Signal.like(runs.payload)
         m.d.comb += [
             runs.payload.eq(request),
@@ -137,19 +138,20 @@ class GatherLoader(wiring.Component):
             table.enable.eq(advance),
         ]
         with m.If(advance):
-            # Stage 1: look up the plane's offset.
+            # Stages 1 and 2: look up the plane's offset.
             m.d.sync += [looked_up.eq(active), looked_up_address.eq(sample)]
+            m.d.sync += [registered.eq(looked_up), registered_address.eq(looked_up_address)]
             with m.If(active):
                 m.d.sync += plane.eq(plane + 1)
                 with m.If(step.packed | (plane == step.input_planes - 1)):
                     m.d.sync += [plane.eq(0), active.eq(0)]
-            # Stage 2: add the sample's address.
+            # Stage 3: add the sample's address.
             m.d.sync += [
-                valid.eq(looked_up),
-                request.address.eq(looked_up_address + table.offset),
+                valid.eq(registered),
+                request.address.eq(registered_address + table.offset),
                 request.beats.eq(Mux(step.packed, step.input_planes << 1, 2)),
             ]
-        return active | looked_up | valid
+        return active | looked_up | registered | valid
 
     def _assemble(self, m: Module, beats: stream.Interface) -> None:
         """Join two beats to a vector."""

@@ -128,23 +128,35 @@ class Levels:
             stack.pop()
         return self._depth[bit][0]
 
-    def _ends(self) -> Iterator[Bit]:
-        """Nets that a register or an output port takes."""
-        for port in self._netlist["ports"].values():
+    def _ends(self) -> dict[Bit, str]:
+        """Nets that a register or an output port takes, with their names; a net without one is called after the register."""
+        ends: dict[Bit, str] = {}
+        for name, port in self._netlist["ports"].items():
             if port["direction"] == "output":
-                yield from port["bits"]
+                ends.update((bit, self._names.get(bit, name)) for bit in port["bits"])
         for cell in self._cells.values():
             kind = cell["type"]
             if _REGISTER.fullmatch(kind) or _LUT_RAM.fullmatch(kind) or _SHIFT_REGISTER.fullmatch(kind):
-                yield from self._of(cell, "input")
+                outputs = [self._names[bit] for bit in self._of(cell, "output") if bit in self._names]
+                for port, bits in cell["connections"].items():
+                    if cell["port_directions"][port] == "input" and outputs:
+                        named = {bit: self._named(bit, f"{outputs[0]} ({kind} {port})") for bit in bits}
+                        ends.update((bit, name) for bit, name in named.items() if bit not in ends or port == "D")
+        return ends
+
+    def _named(self, bit: Bit, otherwise: str) -> str:
+        """Name of a net, unless it is one that a tool made."""
+        name = self._names.get(bit, "$")
+        return otherwise if name.startswith("$") else name
 
     def longest(self, count: int = 1) -> list[LongPath]:
         """The longest paths, at most one to each net, longest first; buses count once."""
-        ends = sorted({bit for bit in self._ends() if bit in self._driver}, key=self.depth, reverse=True)
+        names = self._ends()
+        ends = sorted((bit for bit in names if bit in self._driver), key=self.depth, reverse=True)
         paths: list[LongPath] = []
         seen = set()
         for end in ends:
-            path = self._trace(end)
+            path = self._trace(end, names[end])
             bus = (path.start.split("[")[0], path.end.split("[")[0])
             if bus not in seen:
                 seen.add(bus)
@@ -153,7 +165,7 @@ class Levels:
                 break
         return paths
 
-    def _trace(self, end: Bit) -> LongPath:
+    def _trace(self, end: Bit, name: str) -> LongPath:
         cells: list[str] = []
         net: Bit = end
         levels = self.depth(end)
@@ -163,7 +175,7 @@ class Levels:
                 break
             cells.append(self._cells[self._driver[net][0]]["type"])
             net = source
-        return LongPath(levels, self._names.get(net, str(net)), self._names.get(end, str(end)), tuple(reversed(cells)))
+        return LongPath(levels, self._names.get(net, str(net)), name, tuple(reversed(cells)))
 
 
 def unregistered(netlist: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,10 @@
 """Fixed delays of the RTL, in cycles: where re-calibration changes a number. Memory latency is not in them."""
 
-LOAD = 6
-"""From the start of a step to its first burst at the memory: start, plane table (2), splitter (2), address register (1)."""
+LOAD = 10
+"""From the start of a step to its first burst at the memory: start (3), plane table (3), splitter (3), address register (1)."""
 
-ROW_COMPLETE = 3
-"""From the last beat of a row at the memory to the row in the banks: queue (1), vector (1), writer (1)."""
+ROW_COMPLETE = 4
+"""From the last beat of a row at the memory to the row in the banks: queue (2), vector (1), writer (1)."""
 
 EXPANDED = 33
 """From the last operation of an expanded row to its results at the window writer, without the beats of a group: row buffer (1), weights (3), array (13), sums
@@ -26,27 +26,27 @@ PIXEL_PAUSE = 5
 BUFFER_MARGIN = 4
 """Places of the vector buffer that are never used."""
 
-RESULTS = 33
+RESULTS = 37
 """From an operation of the array to its result at the memory, without the beats of group, block and burst that have to be complete first:
-weights (3), array (13), sums (3), requantizer (10), queue (2), block (2)."""
+weights (3), array (13), sums (3), requantizer (10), queue (2), block (3), burst (3)."""
 
-RESULTS_BYPASS = 7
+RESULTS_BYPASS = 11
 """The same in steps without pointwise: their vectors go around array and requantizer."""
 
-RESULTS_PEAKS = 8
+RESULTS_PEAKS = 12
 """From a vector at the comparators to its record at the memory."""
 
-WRITE_RESPONSE = 5
-"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (2), sequencer (1)."""
+WRITE_RESPONSE = 6
+"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (3), sequencer (1)."""
 
-FETCH_DESCRIPTOR = 6
+FETCH_DESCRIPTOR = 7
 """From the start of a fetch to the descriptor's first burst at the memory."""
 
-FETCH_PARAMETERS = 10
-"""From the descriptor's last beat to the first burst of parameters: checks (6), splitter (2), address register (2)."""
+FETCH_PARAMETERS = 12
+"""From the descriptor's last beat to the first burst of parameters: queue (1), checks (6), splitter (3), address register (2)."""
 
-FETCH_SETTLE = 5
-"""From the last beat of parameters to the start of the step: memories (3), sequencer (2)."""
+FETCH_SETTLE = 6
+"""From the last beat of parameters to the start of the step: queue (1), memories (3), sequencer (2)."""
 
 STEP_CHANGE = 1
 """Between the end of a step and the start of the next whose parameters are there."""
@@ -60,5 +60,5 @@ RESULT_QUEUE = 64
 BURSTS_IN_FLIGHT = 8
 """Bursts that a bus master has outstanding."""
 
-BURST_ROUND_TRIP = 7
+BURST_ROUND_TRIP = 8
 """From the last beat of a burst to the first of the burst that takes its place, without memory latency."""

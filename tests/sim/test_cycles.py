@@ -86,7 +86,7 @@ def test_shares_of_the_memory():
 def test_bursts_in_flight():
     """Eight bursts of 16 beats hide 60 cycles; eight of two beats (a row of one pixel) do not."""
     assert Bandwidth(STEADY).burst_limit(128) == (128, 1.0)
-    assert Bandwidth(STEADY).burst_limit(2) == (16, pytest.approx(16 / 69))
+    assert Bandwidth(STEADY).burst_limit(2) == (16, pytest.approx(16 / 70))
 
 
 def test_random_pauses_are_refused(program):
@@ -118,7 +118,7 @@ def test_latencies_are_those_of_the_components():
     assert latency.ROW_TO_ARRAY == window + Depthwise(SMALL).latency + 1
     weights, accumulators = READ_LATENCY + 1, 3
     requantize = READ_LATENCY + Requantizer.LATENCY
-    assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 4
+    assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 8
     assert latency.EXPANDED == 1 + weights + Array(SMALL).latency + accumulators + requantize + 3
     reader = BurstReader()
     assert (latency.LOAD_QUEUE, latency.BURSTS_IN_FLIGHT) == (reader.depth, reader.outstanding)
