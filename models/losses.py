@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,9 +27,35 @@ class Batch:
     box: torch.Tensor
     weight: torch.Tensor
 
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        return Batch(*(change(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
-def focal_loss(logits: torch.Tensor, target: torch.Tensor, alpha: float = 2.0, beta: float = 4.0) -> torch.Tensor:
-    """Penalty-reduced focal loss over all pixels, divided by the number of peaks (at least 1).
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a GPU reads by itself."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def totals(self) -> torch.Tensor:
+        """Number of peaks and sum of ``weight``, ``[2]``."""
+        return torch.stack([(self.heatmap == 1).sum().to(self.weight.dtype), self.weight.sum()])
+
+
+def divisors(totals: torch.Tensor) -> torch.Tensor:
+    """What losses are divided by, from `Batch.totals`: the same, but never near zero."""
+    return torch.stack([totals[0].clamp(min=1), totals[1].clamp(min=1e-6)])
+
+
+def focal_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    alpha: float = 2.0,
+    beta: float = 4.0,
+    peaks: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Penalty-reduced focal loss over all pixels, divided by ``peaks``: None is the number of peaks (at least 1).
 
     ``-(1 - p)^alpha log p`` where the target is 1, else ``-(1 - target)^beta p^alpha log(1 - p)``. Stable for any logit.
     """
@@ -35,7 +63,7 @@ def focal_loss(logits: torch.Tensor, target: torch.Tensor, alpha: float = 2.0, b
     peak = (target == 1).to(logits.dtype)
     positive = (1 - p) ** alpha * F.logsigmoid(logits) * peak
     negative = (1 - target) ** beta * p**alpha * F.logsigmoid(-logits) * (1 - peak)
-    return -(positive.sum() + negative.sum()) / peak.sum().clamp(min=1)
+    return -(positive.sum() + negative.sum()) / (peak.sum().clamp(min=1) if peaks is None else peaks)
 
 
 def generalized_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -59,18 +87,22 @@ def predicted_boxes(outputs: dict[str, torch.Tensor], batch: Batch) -> tuple[tor
     return pixel + offset, size
 
 
-def detection_loss(outputs: dict[str, torch.Tensor], batch: Batch) -> dict[str, torch.Tensor]:
+def detection_loss(
+    outputs: dict[str, torch.Tensor], batch: Batch, divided_by: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """The parts ``heatmap``, ``overlap``, ``distance`` (unweighted) and their weighted ``total``.
 
     ``overlap``: one minus the generalized IoU; ``distance``: L1 of centre and size in output pixels; both averaged with the pixels' weights.
+    ``divided_by``: `divisors` of the whole batch where ``batch`` is a part of one.
     """
+    peaks, weight = divisors(batch.totals()) if divided_by is None else divided_by
     centre, size = predicted_boxes(outputs, batch)
     box = torch.cat([centre - size / 2, centre + size / 2], dim=1)
     true_centre, true_size = (batch.box[:, :2] + batch.box[:, 2:]) / 2, batch.box[:, 2:] - batch.box[:, :2]
     distance = ((centre - true_centre).abs() + (size - true_size).abs()).sum(dim=1)
-    share = batch.weight / batch.weight.sum().clamp(min=1e-6)
+    share = batch.weight / weight
     parts = {
-        "heatmap": focal_loss(outputs["heatmap"], batch.heatmap),
+        "heatmap": focal_loss(outputs["heatmap"], batch.heatmap, peaks=peaks),
         "overlap": (share * (1 - generalized_iou(box, batch.box))).sum(),
         "distance": (share * distance).sum(),
     }

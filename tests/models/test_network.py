@@ -123,15 +123,3 @@ def test_trunk_computes_the_same_function(real_data):
     theirs = F.batch_norm(F.conv2d(x, weight, stride=2, padding=1), mean, var, gamma, beta)
     # Padding has another colour: the first row and column differ.
     assert torch.allclose(ours[..., 1:, 1:], theirs[..., 1:, 1:], atol=1e-4)
-
-
-def test_bad_trunks(tmp_path, real_data):
-    backbone = CoDeNet(CONFIGS["a"], ANIMALS).backbone
-    (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(CodenetError, match="text.npz: cannot be read"):
-        load_trunk(backbone, tmp_path / "text.npz")
-    np.savez(tmp_path / "empty.npz", x=np.zeros(1))
-    with pytest.raises(CodenetError, match="conv1.0.weight is missing"):
-        load_trunk(backbone, tmp_path / "empty.npz")
-    with pytest.raises(CodenetError, match="stage2.0.branch1.2.weight is \\(58, 24, 1, 1\\), expected \\(122"):
-        load_trunk(CoDeNet(CONFIGS["d"], ANIMALS).backbone, real_data / "weights" / "shufflenetv2_1.0x_nanodet-m.npz")

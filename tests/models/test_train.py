@@ -1,7 +1,5 @@
 """Training: augmentation, learning, resuming, failing."""
 
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -15,12 +13,10 @@ from models.train import (
     Batches,
     TrainConfig,
     Trainer,
-    average_gradients,
     float_identity,
     load_checkpoint,
     load_network,
     parameter_groups,
-    start_workers,
 )
 from tests.models.common import TINY
 
@@ -43,11 +39,11 @@ def trainer(config=SHORT, seed=0):
 
 def test_view_of_everything_is_the_image():
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    assert (view(image, (0, 0, 1, 1), 32) == image).all()
+    assert (view(image, (0, 0, 1, 1), 32, 32) == image).all()
 
 
 def test_view_beyond_the_image_is_grey():
-    canvas = view(np.full((32, 32, 3), 200, np.uint8), (-0.5, 0, 1.5, 2), 64)
+    canvas = view(np.full((32, 32, 3), 200, np.uint8), (-0.5, 0, 1.5, 2), 64, 64)
     assert (canvas[:32, 16:48] == 200).all()
     assert (canvas[32:] == 114).all() and (canvas[:, :16] == 114).all() and (canvas[:, 48:] == 114).all()
 
@@ -177,24 +173,6 @@ def test_loss_that_is_not_finite_stops_with_its_parts(batches):
         CodenetError, match="step 0 is not finite: .*'heatmap': [0-9.]+, 'overlap': nan, 'distance': inf"
     ):
         run.train_step(batches[0])
-
-
-def exchange(arguments, worker):
-    """A worker whose gradient is its number."""
-    layer = torch.nn.Linear(3, 1)
-    layer.weight.grad = torch.full((1, 3), float(worker))
-    layer.bias.grad = torch.full((1,), 10.0 * worker)
-    average_gradients(layer)
-    torch.save([layer.weight.grad, layer.bias.grad], arguments.output / f"{worker}.pt")
-
-
-@pytest.mark.slow
-def test_workers_average_their_gradients(tmp_path):
-    start_workers(argparse.Namespace(output=tmp_path, workers=2), exchange)
-    for worker in range(2):
-        weight, bias = torch.load(tmp_path / f"{worker}.pt")
-        assert weight.tolist() == [[0.5] * 3] and bias.tolist() == [5.0]
-    assert not list(tmp_path.glob("meeting*"))
 
 
 def test_workers_share_a_batch(batches):

@@ -1,0 +1,170 @@
+"""Several processes that train one network: on one machine by ``--workers``, on several GPUs or machines by ``torchrun``.
+
+Each process computes its part of the same batch, and DistributedDataParallel averages their gradients, over gloo between CPUs and over
+NCCL between GPUs. Losses are divided by what the whole batch contains, so that the result is that of one process, up to rounding and
+up to batch norm: its statistics are those of a process's own part, on GPUs (`nn.SyncBatchNorm`) of the whole batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.multiprocessing.spawn import ProcessExitedException
+
+from codenet.errors import CodenetError
+
+#: How long processes wait for another one, which may be caching images or compiling kernels.
+_PATIENCE = timedelta(hours=6)
+
+Job = Callable[[argparse.Namespace, int], None]
+
+
+def rank() -> int:
+    """Number of this process."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Number of this process on its machine."""
+    return int(os.environ.get("LOCAL_RANK", rank()))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``--device`` means for this process; ``auto`` is its own GPU if there is one.
+
+    `CodenetError` for an unknown device, and if there are more processes than GPUs.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CodenetError(f"device is {name!r}, expected auto, cpu, cuda or cuda:NUMBER") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda" or not torch.cuda.is_available():
+        raise CodenetError(
+            f"device is {name!r}, but PyTorch {torch.__version__} sees no such device here; try --device cpu"
+        )
+    if device.index is None:
+        device = torch.device("cuda", local_rank())
+    count = torch.cuda.device_count()
+    if device.index >= count:
+        raise CodenetError(
+            f"device {device} for process {local_rank()}: this machine has {count}, start no more processes"
+        )
+    torch.cuda.set_device(device)
+    return device
+
+
+def start_workers(arguments: argparse.Namespace, job: Job) -> None:
+    """Run ``job(arguments, worker)`` in ``arguments.workers`` processes that find each other, or as one of torchrun's.
+
+    Under torchrun ``arguments.workers`` becomes the number of its processes. Processes of one thread each wait for one another once a
+    step; the threads of one process do so at each operation, which is many times slower on a machine that has other things to do.
+    """
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if "WORLD_SIZE" in os.environ:
+        arguments.workers = int(os.environ["WORLD_SIZE"])
+        _join("env://", int(os.environ["RANK"]), arguments, job)
+    elif arguments.workers == 1:
+        job(arguments, 0)
+    else:
+        meeting = arguments.output / f"meeting-{os.getpid()}"
+        try:
+            torch.multiprocessing.spawn(_worker, (arguments, job, meeting), arguments.workers)
+        except ProcessExitedException as error:
+            if not _complaint(meeting).exists():
+                raise
+            raise CodenetError(_complaint(meeting).read_text()) from error
+        finally:
+            meeting.unlink(missing_ok=True)
+            _complaint(meeting).unlink(missing_ok=True)
+
+
+def _worker(worker: int, arguments: argparse.Namespace, job: Job, meeting: Path) -> None:
+    torch.set_num_threads(1)
+    try:
+        _join(f"file://{meeting.resolve()}", worker, arguments, job)
+    except CodenetError as error:
+        # All find the same fault in the user's data; the one who started them says so, once.
+        _complaint(meeting).write_text(str(error))
+        os._exit(2)
+
+
+def _complaint(meeting: Path) -> Path:
+    """Where a worker leaves the message of its error."""
+    return meeting.with_suffix(".error")
+
+
+def _join(meeting: str, worker: int, arguments: argparse.Namespace, job: Job) -> None:
+    # Both at once: what is small and on the CPU goes over gloo, gradients on GPUs over NCCL.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+    distributed.init_process_group(backend, meeting, rank=worker, world_size=arguments.workers, timeout=_PATIENCE)
+    try:
+        job(arguments, worker)
+    finally:
+        distributed.destroy_process_group()
+
+
+def parallel(network: nn.Module, device: torch.device) -> nn.Module:
+    """``network`` itself, or a wrapper that averages gradients over all processes and starts from the first one's state."""
+    if world() == 1:
+        return network
+    # Running averages of batch norm are not exchanged: those of the first process are kept.
+    devices = [device] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(network, device_ids=devices, forward_sync_buffers=False)
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor over all processes, in all of them."""
+    if world() > 1:
+        values = values.clone()
+        distributed.all_reduce(values)
+    return values
+
+
+def from_first(value: Any) -> Any:
+    """The first process's value (anything that pickles) in all of them."""
+    if world() == 1:
+        return value
+    box = [value if rank() == 0 else None]
+    distributed.broadcast_object_list(box, device=torch.device("cpu"))
+    return box[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """The values of all processes (anything that pickles), in their order, in all of them."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+@contextlib.contextmanager
+def first_of_machine() -> Iterator[None]:
+    """The body runs in the first process of each machine, then in its others: they find the files that it wrote."""
+    if local_rank():
+        _wait()
+    yield
+    if not local_rank():
+        _wait()
+
+
+def _wait() -> None:
+    if world() > 1:
+        distributed.all_reduce(torch.zeros(1))
