@@ -119,6 +119,11 @@ class Precision:
         """Plain values, for checkpoints."""
         return {**dataclasses.asdict(self), "mixed": [str(exemption) for exemption in self.mixed]}
 
+    def to_arguments(self) -> list[str]:
+        """Words of a command line that `from_arguments` reads."""
+        words = [f"--{name}={getattr(self, name)}" for name in ("weights", "activations", "stem", "depthwise")]
+        return [*words, "--mixed", *map(str, self.mixed)] if self.mixed else words
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Precision:
         """Inverse of `to_dict`."""

@@ -110,13 +110,18 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     trainer.run(batches, path, report=logger.info)
 
 
-def main() -> None:
-    """Command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line, whose arguments `fine_tune` takes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     add_common_arguments(parser, DEFAULTS)
     add_arguments(parser)
-    start_workers(parser.parse_args(), fine_tune)
+    return parser
+
+
+def main() -> None:
+    """Command line."""
+    start_workers(make_parser().parse_args(), fine_tune)
 
 
 if __name__ == "__main__":

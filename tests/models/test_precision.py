@@ -169,6 +169,8 @@ def test_arguments_text_and_values():
     assert precision == Precision(4, 4, 4, 8, (Exemption("heads", 8, 8), Exemption("decoder", 8)))
     assert str(precision) == "W4A4 stem W4 depthwise W8 heads=W8A8 decoder=W8"
     assert Precision.from_dict(precision.to_dict()) == precision
+    for other in (precision, Precision(weights=8)):
+        assert from_arguments(parser.parse_args(other.to_arguments())) == other
 
 
 def save(path, precision):
