@@ -64,6 +64,7 @@ ROWS = (
     ),
     Row("rounded", "+ bound, square, rounded to integers"),
     Row("conflict-free", "the same, rounded to {0, 1, 2, 4, 5, 7}", {"dilations": CONFLICT_FREE}),
+    Row("one-cycle", "the same, rounded to {1, 2, 4, 5, 7}", {"dilations": (1, 2, 4, 5, 7)}),
     Row("rounded-backbone", "rounded, also in the backbone", {"deform_backbone": True}),
     Row("original-full", "deformable, full", {"sampling": "original", "depthwise": False}),
     Row("bounded-full", "full, + bound 7", {"sampling": "bounded", "depthwise": False}),

@@ -13,7 +13,7 @@ import io
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tqdm import tqdm
 from codenet import image as photos
 from codenet.decode import Detection, decode
 from codenet.errors import CodenetError
+from codenet.graph import Graph
 from models.configs import normalize
 from models.data import DetectionData, load_data, read_image
 from models.decode import find_peaks
@@ -88,9 +89,16 @@ def network_source(network: CoDeNet) -> Source:
     return Source(network.classes, detect)
 
 
+def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """The head outputs among a graph's ``tensors`` as a network gives them: float64 ``[1, channels, S/4, S/4]`` by role."""
+    return {
+        role: torch.from_numpy(tensors[name].astype(np.float64)).permute(2, 0, 1)[None] * graph.tensors[name].scale
+        for role, name in graph.outputs.items()
+    }
+
+
 def graph_source(path: Path) -> Source:
     """Detections of a graph file, computed by the golden model on integers."""
-    from codenet.graph import Graph
     from codenet.interpreter import run
 
     graph = Graph.load(path)
@@ -100,11 +108,7 @@ def graph_source(path: Path) -> Source:
     def detect(photo: Image.Image) -> list[Detection]:
         image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
         tensors = run(graph, image, keep=graph.outputs.values())
-        outputs = {
-            role: torch.from_numpy(tensors[name].astype(np.float64)).permute(2, 0, 1)[None] * graph.tensors[name].scale
-            for role, name in graph.outputs.items()
-        }
-        return decode(find_peaks(outputs)[0], graph.classes, (photo.height, photo.width))
+        return decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, (photo.height, photo.width))
 
     return Source(graph.classes, detect)
 
@@ -268,7 +272,6 @@ def evaluate_file(
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """Class names of a program, graph or checkpoint, without making anything that runs."""
-    from codenet.graph import Graph
     from codenet.program import Program
     from models.train import load_checkpoint
 

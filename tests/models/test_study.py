@@ -40,7 +40,7 @@ def test_rows_are_the_papers_and_ours():
     configs = [row.config(CONFIGS["a"]) for row in ROWS]
     assert len({str(config.replace(name="x")) for config in configs}) == len(ROWS)
     runs = [row.key for row, config in zip(ROWS, configs, strict=True) if ablation._runs_on_accelerator(config)]
-    assert runs == ["rounded", "conflict-free", "rounded-backbone"]
+    assert runs == ["rounded", "conflict-free", "one-cycle", "rounded-backbone"]
     dilations = {config.name: config.dilations for config in configs}
     assert dilations["rounded"] == ALL_DILATIONS and dilations["conflict-free"] == CONFLICT_FREE
 
