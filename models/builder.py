@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ SHIFTS = (1, 47)
 #: Requantizer biases are 48 bits wide.
 BIAS_LIMIT = 1 << 47
 
+#: The largest shift of a dilation: weights that have hardly been trained are so small that biases and thresholds would not fit the largest one.
+DILATION_SHIFT = 40
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -46,8 +50,9 @@ class Grid:
     hi: int
 
 
-#: The dilation is its own value, and bounding it is the clamp.
-DILATION_GRID = Grid(1.0, 0, 0, 7)
+def whole_grid(lo: int, hi: int) -> Grid:
+    """A tensor whose integers are their own values: for dilations, which the clamp bounds."""
+    return Grid(1.0, 0, lo, hi)
 
 
 def choose_shift(largest: float) -> int:
@@ -144,6 +149,45 @@ class GraphBuilder:
         """A full or a depthwise convolution, snapped; ``shift`` overrides the one for the largest ratio."""
         return self._convolution(name, conv, (x,), target, shift)
 
+    def dilation(self, name: str, conv: QuantConv2d, x: str, dilations: tuple[int, ...]) -> str:
+        """The dilation of each pixel from the 1x1 convolution ``conv`` with one output, rounded to the sorted ``dilations``.
+
+        Neighbouring integers are rounding and clamp. For a set with gaps the convolution computes a code first, ``name.code``: one
+        channel for each but the smallest dilation, 1 where the value reaches the threshold below it. They differ in ``b`` alone. A second
+        convolution sums the gaps, which is `models.deform.round_dilation`, exactly.
+        """
+        gaps = np.diff(dilations)
+        target = whole_grid(dilations[0], dilations[-1])
+        shift = min(self.shift(conv, x, target), DILATION_SHIFT)
+        if (gaps == 1).all():
+            return self.convolution(name, conv, x, target, shift)
+        code = self._code(f"{name}.code", conv, x, np.array(dilations[1:]) - gaps / 2, shift)
+        # Times one, plus the smallest dilation: no rounding. The shift leaves the half of the last place that all operations have.
+        s, ones = 1, np.ones(1, np.int16)
+        requantize = Requantize(2 * ones, np.array([2 * dilations[0] + 1], np.int64), s, dilations[0], dilations[-1])
+        weights = gaps.astype(np.int8).reshape(1, 1, 1, -1)
+        return self._add(
+            Convolution(name=name, inputs=(code,), weights=weights, requantize=requantize, scale=1.0, zero_point=0),
+            target,
+        )
+
+    def _code(self, name: str, conv: QuantConv2d, x: str, thresholds: np.ndarray, shift: int) -> str:
+        """One channel for each of ``thresholds`` (multiples of a half): whether the convolution's value reaches it, 1 or 0."""
+        single = self._convolution(name, conv, (x,), whole_grid(0, 1), shift)
+        operation = self.operations.pop()
+        assert isinstance(operation, Convolution) and operation.name == single
+        r, count = operation.requantize, len(thresholds)
+        # Rounding would add 2**(s-1) where a comparison adds 2**s and takes the threshold away, which is a whole number of steps as s >= 1.
+        b = r.b + (1 << (r.s - 1)) - (thresholds * 2.0**r.s).astype(np.int64)
+        return self._add(
+            dataclasses.replace(
+                operation,
+                weights=operation.weights.repeat(count, axis=0),
+                requantize=dataclasses.replace(r, m=r.m.repeat(count), b=b),
+            ),
+            whole_grid(0, 1),
+        )
+
     def deform(self, name: str, conv: QuantConv2d, x: str, dilation: str, target: Grid) -> str:
         """A depthwise convolution of ``x`` with the dilations of another tensor."""
         return self._convolution(name, conv, (x, dilation), target, None)
@@ -156,9 +200,14 @@ class GraphBuilder:
             requantize = snap(conv, self.grids[inputs[0]], target, s)
         except CodenetError as error:
             raise CodenetError(f"{name}: {error}") from error
-        weights = integer_weight(conv).astype(np.int8)
+        weights, bits = integer_weight(conv).astype(np.int8), int(conv.weight_quant.bit_width())
         scale, zero_point, stride = target.scale, target.zero_point, conv.stride[0]
         if conv.groups > 1:
+            if bits != 4:
+                raise CodenetError(
+                    f"{name}: depthwise weights have {bits} bits, the accelerator's filter takes 4; "
+                    f"such a network runs in PyTorch only (fine-tune with --depthwise 4)"
+                )
             return self._add(
                 Depthwise(
                     name=name,
@@ -176,7 +225,7 @@ class GraphBuilder:
                 name=name,
                 inputs=inputs,
                 weights=np.ascontiguousarray(weights.transpose(0, 2, 3, 1)),
-                weight_bits=int(conv.weight_quant.bit_width()),
+                weight_bits=bits,
                 stride=stride,
                 requantize=requantize,
                 scale=scale,

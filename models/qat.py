@@ -15,6 +15,7 @@ from models.configs import NetworkConfig
 from models.data import cached_images, load_data
 from models.detector import CoDeNet
 from models.distill import FloatDistillation
+from models.precision import W4A8, Precision, add_arguments, from_arguments
 from models.quantize import calibrate, quantize
 from models.train import (
     Batches,
@@ -43,22 +44,39 @@ DEFAULTS = TrainConfig(
 )
 
 
-def quantized_identity(network: CoDeNet) -> dict[str, Any]:
-    """What a checkpoint must have in common with the network that resumes from it."""
-    return {"kind": "quantized", "config": network.config.to_dict(), "classes": list(network.classes)}
+def quantized_identity(network: CoDeNet, precision: Precision = W4A8) -> dict[str, Any]:
+    """What a checkpoint must have in common with the network that resumes from it, and its precision.
+
+    The default precision is left out, as in checkpoints from before there was a choice: `load_precision`.
+    """
+    identity = {"kind": "quantized", "config": network.config.to_dict(), "classes": list(network.classes)}
+    return identity if precision == W4A8 else {**identity, "precision": precision.to_dict()}
+
+
+def load_precision(path: Path) -> Precision:
+    """Precision of a quantized checkpoint; `CodenetError` if it is none."""
+    state = load_checkpoint(path)
+    if state["kind"] != "quantized":
+        raise CodenetError(f"checkpoint {path}: kind is {state['kind']!r}, expected 'quantized'")
+    return Precision.from_dict(state["precision"]) if "precision" in state else W4A8
 
 
 def load_quantized(path: Path) -> CoDeNet:
     """The averaged quantized network of a checkpoint, in evaluation mode."""
-    state = load_checkpoint(path)
-    if state["kind"] != "quantized":
-        raise CodenetError(f"checkpoint {path}: kind is {state['kind']!r}, expected 'quantized'")
+    precision, state = load_precision(path), load_checkpoint(path)
     network = CoDeNet(NetworkConfig.from_dict(state["config"]), tuple(state["classes"]))
     # Any ranges will do: the state has the learned ones.
     empty = torch.zeros(1, 3, network.config.size, network.config.size)
-    network = quantize(network, calibrate(network, [empty]))
+    network = quantize(network, calibrate(network, [empty]), precision)
     network.load_state_dict(state["average"])
     return network.eval()
+
+
+def _check_resumed(path: Path, precision: Precision) -> None:
+    """`CodenetError` unless the checkpoint has this precision, which no shape of its arrays tells."""
+    found = load_precision(path)
+    if found != precision:
+        raise CodenetError(f"checkpoint {path}: precision is {found}, expected {precision}")
 
 
 def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
@@ -74,25 +92,27 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
         seed=arguments.seed,
         cache_size=max(DEFAULTS.cache_size, network.config.size),
     )
+    precision = from_arguments(arguments)
     data = load_data(arguments.data, "train", network.classes)
     images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     # All workers calibrate on the same images, so that they start equal.
     whole = Batches(data, images, config, network.config)
     ranges = calibrate(network, (whole[step].images for step in range(CALIBRATION_BATCHES)))
-    quantized = quantize(network, ranges).to(memory_format=torch.channels_last)
+    quantized = quantize(network, ranges, precision).to(memory_format=torch.channels_last)
     distillation = FloatDistillation(quantized, network) if arguments.distill else None
-    trainer = Trainer(quantized, config, quantized_identity(quantized), distillation)
+    trainer = Trainer(quantized, config, quantized_identity(quantized, precision), distillation)
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
+        _check_resumed(path, precision)
         trainer.resume(path)
     if worker == 0:
-        logger.info("network %s quantized, %s, %d images", network.config, config, len(data))
+        logger.info("network %s, %s, %s, %d images", network.config, precision, config, len(data))
     batches = Batches(data, images, config, network.config, worker, arguments.workers)
     trainer.run(batches, path, report=logger.info)
 
 
-def main() -> None:
-    """Command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line, whose arguments `fine_tune` takes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     add_common_arguments(parser, DEFAULTS)
@@ -102,7 +122,13 @@ def main() -> None:
         default=True,
         help="learn features and outputs of the floating-point network too (default: yes)",
     )
-    start_workers(parser.parse_args(), fine_tune)
+    add_arguments(parser)
+    return parser
+
+
+def main() -> None:
+    """Command line."""
+    start_workers(make_parser().parse_args(), fine_tune)
 
 
 if __name__ == "__main__":

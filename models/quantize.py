@@ -1,4 +1,4 @@
-"""From a trained floating-point network to a Brevitas network: 4-bit weights, 8-bit activations; then to integers."""
+"""From a trained floating-point network to a Brevitas network of some `Precision`; then to integers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from torch import nn
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from models.blocks import ConvNorm
-from models.builder import DILATION_GRID, GraphBuilder, Grid
+from models.builder import GraphBuilder, Grid
+from models.configs import ALL_DILATIONS
 from models.deform import DeformDepthwise, deform_depthwise
 from models.detector import CoDeNet
-
-WEIGHT_BITS = 4
-STEM_WEIGHT_BITS = 8
-ACTIVATION_BITS = 8
+from models.precision import W4A8, Precision
 
 #: Head outputs are int16 with this scale.
 HEAD_BITS = 16
@@ -45,25 +43,22 @@ class WeightQuant(NarrowIntQuant, WeightQuantSolver):
     scaling_impl_type = ScalingImplType.PARAMETER
     restrict_scaling_type = RestrictValueType.LOG_FP
     scaling_per_output_channel = True
-    bit_width = WEIGHT_BITS
 
 
 class SignedQuant(IntQuant, ActQuantSolver):
-    """Signed 8-bit activation, one learned scale: zero point 0."""
+    """Signed activation, one learned scale: zero point 0."""
 
     scaling_impl_type = ScalingImplType.PARAMETER
     restrict_scaling_type = RestrictValueType.LOG_FP
     scaling_per_output_channel = False
-    bit_width = ACTIVATION_BITS
 
 
 class UnsignedQuant(UintQuant, ActQuantSolver):
-    """Unsigned 8-bit activation, one learned scale: as int8 its zero point is -128."""
+    """Unsigned activation, one learned scale: as int8 its zero point is -128."""
 
     scaling_impl_type = ScalingImplType.PARAMETER
     restrict_scaling_type = RestrictValueType.LOG_FP
     scaling_per_output_channel = False
-    bit_width = ACTIVATION_BITS
 
 
 class HeadQuant(IntQuant, ActQuantSolver):
@@ -79,15 +74,19 @@ class HeadQuant(IntQuant, ActQuantSolver):
 def grid(act: nn.Module) -> Grid:
     """What the integers behind an activation quantizer stand for; float64 only if the module is."""
     scale, bits = float(act.act_quant.scale()), int(act.act_quant.bit_width())  # type: ignore[union-attr, operator]
-    half = 1 << (bits - 1)
-    return Grid(scale, 0 if act.act_quant.is_signed else -half, -half, half - 1)  # type: ignore[union-attr]
+    if act.act_quant.is_signed:  # type: ignore[union-attr]
+        return Grid(scale, 0, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    # Fewer bits are the lowest codes of an int8: 0 stays the smallest value that the type has.
+    return Grid(scale, -128, -128, (1 << bits) - 129)
 
 
 class QuantDeformConv2d(QuantConv2d):  # type: ignore[misc]
-    """Depthwise 3x3 with quantized weights and a dilation per pixel: see `models.deform.deform_depthwise`."""
+    """Depthwise 3x3 with quantized weights and one of ``dilations`` per pixel: see `models.deform.deform_depthwise`."""
+
+    dilations: tuple[int, ...] = ALL_DILATIONS
 
     def forward(self, x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-        out = deform_depthwise(x, self.quant_weight().value, s)
+        out = deform_depthwise(x, self.quant_weight().value, s, self.dilations)
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
 
 
@@ -132,7 +131,7 @@ class QuantDeformBlock(nn.Module):
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Snap this block and add it to a graph; ``x`` and the result are tensor names."""
         name = builder.names[self]
-        dilation = builder.convolution(f"{name}.dilation", self.dilation, x, DILATION_GRID)
+        dilation = builder.dilation(f"{name}.dilation", self.dilation, x, self.conv.dilations)
         return builder.deform(name, self.conv, x, dilation, grid(self.act))
 
 
@@ -175,7 +174,7 @@ def fold_norm(block: QuantBlock | QuantDeformBlock) -> None:
     block.norm = None
 
 
-def quant_conv(conv: nn.Conv2d, bits: int = WEIGHT_BITS, kind: type[QuantConv2d] = QuantConv2d) -> QuantConv2d:
+def quant_conv(conv: nn.Conv2d, bits: int, kind: type[QuantConv2d] = QuantConv2d) -> QuantConv2d:
     """Quantized convolution with the weights and bias of ``conv``."""
     limit = 2 ** (bits - 1) - 1
     quantized = kind(
@@ -196,15 +195,15 @@ def quant_conv(conv: nn.Conv2d, bits: int = WEIGHT_BITS, kind: type[QuantConv2d]
     return quantized
 
 
-def activation(threshold: float, relu: bool) -> nn.Module:
+def activation(threshold: float, relu: bool, bits: int) -> nn.Module:
     """Activation quantizer that saturates at ``threshold``."""
     if relu:
-        return QuantReLU(act_quant=UnsignedQuant, scaling_init=threshold)
-    return QuantIdentity(act_quant=SignedQuant, scaling_init=threshold)
+        return QuantReLU(act_quant=UnsignedQuant, scaling_init=threshold, bit_width=bits)
+    return QuantIdentity(act_quant=SignedQuant, scaling_init=threshold, bit_width=bits)
 
 
 def _quantized_outputs(network: CoDeNet) -> Iterator[tuple[str, nn.Module]]:
-    """Modules of a floating-point network whose outputs become 8-bit tensors, by name."""
+    """Modules of a floating-point network whose outputs become int8 tensors, by name."""
     for name, module in network.named_modules():
         variant_ii_point = isinstance(module, nn.Conv2d) and name.startswith("decoder.") and name.endswith(".point")
         if isinstance(module, ConvNorm | DeformDepthwise) or variant_ii_point:
@@ -239,7 +238,7 @@ def calibrate(network: CoDeNet, images: Iterable[torch.Tensor]) -> dict[str, flo
     return ranges
 
 
-def _share_ranges(network: CoDeNet, ranges: dict[str, float]) -> dict[str, nn.Module]:
+def _share_ranges(network: CoDeNet, ranges: dict[str, float], precision: Precision) -> dict[str, nn.Module]:
     """One activation quantizer per tensor, but a single one for all tensors that a backbone stage concatenates."""
     quantizers: dict[str, nn.Module] = {}
     for number, stage in enumerate(network.backbone.stages):
@@ -249,25 +248,34 @@ def _share_ranges(network: CoDeNet, ranges: dict[str, float]) -> dict[str, nn.Mo
             for branch in ("branch1", "branch2")
             if hasattr(unit, branch)
         ]
-        shared = activation(max(ranges[name] for name in branches), relu=True)
+        bits = {precision.activation_bits(name) for name in branches}
+        if len(bits) > 1:
+            raise CodenetError(
+                f"precision {precision}: activations of {sorted(bits)} bits in backbone.stages.{number}, "
+                f"expected one width, because a stage concatenates its tensors"
+            )
+        shared = activation(max(ranges[name] for name in branches), True, bits.pop())
         quantizers |= dict.fromkeys(branches, shared)
     for name, module in _quantized_outputs(network):
         if name not in quantizers:
             relu = isinstance(module, ConvNorm | DeformDepthwise) and module.relu is not None
-            quantizers[name] = activation(ranges[name], relu)
+            quantizers[name] = activation(ranges[name], relu, precision.activation_bits(name))
     return quantizers
 
 
-def _quantize_module(name: str, module: nn.Module, act: nn.Module) -> nn.Module:
+def _quantize_module(name: str, module: nn.Module, act: nn.Module, precision: Precision) -> nn.Module:
     if isinstance(module, DeformDepthwise):
         conv = nn.Conv2d(len(module.weight), len(module.weight), 3, padding=1, groups=len(module.weight), bias=False)
         conv.weight.data.copy_(module.weight.data)
-        return QuantDeformBlock(quant_conv(module.dilation), quant_conv(conv, kind=QuantDeformConv2d), module.norm, act)
+        deform = quant_conv(conv, precision.weight_bits(name, depthwise=True), QuantDeformConv2d)
+        deform.dilations = module.dilations
+        dilation = quant_conv(module.dilation, precision.weight_bits(f"{name}.dilation"))
+        return QuantDeformBlock(dilation, deform, module.norm, act)
     if isinstance(module, ConvNorm):
-        bits = STEM_WEIGHT_BITS if name == "backbone.stem" else WEIGHT_BITS
+        bits = precision.weight_bits(name, depthwise=module.conv.groups > 1)
         return QuantBlock(quant_conv(module.conv, bits), module.norm, act)
     assert isinstance(module, nn.Conv2d)
-    return QuantBlock(quant_conv(module), None, act)
+    return QuantBlock(quant_conv(module, precision.weight_bits(name)), None, act)
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
@@ -275,18 +283,24 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), child, module)
 
 
-def quantize(network: CoDeNet, ranges: dict[str, float]) -> CoDeNet:
+def quantize(network: CoDeNet, ranges: dict[str, float], precision: Precision = W4A8) -> CoDeNet:
     """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
 
     The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm. All
     tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them, which needs
     no rounding, since weight scales are per channel. ``network`` itself is unchanged.
+
+    `CodenetError` for a network with another convolution than the accelerator's, a ``precision`` with an exception for no module, or with two
+    widths of activations in one stage.
     """
+    network.config.check_accelerator()
+    precision.check_modules({name for name, _ in network.named_modules()})
     result = copy.deepcopy(network).eval()
-    for name, act in _share_ranges(result, ranges).items():
-        _replace(result, name, _quantize_module(name, result.get_submodule(name), act))
-    for head in result.heads.values():
-        head.out = QuantBlock(quant_conv(head.out), None, QuantIdentity(act_quant=HeadQuant))
+    for name, act in _share_ranges(result, ranges, precision).items():
+        _replace(result, name, _quantize_module(name, result.get_submodule(name), act, precision))
+    for name, head in result.heads.items():
+        bits = precision.weight_bits(f"heads.{name}.out")
+        head.out = QuantBlock(quant_conv(head.out, bits), None, QuantIdentity(act_quant=HeadQuant))
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from codenet.graph import Graph
 from codenet.program import FILE_MAGIC, Program
 from codenet.registers import ProfileCounter
 from sim.cycles import FramePrediction, predict
+from sim.cycles.dilation import dilation_sources
 from sim.resources import TARGETS, Resources, Target, resources_of
 from sim.roofline import Point, points, roof
 from sim.timing import DramTiming
@@ -114,6 +116,31 @@ def compile_for(graph: Graph, outputs: int | None) -> Program:
     return compiler.compile(graph, config if outputs is None else dataclasses.replace(config, outputs=outputs))
 
 
+def read_dilations(path: Path, program: Program) -> dict[int, np.ndarray]:
+    """How often each dilation occurs, eight counts for each deformable step of ``program``, from a file of ``python -m models.offsets``.
+
+    Raises
+    ------
+    FormatError
+        Not such a file, or one without the counts of one of the program's tensors of dilations.
+    """
+    try:
+        layers = json.loads(path.read_text())["dilations"]
+        counts = {name: np.array(values, np.float64) for name, values in layers.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(
+            f"{path}: expected a JSON file of models.offsets with counts of dilations, found {error!r}"
+        ) from error
+    found = {}
+    for number, source in dilation_sources(program).items():
+        if source.name not in counts:
+            raise FormatError(
+                f"{path}: no counts for {source.name!r}, it has {sorted(counts)}: expected those of this network"
+            )
+        found[number] = counts[source.name]
+    return found
+
+
 STALLS = (
     ProfileCounter.WAIT_PARAMETERS,
     ProfileCounter.WAIT_INPUT,
@@ -204,6 +231,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--outputs", type=int, metavar="N", help="output channels of the array (default 32)")
     parser.add_argument("--target", choices=sorted(TARGETS), default="xc7z020", help="chip (default xc7z020)")
     parser.add_argument("--clock", type=float, metavar="MHZ", help="clock (default: 150 on xc7z020, 250 on zu3eg)")
+    parser.add_argument(
+        "--dilations", type=Path, metavar="FILE", help="offsets.json of models.offsets (default: all dilations alike)"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -212,6 +242,7 @@ def _run(options: argparse.Namespace) -> int:
         program = compile_for(load_configuration(options.config), options.outputs)
     else:
         program = load_program(options.file, options.outputs)
-    result = plan(program, TARGETS[options.target], options.clock)
+    dilations = None if options.dilations is None else read_dilations(options.dilations, program)
+    result = plan(program, TARGETS[options.target], options.clock, dilations)
     print(step_table(result), summary(result), sep="\n\n")
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from codenet.config import MAX_DILATION
 from codenet.errors import ConfigError
-from codenet.program import Program
+from codenet.program import PlacedTensor, Program
 
 TAPS = 9
 
@@ -17,6 +17,22 @@ WINDOW_BEATS = np.array([TAPS if d % 3 == 0 else 1 for d in range(MAX_DILATION +
 
 ASSUMED_DILATIONS = np.full(MAX_DILATION + 1, 1 / (MAX_DILATION + 1))
 """Frequency of each dilation where none is known: all alike."""
+
+
+def dilation_sources(program: Program) -> dict[int, PlacedTensor]:
+    """The tensor that each deformable step, by its index, reads its dilations from (in channel 0 of that tensor's only plane)."""
+    sources = {}
+    for number, step in enumerate(program.descriptors):
+        if not step.dilated:
+            continue
+        table = np.frombuffer(program.image, "<u8", step.input_planes + 1, step.parameter_address)
+        offset = int(table[step.input_planes]) & 0xFFFFFFFF
+        # Memory is used again: the dilations are what was written there last.
+        sources[number] = max(
+            (placed for placed in program.tensors if placed.planes[0] == offset and placed.step < number),
+            key=lambda placed: placed.step,
+        )
+    return sources
 
 
 def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
@@ -32,16 +48,7 @@ def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[i
     By index of the step: int8 ``[H, W]`` as stored, which is half the step's input size if it upsamples.
     """
     maps = {}
-    for number, step in enumerate(program.descriptors):
-        if not step.dilated:
-            continue
-        table = np.frombuffer(program.image, "<u8", step.input_planes + 1, step.parameter_address)
-        offset = int(table[step.input_planes]) & 0xFFFFFFFF
-        # Memory is used again: the dilations are what was written there last.
-        source = max(
-            (placed for placed in program.tensors if placed.planes[0] == offset and placed.step < number),
-            key=lambda placed: placed.step,
-        )
+    for number, source in dilation_sources(program).items():
         scale = 1 << source.upsample
         maps[number] = tensors[source.name][::scale, ::scale, int(source.index[0])]
     return maps

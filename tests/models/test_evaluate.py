@@ -1,17 +1,20 @@
 """Average precision on data with known answers, and the command."""
 
-import sys
+import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from codenet.compiler import compile as compile_graph
+from codenet.config import AcceleratorConfig
 from codenet.decode import Detection
 from codenet.errors import CodenetError
 from models import evaluate as module
 from models.data import load_data
 from models.detector import CoDeNet
-from models.evaluate import Source, average_precision, evaluate, network_source, open_source
+from models.evaluate import Source, average_precision, evaluate, evaluate_file, network_source, open_source
 from models.train import TrainConfig, Trainer, float_identity
 from models.untrained import untrained
 from tests.models.common import TINY
@@ -83,8 +86,6 @@ def test_source_maps_boxes_to_the_photo(data):
         for name, bias in (("size", (8.0, 4.0)), ("offset", (0.0, 0.0))):
             network.heads[name].out.weight.zero_()
             network.heads[name].out.bias.copy_(torch.tensor(bias))
-    from PIL import Image
-
     found = network_source(network).detect(Image.fromarray(np.zeros((50, 100, 3), np.uint8)))
     whole = [d for d in found if d.box[0] > 0 and d.box[1] > 0 and d.box[2] < 100 and d.box[3] < 50]
     # 8 of 16 output pixels are half of the photo's width, 4 of 16 a quarter of its height.
@@ -93,21 +94,58 @@ def test_source_maps_boxes_to_the_photo(data):
     )
 
 
-def run_command(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["models.evaluate", *map(str, arguments)])
-    module.main()
+def run_command(capsys, *arguments):
+    assert module.main([*map(str, arguments)]) == 0
     return capsys.readouterr().out.splitlines()
 
 
-def test_command_on_graph_and_checkpoint(coco_folder, tmp_path, monkeypatch, capsys):
+def test_command_on_graph_and_checkpoint(coco_folder, tmp_path, capsys):
     untrained(TINY, ("cat", "dog")).save(tmp_path / "tiny.cdg")
     network = CoDeNet(TINY, ("cat", "dog"))
     Trainer(network, TrainConfig(), float_identity(network)).save(tmp_path / "tiny.pt")
     for name in ("tiny.cdg", "tiny.pt"):
-        lines = run_command(monkeypatch, capsys, tmp_path / name, "--data", coco_folder, "--split", "val")
+        lines = run_command(capsys, tmp_path / name, "--data", coco_folder, "--split", "val")
         words = lines[-1].split()
         assert [words[0], words[2], words[4], words[5]] == ["AP50", "AP", "images", "2"]
         assert 0 <= float(words[1]) <= 1
+
+
+def test_program_on_the_golden_device_in_two_processes(coco_folder, tmp_path, capsys):
+    """The program finds what the graph finds, and the number of processes changes nothing; the file has what was printed."""
+    graph = untrained(TINY, ("cat", "dog"), photo=np.array(Image.open(coco_folder / "images" / "one.png")))
+    graph.save(tmp_path / "tiny.cdg")
+    compile_graph(graph, AcceleratorConfig()).save(tmp_path / "tiny.cdn")
+    results = []
+    for name, workers in (("tiny.cdg", 1), ("tiny.cdn", 1), ("tiny.cdn", 2)):
+        report = tmp_path / f"{name}-{workers}.json"
+        run_command(capsys, tmp_path / name, "--data", coco_folder, "--workers", workers, "--json", report)
+        results.append(json.loads(report.read_text()))
+    scores = [{key: result[key] for key in ("ap50", "ap", "eleven_point", "all_point", "images")} for result in results]
+    assert scores[0] == scores[1] == scores[2] and scores[0]["images"] == 2
+    assert (results[2]["program"], results[2]["device"], results[2]["split"]) == ("tiny.cdn", "golden", "val")
+    lines = run_command(capsys, tmp_path / "tiny.cdn", "--data", coco_folder, "--limit", 1)
+    assert lines[-1].endswith("images 1") and lines[-2].startswith("VOC rules: eleven-point ")
+
+
+def test_command_says_what_is_wrong(coco_folder, tmp_path, capsys):
+    assert module.main([str(tmp_path / "gone.cdn"), "--data", str(coco_folder)]) == 2
+    assert "gone.cdn: no such file" in capsys.readouterr().err
+    untrained(TINY, ("cat", "fox")).save(tmp_path / "fox.cdg")
+    assert module.main([str(tmp_path / "fox.cdg"), "--data", str(coco_folder)]) == 2
+    assert "class 'fox' is not in the file" in capsys.readouterr().err
+
+
+def test_workers(data, tmp_path):
+    with pytest.raises(CodenetError, match="0 workers, expected at least one"):
+        evaluate_file(tmp_path / "a.cdn", data, workers=0)
+
+
+def test_classes_without_objects_in_json(data):
+    data.classes = ("cat", "dog", "fox")
+    score = average_precision(data, [[detection("cat", 0.9, (8, 8, 40, 40))], []])
+    assert np.isnan(score.ap50_by_class["fox"])
+    assert score.to_dict()["ap50_by_class"] == {"cat": pytest.approx(1.0), "dog": 0.0, "fox": None}
+    assert score.all_point == pytest.approx(0.5) and score.eleven_point == pytest.approx(0.5)
 
 
 def test_unknown_files(tmp_path):

@@ -17,11 +17,9 @@ from models.detector import CoDeNet
 from models.qat import load_quantized, quantized_identity
 from models.quantize import (
     QuantBlock,
-    QuantDeformBlock,
     best_scale,
     calibrate,
     fold_norm,
-    grid,
     quant_conv,
     quantize,
     to_graph,
@@ -29,47 +27,9 @@ from models.quantize import (
 from models.train import TrainConfig, Trainer
 from models.untrained import _normalize_on, synthetic_photo, untrained
 from tests.models.common import TINY, TINY_II
-
-CLASSES = ("cat", "dog", "cow")
+from tests.models.exact import CLASSES, mismatches, prepared
 
 PHOTOS = Path(__file__).resolve().parents[2] / "docs" / "photos"
-
-
-def prepared(config, seed=0):
-    """A floating-point network with spread-out activations, and photos for it."""
-    torch.manual_seed(seed)
-    network = CoDeNet(config, CLASSES)
-    photos = np.stack([synthetic_photo(config.size, n) for n in range(2)])
-    _normalize_on(network, normalize(photos))
-    return network, photos
-
-
-def mismatches(quantized, photos):
-    """Tensors and head outputs of the golden model that differ from the snapped network's, and how many there are."""
-    graph, snapped = to_graph(quantized, "test")
-    integers = {}
-
-    def record(name, act, output):
-        meaning = grid(act)
-        values = torch.round(output / meaning.scale)
-        assert (values - output / meaning.scale).abs().max() < 1e-6
-        integers[name] = (values + meaning.zero_point).permute(0, 2, 3, 1).numpy()
-
-    for name, module in snapped.named_modules():
-        if isinstance(module, QuantBlock | QuantDeformBlock):
-            module.register_forward_hook(lambda m, _i, output, name=name: record(name, m.act, output))
-    with torch.no_grad():
-        outputs = snapped(normalize(photos).double())
-    bad, compared = [], 0
-    for n, photo in enumerate(photos):
-        tensors = run(graph, to_activation(photo))
-        for name, values in integers.items():
-            compared += 1
-            if not np.array_equal(tensors[name], values[n]):
-                bad.append((n, name))
-        for role, name in graph.outputs.items():
-            assert np.array_equal(np.rint(outputs[role][n].numpy() * 256).transpose(1, 2, 0), tensors[name])
-    return bad, compared, graph
 
 
 def test_best_scale_beats_the_largest_magnitude():
@@ -91,7 +51,7 @@ def test_folded_norm_computes_the_same():
     nn.init.normal_(norm.running_mean)
     nn.init.uniform_(norm.running_var, 0.5, 2)
     norm.weight.data[3] = 0.0
-    block = QuantBlock(quant_conv(nn.Conv2d(4, 6, 3, padding=1, bias=False)), norm, nn.Identity()).double().eval()
+    block = QuantBlock(quant_conv(nn.Conv2d(4, 6, 3, padding=1, bias=False), 4), norm, nn.Identity()).double().eval()
     x = torch.randn(2, 4, 7, 7, dtype=torch.float64)
     before, weight = block(x), integer_weight(block.conv)
     fold_norm(block)
@@ -119,7 +79,7 @@ def test_multipliers_are_at_least_one():
 
 
 def test_snapping_by_hand():
-    conv = quant_conv(nn.Conv2d(2, 1, 1)).double()
+    conv = quant_conv(nn.Conv2d(2, 1, 1), 4).double()
     with torch.no_grad():
         conv.weight_quant.tensor_quant.scaling_impl.value.copy_(torch.log2(torch.tensor(7 * 0.3)))
         conv.weight.copy_(torch.tensor([1.2, -0.6]).view(1, 2, 1, 1))
@@ -134,7 +94,7 @@ def test_snapping_by_hand():
 
 
 def test_bias_beyond_48_bits_is_refused():
-    conv = quant_conv(nn.Conv2d(1, 1, 1)).double()
+    conv = quant_conv(nn.Conv2d(1, 1, 1), 4).double()
     with torch.no_grad():
         conv.bias.fill_(1e9)
     with pytest.raises(CodenetError, match="bias is .* expected less than"):

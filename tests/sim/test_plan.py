@@ -14,6 +14,7 @@ from codenet.errors import ConfigError, FormatError
 from hw.block_memory import DISTRIBUTED_WORDS, LUT_RAM_WORDS
 from hw.depthwise_filter import DISTRIBUTED
 from sim import plan, resources
+from sim.cycles.dilation import dilation_sources
 from sim.plan import load_program
 from sim.resources import TARGETS, Resources, block_ram, estimate, synthesized, total
 from sim.roofline import Roof, points, roof
@@ -243,3 +244,36 @@ def test_clock_changes_the_rate(files):
     assert slow.fps < fast.fps < 2 * slow.fps
     with pytest.raises(ConfigError):
         plan.plan(program, TARGETS["xc7z020"], -1)
+
+
+def test_dilations_from_a_file(files, tmp_path, capsys):
+    """Counts of one dilation that costs one cycle, and of one that costs nine, instead of all alike."""
+    program = load_program(files / "graph.cdg", None)
+    names = {source.name for source in dilation_sources(program).values()}
+    assert names and names <= {tensor.name for tensor in program.tensors}
+    cycles = {}
+    for dilation in (1, 3):
+        path = tmp_path / f"{dilation}.json"
+        path.write_text(json.dumps({"dilations": {name: (7 * np.eye(8)[dilation]).tolist() for name in names}}))
+        status, out, _ = run(capsys, files / "graph.cdg", "--dilations", path)
+        assert status == 0 and "equally frequent" not in out
+        cycles[dilation] = int(out.split("frames a second: ")[1].split()[0])
+        alone = dict.fromkeys(dilation_sources(program), np.eye(8)[dilation])
+        assert cycles[dilation] == plan.plan(program, TARGETS["xc7z020"], None, alone).prediction.cycles
+    assert cycles[1] < cycles[3]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "expected a JSON file of models.offsets"),
+        ("{}", "found KeyError"),
+        ('{"dilations": [1]}', "expected a JSON file"),
+        ('{"dilations": {"elsewhere": [1, 0, 0, 0, 0, 0, 0, 0]}}', "no counts for .* it has \\['elsewhere'\\]"),
+    ],
+)
+def test_dilations_that_are_none(files, tmp_path, content, message):
+    path = tmp_path / "offsets.json"
+    path.write_text(content)
+    with pytest.raises(FormatError, match=message):
+        plan.read_dilations(path, load_program(files / "graph.cdg", None))
