@@ -79,9 +79,9 @@ timing: setup  ## Longest paths between registers by component, and place and ro
 	$(PY) -m hw.synthesis timing
 
 # USER is this machine's user unless it is given on the command line.
-flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx PROGRAMS="a.cdn" BITSTREAM=x.bit ARGS="--help")
+flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)
 	$(if $(HOST)$(ARGS),,$(error HOST is missing: make flash HOST=pynq, the name or address of the board))
-	$(PY) -m hw.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
+	$(PY) -m hw.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) $(if $(DEVICE),--device $(DEVICE)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

@@ -27,7 +27,7 @@ NOTEBOOK = ROOT / "sw" / "notebooks" / "codenet.ipynb"
 
 CONNECT_SECONDS = 15
 
-INSTALL, PLACE, DOCTOR, DETECT = 11, 12, 13, 14
+INSTALL, PLACE, DOCTOR, DETECT, COPY_NOTEBOOK = 11, 12, 13, 14, 15
 """Exit statuses of the steps on the board."""
 
 FAILURES = {
@@ -35,6 +35,7 @@ FAILURES = {
     PLACE: "the bitstream cannot be put beside the package on {host}",
     DOCTOR: "codenet doctor found something wrong on {host}",
     DETECT: "finding objects in a photo failed on {host}",
+    COPY_NOTEBOOK: "the notebook cannot be copied to Jupyter's folder on {host}",
     255: "the connection to {host} broke",
     1: "no root shell on {host}: log in as root (USER=root), or let sudo do without a password",
 }
@@ -63,7 +64,9 @@ class Board:
     sudo:
         Command that runs another one as root; ``None``: ``sudo``, unless the user is root.
     device:
-        Of doctor and photo.
+        Of doctor and photo. Not ``auto``, which would be content with the golden model.
+    notebooks:
+        Jupyter's folder on the board, where the notebook goes if there is one.
     ssh_config:
         Instead of ``~/.ssh/config``.
     """
@@ -73,7 +76,8 @@ class Board:
     folder: str = "codenet"
     python: str = "python3"
     sudo: str | None = None
-    device: str = "auto"
+    device: str = "pynq"
+    notebooks: str = "/home/xilinx/jupyter_notebooks"
     ssh_config: Path | None = None
 
 
@@ -92,8 +96,7 @@ class Cargo:
         files += [(program, program.name) for program in self.programs]
         if self.bitstream is not None:
             files += [(self.bitstream.with_suffix(end), "codenet" + end) for end in (".bit", ".hwh")]
-        if NOTEBOOK.exists():
-            files.append((NOTEBOOK, NOTEBOOK.name))
+        files += [(file, file.name) for file in (NOTEBOOK, PHOTO) if file != self.photo]
         return files
 
     def check(self) -> None:
@@ -234,6 +237,7 @@ def board_script(board: Board, cargo: Cargo, folder: str) -> str:
     device = shlex.quote(board.device)
     pip = "-m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall"
     place = f"{python} -c {shlex.quote(PLACE_BITSTREAM)} || exit {PLACE}\n" if cargo.bitstream is not None else ""
+    notebooks = shlex.quote(board.notebooks)
     return f"""\
 cd {shlex.quote(folder)} || exit {INSTALL}
 echo "== install"
@@ -244,6 +248,11 @@ echo "== install"
 echo "== codenet detect"
 {python} -m codenet detect {shlex.quote(cargo.photo.name)} --program {program} --device {device} -o boxes || exit {DETECT}
 chmod -R a+rX boxes
+if [ -d {notebooks} ] && [ -f {NOTEBOOK.name} ]; then
+    mkdir -p {notebooks}/codenet && cp {NOTEBOOK.name} {PHOTO.name} {notebooks}/codenet || exit {COPY_NOTEBOOK}
+    echo "== notebook in" {notebooks}/codenet
+fi
+exit 0
 """
 
 
@@ -267,14 +276,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--photo", type=Path, default=PHOTO, metavar="FILE", help="to try (default: docs/photos/chelsea.jpg)"
     )
-    parser.add_argument("--device", default="auto", help="of doctor and photo (default: auto)")
+    parser.add_argument("--device", default="pynq", help="of doctor and photo: pynq (default), or uio on plain Linux")
     parser.add_argument("--folder", default="codenet", help="on the board (default: codenet, in the home folder)")
     parser.add_argument("--python", default="python3", metavar="COMMAND", help="on the board (default: python3)")
     parser.add_argument("--sudo", metavar="COMMAND", help="default: sudo, unless the user is root")
     parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
     options = parser.parse_args(arguments)
     board = Board(
-        options.host, options.user, options.folder, options.python, options.sudo, options.device, options.ssh_config
+        options.host,
+        options.user,
+        options.folder,
+        options.python,
+        options.sudo,
+        options.device,
+        ssh_config=options.ssh_config,
     )
     build = ROOT / "build" / options.board
     bitstream = None if options.no_bitstream else options.bitstream or build / "codenet.bit"

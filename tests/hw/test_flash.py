@@ -115,7 +115,15 @@ def desk(server, wheel, tmp_path):
     for end in (".bit", ".hwh"):
         (tmp_path / "built" / f"any name{end}").write_text(f"stands for the {end} of a design")
     compile_graph(network(32, equal_heads=True), AcceleratorConfig.small()).save(tmp_path / "small net.cdn")
-    board = Board("board", getpass.getuser(), str(home / "a folder"), str(python), device="golden", ssh_config=server)
+    board = Board(
+        "board",
+        getpass.getuser(),
+        str(home / "a folder"),
+        str(python),
+        device="golden",
+        notebooks=str(home / "jupyter's notebooks"),
+        ssh_config=server,
+    )
     cargo = Cargo(wheel, tmp_path / "built" / "any name.bit", [tmp_path / "small net.cdn", DEFAULT_PROGRAM])
     return Desk(board, cargo, server.parent / "log", python)
 
@@ -127,6 +135,8 @@ def installed(desk):
 @needs_doctor
 @pytest.mark.slow
 def test_everything_arrives_and_runs(desk, tmp_path, capfd):
+    notebooks = Path(desk.board.notebooks)
+    notebooks.mkdir()
     picture = flash(desk.board, desk.cargo, tmp_path / "pictures")
     out = capfd.readouterr().out
     assert picture == tmp_path / "pictures" / "chelsea-detections.jpg"
@@ -139,7 +149,9 @@ def test_everything_arrives_and_runs(desk, tmp_path, capfd):
         "== install",
         "== codenet doctor",
         "== codenet detect",
+        f"== notebook in {notebooks}/codenet",
     ]
+    assert set(os.listdir(notebooks / "codenet")) == {"codenet.ipynb", "chelsea.jpg"}
     assert f"chelsea.jpg: {len(expected)} detections" in out
     folder = Path(desk.board.folder)
     assert {"small net.cdn", "codenet-a.cdn", "codenet.bit", "codenet.hwh"} <= set(os.listdir(folder))
@@ -252,6 +264,7 @@ def test_script_is_one_that_a_shell_reads(tmp_path):
     )
     (tmp_path / "s.sh").write_text(script)
     assert subprocess.run(["bash", "-n", str(tmp_path / "s.sh")]).returncode == 0
+    assert "--device pynq" in script, "auto would be content with the golden model"
     assert "'my net.cdn'" in script and "'a photo.jpg'" in script and "codenet.bit" not in script
 
 
@@ -265,8 +278,8 @@ def make(*arguments):
 def test_make_passes_what_it_is_given_and_not_the_name_of_this_user():
     (line,) = [line for line in make("HOST=pynq").stdout.splitlines() if "hw.flash" in line]
     assert line.split()[1:] == ["-m", "hw.flash", "pynq", "--board", "pynq-z2"]
-    given = ("HOST=10.0.0.5", "USER=root", "PROGRAMS=a.cdn b.cdn", "BITSTREAM=x.bit", "BOARD=ultra96")
+    given = ("HOST=10.0.0.5", "USER=root", "DEVICE=uio", "PROGRAMS=a.cdn b.cdn", "BITSTREAM=x.bit", "BOARD=ultra96")
     (line,) = [line for line in make(*given).stdout.splitlines() if "hw.flash" in line]
-    expected = "10.0.0.5 --user root --board ultra96 --bitstream x.bit --programs a.cdn b.cdn"
+    expected = "10.0.0.5 --user root --device uio --board ultra96 --bitstream x.bit --programs a.cdn b.cdn"
     assert line.split()[3:] == expected.split()
     assert "HOST=pynq" in make().stdout + make().stderr
