@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth timing clean
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -9,6 +9,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CONFIG ?= a
 PHOTO ?=
+PYTHON310 ?= python3.10
+BOARD ?= pynq-z2
 JOBS ?= 2
 # One thread a process: the tests run JOBS processes.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
@@ -46,6 +48,12 @@ test: lint  ## Lint and run the quick tests
 test-slow: setup  ## Run the slow tests (whole frames of large networks in RTL simulation, training)
 	$(TEST) -m slow
 
+test-arm: setup  ## Run the runtime on an emulated 32-bit ARM (root, qemu-user-static, debootstrap), compare with this machine
+	$(PY) -m tests.board.arm
+
+test-oldest: setup  ## Run the runtime's tests with the oldest Python, NumPy and Pillow that it supports (PYTHON310=python3.10)
+	$(PY) -m tests.board.oldest $(PYTHON310)
+
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.reference docs
 
@@ -69,6 +77,11 @@ synth: setup  ## Synthesize for the xc7z020: resources by component, build/synth
 
 timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
 	$(PY) -m hw.synthesis timing
+
+# USER is this machine's user unless it is given on the command line.
+flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)
+	$(if $(HOST)$(ARGS),,$(error HOST is missing: make flash HOST=pynq, the name or address of the board))
+	$(PY) -m hw.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) $(if $(DEVICE),--device $(DEVICE)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

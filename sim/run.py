@@ -24,8 +24,8 @@ from codenet.draw import draw
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.image import load, resize, to_activation
+from codenet.profile import profile_table
 from codenet.program import Program
-from codenet.registers import ProfileCounter
 from codenet.verify import Comparison, Mismatch, peak_records
 from sim.board import CLOCK_HZ, RtlDevice
 
@@ -172,16 +172,6 @@ def run(options: argparse.Namespace) -> Result:
     for mismatch in result.mismatches[:LISTED]:
         print(f"mismatch: {mismatch}", file=sys.stderr)
     return result
-
-
-def profile_table(profile: list[StepProfile]) -> str:
-    """Counters of each step, a line each."""
-    names = [counter.name.lower() for counter in ProfileCounter]
-    lines = [f"{'step':34}{'cycles':>10}" + "".join(f"{name:>17}" for name in names)]
-    for step in profile:
-        counts = "".join(f"{step[counter]:17}" for counter in ProfileCounter)
-        lines.append(f"{step.index:3} {step.name[:29]:30}{step.cycles:10}{counts}")
-    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:

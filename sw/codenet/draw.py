@@ -30,14 +30,27 @@ def draw(photo: Source, detections: Iterable[Detection]) -> Image.Image:
     """
     image = load(photo)
     canvas = ImageDraw.Draw(image)
-    unit = min(image.size)
-    line = max(1, round(unit / 160))
-    letters = max(12, round(unit / 26))
+    line, letters = _line(image), _letters(image)
     for detection in sorted(detections, key=lambda d: d.score):
         colour = COLOURS[detection.class_index % len(COLOURS)]
         canvas.rectangle(detection.box, outline=colour, width=line)
         _label(canvas, image.size, detection, letters, colour, line)
     return image
+
+
+def caption(image: Image.Image, text: str) -> None:
+    """Write a line of text into the lower left corner of an RGB image."""
+    tag = _text(text, _letters(image))
+    line = _line(image)
+    _paste(ImageDraw.Draw(image), tag, 0, image.height - tag.height - 4 * line, (0, 0, 0), line)
+
+
+def _line(image: Image.Image) -> int:
+    return max(1, round(min(image.size) / 160))
+
+
+def _letters(image: Image.Image) -> int:
+    return max(12, round(min(image.size) / 26))
 
 
 def _label(
@@ -55,7 +68,14 @@ def _label(
     y = detection.box[1] - height
     if y < 0:
         y = min(detection.box[1], size[1] - height)
-    canvas.rectangle((x, y, x + width, y + height), fill=colour)
+    _paste(canvas, text, x, y, colour, line)
+
+
+def _paste(
+    canvas: ImageDraw.ImageDraw, text: Image.Image, x: float, y: float, colour: tuple[int, int, int], line: int
+) -> None:
+    """Text, in white, with a margin of two lines on a ground of ``colour``."""
+    canvas.rectangle((x, y, x + text.width + 4 * line, y + text.height + 4 * line), fill=colour)
     canvas.bitmap((int(x) + 2 * line, int(y) + 2 * line), text, fill=(255, 255, 255))
 
 

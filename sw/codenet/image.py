@@ -121,7 +121,8 @@ def _decoded(source: Image.Image | BinaryIO, name: str) -> Image.Image:
     try:
         image = source if isinstance(source, Image.Image) else Image.open(source)
         _check_size(image, name)
-        turned = image.getexif().get(ORIENTATION, 1) != 1
+        # A TIFF is turned while it is loaded (and Pillow 9.0 would then turn it once more).
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) != 1
         image = ImageOps.exif_transpose(image) if turned else image
         image.load()
         return _to_rgb(image, name)
