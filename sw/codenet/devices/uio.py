@@ -111,7 +111,7 @@ class UioDevice(Device):
             self._words = _map_directly(kernel, node, handoff)
         else:
             self._words = _map_uio(kernel, folder)
-            self._file = _open_interrupt(kernel.dev / folder.name)
+            self._file = _open_interrupt(kernel, kernel.dev / folder.name)
         self._folder = folder
 
     def facts(self) -> dict[str, str]:
@@ -197,7 +197,8 @@ def _map_uio(kernel: Kernel, folder: Path) -> np.ndarray:
         raise DeviceError(
             f"{region}: {size} bytes of registers, expected {BLOCK_BYTES}; is this the accelerator's node?"
         )
-    return kernel.registers(kernel.dev / folder.name, begin + size, 0)[begin // 4 :]
+    words = kernel.registers(kernel.dev / folder.name, begin + size, 0)
+    return words[begin // 4 :] if begin else words
 
 
 def _map_directly(kernel: Kernel, node: str, handoff: Handoff | None) -> np.ndarray:
@@ -209,10 +210,10 @@ def _map_directly(kernel: Kernel, node: str, handoff: Handoff | None) -> np.ndar
     return kernel.registers(kernel.dev / "mem", BLOCK_BYTES, handoff.base[0])
 
 
-def _open_interrupt(path: Path) -> int | None:
+def _open_interrupt(kernel: Kernel, path: Path) -> int | None:
     """File to wait on; ``None`` if the device has no interrupt."""
     with naming(path):
-        file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        file = kernel.open(path, os.O_RDWR | os.O_NOCTTY)
     try:
         _enable(file)
     except OSError as error:
