@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from sim.live import LiveBoard
+if TYPE_CHECKING:
+    from sim.live import LiveBoard
 
 SLCR, PORTS = 0xF8000000, 0xF8008000
 PORT_COUNT = 4

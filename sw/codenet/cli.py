@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from codenet import __version__
+from codenet import __version__, doctor
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, DeviceError, FormatError
 from codenet.graph import FORMAT, Graph, walk
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--device", default="auto", help="device to check (default: auto)")
     verify.add_argument("--graph", type=Path, help="the graph that was compiled: compares every tensor of every step")
     verify.set_defaults(run=_verify)
+    doctor.add_command(commands, DEFAULT_PROGRAM)
     for point in sorted(metadata.entry_points(group=COMMANDS), key=lambda point: point.name):
         _add_command(commands, point)
     return parser

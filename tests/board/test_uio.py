@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from codenet import selftest
+from codenet import devices, selftest
 from codenet.accelerator import Accelerator
 from codenet.devices import bitstream, uio
 from codenet.devices.uio import UioDevice
@@ -58,7 +58,7 @@ def test_device_by_name(kernel, path, monkeypatch):
     monkeypatch.setattr(uio, "Kernel", lambda: kernel)
     monkeypatch.setenv(bitstream.ENVIRONMENT, str(path))
     assert uio.is_present()
-    with uio.open_device(SMALL) as device:
+    with devices.open_device("auto", SMALL) as device:
         assert device.name == "uio"
     kernel.udmabuf.rename(kernel.udmabuf.with_name("gone"))
     kernel.udmabuf.with_name("gone").rename(kernel.sysfs / "gone")

@@ -34,22 +34,14 @@ def is_present(kernel: Kernel | None = None) -> bool:
 
 
 def open_device(config: AcceleratorConfig) -> UioDevice:
-    """Load the bitstream, if there is one, and test what is in the logic (device name ``uio``).
+    """Load the bitstream, if there is one (device name ``uio``).
 
     Raises
     ------
     DeviceError, FormatError
-        See :class:`UioDevice`; or the self-test failed.
+        See :class:`UioDevice`.
     """
-    from codenet import selftest
-
-    device = UioDevice(find_bitstream())
-    try:
-        selftest.require(device)
-    except BaseException:
-        device.close()
-        raise
-    return device
+    return UioDevice(find_bitstream())
 
 
 class UioDevice(Device):
