@@ -84,7 +84,9 @@ class FakeBoard:
             allocate=lambda shape, dtype, target, cacheable=0: _allocate(shape, dtype, target, cacheable),
         )
         monkeypatch.setitem(sys.modules, "pynq", module)
-        monkeypatch.delitem(sys.modules, "codenet.devices.pynq_ip", raising=False)
+        # Imported anew with this package, and not kept for another.
+        monkeypatch.setitem(sys.modules, "codenet.devices.pynq_ip", module)
+        del sys.modules["codenet.devices.pynq_ip"]
         xrt = ModuleType("pyxrt")
         xrt.__dict__["xclBOSyncDirection"] = SimpleNamespace(XCL_BO_SYNC_BO_TO_DEVICE=0, XCL_BO_SYNC_BO_FROM_DEVICE=1)
         monkeypatch.setitem(sys.modules, "pyxrt", xrt)

@@ -47,6 +47,7 @@ def test_detects_what_the_golden_model_detects(install, version, xrt):
         assert (device.clock_hz, board.system.clock_hz) == (150e6, 150e6)
         assert board.system.is_wide(0)
         assert device.facts()["PYNQ"] == version
+        assert type(device._ip).__name__ == "CodenetIP", "the driver is not bound"
 
 
 @pytest.mark.parametrize(("version", "xrt"), VERSIONS)
