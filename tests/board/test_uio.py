@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from codenet import devices, selftest
+from codenet import devices, doctor, selftest
 from codenet.accelerator import Accelerator
 from codenet.devices import bitstream, uio
 from codenet.devices.uio import UioDevice
@@ -60,6 +60,12 @@ def test_device_by_name(kernel, path, monkeypatch):
     assert uio.is_present()
     with devices.open_device("auto", SMALL) as device:
         assert device.name == "uio"
+    lines = [str(check) for check in doctor.examine("uio", program())]
+    assert lines[0] == "ok      device: uio opens"
+    assert lines[3] == "ok      configuration: is the one that program 'tiny' was compiled for"
+    assert lines[4].startswith("ok      memory: the accelerator read 8192 bytes at 0x")
+    assert lines[5] == "ok      clock: 150.0 MHz counted against the wall, set to 150.0 MHz"
+    assert lines[6].startswith(f"-       bitstream: {path}")
     kernel.udmabuf.rename(kernel.udmabuf.with_name("gone"))
     kernel.udmabuf.with_name("gone").rename(kernel.sysfs / "gone")
     assert not uio.is_present()
