@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean test-pynq
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -12,6 +12,7 @@ PHOTO ?=
 PYTHON310 ?= python3.10
 BOARD ?= pynq-z2
 JOBS ?= 2
+PYNQ_VERSIONS ?= 3.1.2 4.0.0
 # One thread a process: the tests run JOBS processes.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
@@ -53,6 +54,19 @@ test-arm: setup  ## Run the runtime on an emulated 32-bit ARM (root, qemu-user-s
 
 test-oldest: setup  ## Run the runtime's tests with the oldest Python, NumPy and Pillow that it supports (PYTHON310=python3.10)
 	$(PY) -m tests.board.oldest $(PYTHON310)
+
+test-pynq: $(PYNQ_VERSIONS:%=.venv-pynq-%/.installed)  ## Run the PYNQ driver with the real package pynq on the RTL (PYNQ_VERSIONS="3.1.2 4.0.0")
+	@for version in $(PYNQ_VERSIONS); do echo "pynq $$version"; \
+		OMP_NUM_THREADS=1 .venv-pynq-$$version/bin/python -m pytest $(PYNQ_TESTS) || exit 1; done
+
+PYNQ_TESTS := tests/codenet/test_pynq.py tests/board/test_pynq.py tests/board/test_pynq_remote.py
+
+# An environment of their own, as pynq insists on old versions of NumPy, gRPC and Protobuf.
+.venv-pynq-%/.installed: requirements-pynq.txt
+	@$(MAKE) --no-print-directory check-system
+	test -x .venv-pynq-$*/bin/python || $(PYTHON) -m venv .venv-pynq-$*
+	.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-pynq.txt pynq==$*
+	touch $@
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.reference docs

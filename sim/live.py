@@ -29,6 +29,8 @@ class LiveBoard:
     ----------
     on_interrupt:
         Called by that thread when the interrupt line rises.
+    accessed:
+        Cycle of the last access to a register.
     """
 
     BATCH = 4000
@@ -44,6 +46,7 @@ class LiveBoard:
     ) -> None:
         self.board = Board(config, timing or DramTiming(), library)
         self.on_interrupt: list[Callable[[], None]] = []
+        self.accessed = 0
         self._end = MEMORY_BASE + memory_bytes
         self._used: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -118,7 +121,9 @@ class LiveBoard:
             failure, self._failure = self._failure, None
             if failure is not None:
                 raise failure
-            return action()
+            result = action()
+            self.accessed = self.board.cycles
+            return result
 
     def _clock(self) -> None:
         while True:

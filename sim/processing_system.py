@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from sim.live import LiveBoard
+if TYPE_CHECKING:
+    from sim.live import LiveBoard
 
 SLCR, PORTS = 0xF8000000, 0xF8008000
 PORT_COUNT = 4
+
+STANDING = 100
+"""Looks at a clock that has not moved, 2 ms apart, before it is believed to stand: the machine may be busy."""
 
 _LOCK, _UNLOCK, _LOCK_STATE = 0x004, 0x008, 0x00C
 _ARM_PLL, _DDR_PLL, _IO_PLL = 0x100, 0x104, 0x108
@@ -101,12 +106,16 @@ class SimulatedTime:
         self._live, self._system, self._slower = live, system, slower
 
     def perf_counter(self) -> float:
-        return self._live.board.cycles * self._slower / self._system.clock_hz
+        """When a register was accessed last: nothing else takes time."""
+        return self._seconds(self._live.accessed)
 
     def sleep(self, seconds: float) -> None:
         """While the accelerator runs; when it stands, so does the simulated clock, and there is nothing to wait for."""
-        end = self.perf_counter() + seconds
-        while (before := self.perf_counter()) < end:
+        end = self._seconds(self._live.board.cycles) + seconds
+        standing = 0
+        while standing < STANDING and self._seconds(before := self._live.board.cycles) < end:
             time.sleep(0.002)
-            if self.perf_counter() == before:
-                return
+            standing = standing + 1 if self._live.board.cycles == before else 0
+
+    def _seconds(self, cycles: int) -> float:
+        return cycles * self._slower / self._system.clock_hz

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from codenet import __version__
+from codenet import __version__, doctor
 from codenet.config import AcceleratorConfig
 from codenet.devices import open_device
 from codenet.errors import CodenetError, DeviceError, FormatError
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     benchmark.set_defaults(run=_benchmark)
+    doctor.add_command(commands, DEFAULT_PROGRAM)
     for point in sorted(metadata.entry_points(group=COMMANDS), key=lambda point: point.name):
         _add_command(commands, point)
     return parser

@@ -369,6 +369,10 @@ def test_error_and_then_a_reset_that_fails(program, device, monkeypatch):
         device.fail, device.stuck = ErrorCause.INPUT_READ, True
         with pytest.raises(DeviceError, match="cause INPUT_READ.*; and then: .*still busy"):
             accelerator.run(IMAGE)
+        with pytest.raises(DeviceError, match="still busy"):
+            accelerator.run(IMAGE)
+        device.fail, device.stuck = None, False
+        accelerator.run(IMAGE)  # Not before another reset: a start while the late one goes on would be ignored.
 
 
 def test_only_what_changed_is_flushed(program, device, monkeypatch):

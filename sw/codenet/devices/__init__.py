@@ -26,20 +26,23 @@ ENTRY_POINTS = "codenet.devices"
 class _Entry:
     factory: DeviceFactory
     is_present: Callable[[], bool] | None
+    self_test: bool = False
 
 
 _registry: dict[str, _Entry] = {}
 
 
-def register(name: str, factory: DeviceFactory, *, is_present: Callable[[], bool] | None = None) -> None:
+def register(
+    name: str, factory: DeviceFactory, *, is_present: Callable[[], bool] | None = None, self_test: bool = False
+) -> None:
     """Make a device known as ``name``; a later registration replaces an earlier one.
 
     ``is_present`` is for boards: it tells, without side effects, whether this machine has one. ``"auto"`` opens the first
-    that is present.
+    that is present. ``self_test``: run :func:`codenet.selftest.require` on it when it is opened.
     """
     if name == "auto":
         raise DeviceError("device name 'auto': is reserved for the choice of a device")
-    _registry[name] = _Entry(factory, is_present)
+    _registry[name] = _Entry(factory, is_present, self_test)
 
 
 def device_names() -> list[str]:
@@ -47,19 +50,24 @@ def device_names() -> list[str]:
     return sorted({*_registry, *_entry_points()})
 
 
-def open_device(name: str, config: AcceleratorConfig) -> Device:
+def open_device(name: str, config: AcceleratorConfig, *, test: bool = True) -> Device:
     """Open device ``name``; ``"auto"``: the board if this machine has one, otherwise the golden model.
+
+    ``test``: with the self-test, if it is a board.
 
     Raises
     ------
     DeviceError
-        No such device, or it cannot be opened here.
+        No such device, or it cannot be opened here, or the self-test failed.
     """
     if name == "auto":
         present = (other for other, entry in _registry.items() if entry.is_present is not None and entry.is_present())
         name = next(present, "golden")
     if name in _registry:
-        return _registry[name].factory(config)
+        device = _registry[name].factory(config)
+        if test and _registry[name].self_test:
+            _require(device)
+        return device
     point = _entry_points().get(name)
     if point is None:
         raise DeviceError(f"device {name!r}: expected auto or one of {', '.join(device_names())}")
@@ -71,6 +79,16 @@ def open_device(name: str, config: AcceleratorConfig) -> Device:
             f"project with its simulation packages"
         ) from error
     return factory(config)
+
+
+def _require(device: Device) -> None:
+    from codenet import selftest
+
+    try:
+        selftest.require(device)
+    except BaseException:
+        device.close()
+        raise
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
@@ -108,5 +126,5 @@ def _uio_is_present() -> bool:
 
 
 register("golden", _golden)
-register("pynq", _pynq, is_present=_pynq_is_present)
-register("uio", _uio, is_present=_uio_is_present)
+register("pynq", _pynq, is_present=_pynq_is_present, self_test=True)
+register("uio", _uio, is_present=_uio_is_present, self_test=True)

@@ -36,6 +36,10 @@ class Kernel:
         self.sysfs, self.dev, self.firmware = sysfs, dev, firmware
         self._attributes: dict[Path, int] = {}
 
+    def open(self, path: Path, flags: int) -> int:
+        """File descriptor of a node or attribute. Raises OSError."""
+        return os.open(path, flags)
+
     def entries(self, kind: str) -> list[Path]:
         """Devices of a class, by name: folders below ``/sys/class``."""
         folder = self.sysfs / "class" / kind
@@ -70,7 +74,7 @@ class Kernel:
         """
         with naming(path):
             if path not in self._attributes:
-                self._attributes[path] = os.open(path, os.O_WRONLY)
+                self._attributes[path] = self.open(path, os.O_WRONLY)
             os.write(self._attributes[path], text.encode())
 
     def registers(self, path: Path, size: int, offset: int) -> np.ndarray:
@@ -82,7 +86,7 @@ class Kernel:
             The node is missing, may not be opened or mapped.
         """
         with naming(path):
-            file = os.open(path, os.O_RDWR | os.O_SYNC)
+            file = self.open(path, os.O_RDWR | os.O_SYNC)
             try:
                 return np.frombuffer(mmap.mmap(file, size, offset=offset), np.uint32)
             finally:
@@ -91,7 +95,7 @@ class Kernel:
     def memory(self, path: Path, size: int) -> np.ndarray:
         """Map memory that is shared with a device, through the cache: uint8 ``[size]``. Errors as of :meth:`registers`."""
         with naming(path):
-            file = os.open(path, os.O_RDWR)
+            file = self.open(path, os.O_RDWR)
             try:
                 return np.frombuffer(mmap.mmap(file, size), np.uint8)
             finally:

@@ -42,27 +42,19 @@ def is_present() -> bool:
 
 
 def open_device(config: AcceleratorConfig) -> PynqDevice:
-    """Load the bitstream and test what it makes (device name ``pynq``).
+    """Load the bitstream (device name ``pynq``).
 
     Raises
     ------
     DeviceError
-        See :meth:`PynqDevice.load`; or the self-test failed.
+        There is none; or see :meth:`PynqDevice.load`.
     """
-    from codenet import selftest
-
     bitstream = find_bitstream()
     if bitstream is None:
         raise DeviceError(
             f"device pynq: no bitstream: set {ENVIRONMENT} to one (with its .hwh beside it), or put it at {SHIPPED}"
         )
-    device = PynqDevice.load(bitstream)
-    try:
-        selftest.require(device)
-    except BaseException:
-        device.close()
-        raise
-    return device
+    return PynqDevice.load(bitstream)
 
 
 class PynqDevice(Device):
@@ -97,8 +89,7 @@ class PynqDevice(Device):
             Package, board, file, permission or accelerator is missing, or the clock cannot be set.
         """
         pynq = _import()
-        from codenet.devices import pynq_ip  # noqa: F401  # PYNQ binds it while it reads the overlay.
-
+        importlib.import_module("codenet.devices.pynq_ip")  # PYNQ binds what is in it while it reads the overlay.
         if not bitstream.is_file():
             raise DeviceError(f"device pynq: bitstream {bitstream}: no such file")
         handoff = Handoff.read(bitstream)
@@ -125,9 +116,9 @@ class PynqDevice(Device):
         return facts | {"memory for the accelerator": _memory_text()}
 
     def read(self, offset: int) -> int:
-        mmio = self._open_ip().mmio
+        words = _Words(self._open_ip().mmio)
         try:
-            return int(mmio.read(offset))
+            return words.read(offset)
         except DeviceError:
             raise
         except Exception as error:
@@ -138,9 +129,9 @@ class PynqDevice(Device):
             raise DeviceError(
                 f"device pynq: another overlay has been loaded in place of {self._overlay.bitfile_name}; open it again"
             )
-        mmio = self._open_ip().mmio
+        words = _Words(self._open_ip().mmio)
         try:
-            mmio.write(offset, int(value))
+            words.write(offset, value)
         except DeviceError:
             raise
         except Exception as error:
@@ -190,6 +181,25 @@ class PynqDevice(Device):
         if self._ip is None:
             raise DeviceError("device pynq: it is closed")
         return self._ip
+
+
+class _Words:
+    """Registers behind an MMIO of PYNQ's, by offset or as an array of words. PYNQ 3.1 reads signed ones over the network."""
+
+    def __init__(self, mmio: Any) -> None:
+        self._mmio = mmio
+
+    def read(self, offset: int) -> int:
+        return int(self._mmio.read(offset)) & 0xFFFFFFFF
+
+    def write(self, offset: int, value: int) -> None:
+        self._mmio.write(offset, int(value))
+
+    def __getitem__(self, index: int) -> int:
+        return self.read(4 * index)
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self.write(4 * index, value)
 
 
 class PynqBuffer(Buffer):
@@ -310,7 +320,7 @@ def _configure(pynq: Any, overlay: Any, handoff: Handoff) -> float | None:
         if getattr(device, "arch", None) != "armv7l":
             return _configure_other(pynq, handoff)
         system = zynq.ProcessingSystem(
-            lambda page: pynq.MMIO(page, zynq.PAGE_BYTES, device=device).array, zynq.oscillator_hz()
+            lambda page: _Words(pynq.MMIO(page, zynq.PAGE_BYTES, device=device)), zynq.oscillator_hz()
         )
         return system.prepare(handoff)
 
