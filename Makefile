@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth timing clean
+.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth timing bitstream clean
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -10,6 +10,9 @@ PY := $(VENV)/bin/python
 CONFIG ?= a
 PHOTO ?=
 JOBS ?= 2
+BOARD ?= pynq-z2
+FLOW ?= vivado
+CLOCK ?= 150
 # One thread a process: the tests run JOBS processes.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
@@ -69,6 +72,9 @@ synth: setup  ## Synthesize for the xc7z020: resources by component, build/synth
 
 timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
 	$(PY) -m hw.synthesis timing
+
+bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150)
+	$(PY) -m hw.boards $(BOARD) --flow $(FLOW) --clock $(CLOCK)
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

@@ -14,8 +14,8 @@ _LUT_RAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D":
 _LUT_RAM |= {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
 """LUTs that a distributed memory occupies (UG474)."""
 
-_FREE = re.compile(r"CARRY4|MUXF[78]|GND|VCC|BUFG|\$scopeinfo")
-"""Cells that come with the LUTs of a slice, or are no logic."""
+_FREE = re.compile(r"CARRY[48]|MUXF[789]|GND|VCC|BUFG(_PS)?|[IO]BUF|PS[78]|\$scopeinfo")
+"""Cells that come with the LUTs of a slice, or are no logic: clock buffers, pads, the processor."""
 
 
 @dataclass(frozen=True)
