@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth timing bitstream clean
+.PHONY: help setup check-system lint test test-slow docs sim bench train export verilog synth synth-ultra96 timing bitstream clean
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -17,7 +17,7 @@ CLOCK ?= 150
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 16
 
 setup: $(VENV)/.installed  ## Make .venv with everything that simulation, training and tests need
 
@@ -69,6 +69,9 @@ verilog: setup  ## Write the accelerator as Verilog to build/codenet.v
 
 synth: setup  ## Synthesize for the xc7z020: resources by component, build/synth.json; fails over budget
 	$(PY) -m hw.synthesis budget
+
+synth-ultra96: setup  ## The whole of the larger accelerator for the Ultra96, the paper's board: build/synth-ultra96.json
+	$(PY) -m hw.synthesis budget --board ultra96 --components total
 
 timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
 	$(PY) -m hw.synthesis timing

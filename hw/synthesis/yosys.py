@@ -16,6 +16,7 @@ from codenet.errors import CodenetError
 BUILD = Path(__file__).resolve().parents[2] / "build" / "synth"
 
 XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
+XCUP = XC7.replace("xc7", "xcup")
 ECP5 = "synth_ecp5 -top top"
 
 _HIDE = "rename -hide w:*[*"
