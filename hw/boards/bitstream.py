@@ -9,7 +9,7 @@ from typing import Any
 
 from codenet.errors import ConfigError
 from hw.boards import flow_open, flow_vivado, hwh
-from hw.boards.clocking import FabricClock, fabric_clock
+from hw.boards.clocking import CONTROL_ADDRESS, PLLS, FabricClock, fabric_clock
 from hw.boards.implementation import Implementation, Job
 from hw.boards.tools import TimingError
 from hw.verilog import NAME
@@ -69,7 +69,11 @@ def _write_verilog(job: Job) -> None:
 
 
 def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> dict[str, Any]:
-    """What is in ``report.json``; slacks in ns, clocks in MHz: ``constraint`` is what timing was held against, ``frequency`` what the divisors give."""
+    """What is in ``report.json``; slacks in ns, clocks in MHz.
+
+    ``constraint`` is what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which is all that PYNQ can set.
+    ``clock_of_any_pll`` is for drivers that select the source, too.
+    """
     timing = result.timing
     return {
         "board": job.board.name,
@@ -84,5 +88,17 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> d
         "timing_met": not timing.failures,
         "fastest": round(timing.fastest_mhz, 2),
         "frequency": round(clock.mhz, 6),
-        "clock": {"source": clock.pll.name, "divisor0": clock.divisor0, "divisor1": clock.divisor1},
+        "clock": _setting(clock),
+        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, PLLS)),
+    }
+
+
+def _setting(clock: FabricClock) -> dict[str, Any]:
+    return {
+        "mhz": round(clock.mhz, 6),
+        "source": clock.pll.name,
+        "divisor0": clock.divisor0,
+        "divisor1": clock.divisor1,
+        "address": f"{CONTROL_ADDRESS:#010x}",
+        "register": f"{clock.register:#010x}",
     }

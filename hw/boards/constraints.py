@@ -53,15 +53,18 @@ def _pin_lines(pins: list[Pin]) -> list[str]:
     ]
 
 
-def for_vivado(system: ProcessorSystem, pins: list[Pin], mhz: float) -> str:
-    """XDC: the clock where it leaves the processor's block; no timing on the way into the reset synchronizer and out to the lights; pins."""
-    clock, bit = system.clock
+def clock_for_vivado(system: ProcessorSystem, mhz: float) -> str:
+    """XDC for before the synthesis: the clock, where it leaves the processor's block."""
+    port, bit = system.clock
+    pin = f"{system.cell.lower()}/{port}[{bit}]"
+    return f"create_clock -name {CLOCK_NAME} -period {period_ns(mhz):.3f} [get_pins {{{pin}}}]\n"
+
+
+def netlist_for_vivado(pins: list[Pin]) -> str:
+    """XDC for after the synthesis, when registers are cells: no timing into the reset synchronizer and out to the lights; pins."""
     synchronizer = "[get_cells -hierarchical -filter {ASYNC_REG == TRUE}]"
-    lines = [
-        f"create_clock -name {CLOCK_NAME} -period {period_ns(mhz):.3f} [get_pins {{{system.cell.lower()}/{clock}[{bit}]}}]",
-        f"set_false_path -to [get_pins -of_objects {synchronizer} -filter {{REF_PIN_NAME == PRE || REF_PIN_NAME == CLR}}]",
-        *_pin_lines(pins),
-    ]
+    ends = "REF_PIN_NAME == PRE || REF_PIN_NAME == CLR"
+    lines = [f"set_false_path -to [get_pins -of_objects {synchronizer} -filter {{{ends}}}]", *_pin_lines(pins)]
     ports = sorted({pin.port.split("[")[0] for pin in pins})
     lines += [f"set_false_path -to [get_ports {{{port}[*]}}]" for port in ports]
     return "\n".join(lines) + "\n"

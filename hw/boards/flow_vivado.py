@@ -18,6 +18,7 @@ VIVADO = Tool(
 )
 
 SCRIPT, LOG = "build.tcl", "vivado.log"
+CLOCK, NETLIST = "clock.xdc", "netlist.xdc"
 UTILIZATION, TIMING, DRC = "utilization.rpt", "timing.rpt", "drc.rpt"
 BITSTREAM = "unchecked.bit"
 """Written before anyone has looked at the timing."""
@@ -25,11 +26,12 @@ BITSTREAM = "unchecked.bit"
 
 def script(job: Job) -> str:
     """Tcl for Vivado; paths are relative to the job's folder. An error ends the batch run with a status other than 0."""
-    module, xdc = job.board.module, f"{job.board.module}.xdc"
+    module = job.board.module
     lines = [
         f"read_verilog {job.verilog.name}",
-        f"read_xdc {xdc}",
+        f"read_xdc {CLOCK}",
         f"synth_design -top {module} -part {job.board.part}",
+        f"read_xdc {NETLIST}",
         "opt_design",
         "place_design",
         "phys_opt_design",
@@ -63,8 +65,8 @@ def implement(job: Job) -> Implementation:
         It failed, or its reports are not understood.
     """
     program = check()
-    text = constraints.for_vivado(job.board.top(job.config).system, job.board.pins, job.clock_mhz)
-    (job.folder / f"{job.board.module}.xdc").write_text(text)
+    (job.folder / CLOCK).write_text(constraints.clock_for_vivado(job.board.top(job.config).system, job.clock_mhz))
+    (job.folder / NETLIST).write_text(constraints.netlist_for_vivado(job.board.pins))
     (job.folder / SCRIPT).write_text(script(job))
     for name in (UTILIZATION, TIMING, BITSTREAM):
         (job.folder / name).unlink(missing_ok=True)
@@ -109,8 +111,13 @@ def parse_timing(report: str) -> tuple[float, float, float]:
     Raises
     ------
     BuildError
-        No such table, or nothing was constrained.
+        No such table, or registers without a clock.
     """
+    unclocked = re.search(r"checking no_clock \((\d+)\)", report)
+    if unclocked and int(unclocked[1]):
+        raise BuildError(
+            f"{TIMING}: {unclocked[1]} registers without a clock: expected none; did the clock's constraint apply?"
+        )
     found = re.search(r"^ *WNS\(ns\) +TNS\(ns\) .*\n[ -]+\n *(\S.*)$", report, re.M)
     if not found:
         raise BuildError(f"{TIMING}: no table of WNS: expected the report of Vivado's report_timing_summary")

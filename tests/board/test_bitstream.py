@@ -72,9 +72,10 @@ def test_period_is_never_too_long():
 
 
 def test_vivado_constraints():
-    text = constraints.for_vivado(PS7, PYNQ_Z2.pins, 150)
-    assert text.splitlines() == [
-        "create_clock -name fabric -period 6.666 [get_pins {ps7/FCLKCLK[0]}]",
+    clock = "create_clock -name fabric -period 6.666 [get_pins {ps7/FCLKCLK[0]}]\n"
+    assert constraints.clock_for_vivado(PS7, 150) == clock
+    assert "-period 4.000 [get_pins {ps8/PLCLK[0]}]" in constraints.clock_for_vivado(PS8, 250)
+    assert constraints.netlist_for_vivado(PYNQ_Z2.pins).splitlines() == [
         "set_false_path -to [get_pins -of_objects [get_cells -hierarchical -filter {ASYNC_REG == TRUE}] "
         "-filter {REF_PIN_NAME == PRE || REF_PIN_NAME == CLR}]",
         "set_property -dict {PACKAGE_PIN R14 IOSTANDARD LVCMOS33} [get_ports {led[0]}]",
@@ -83,7 +84,6 @@ def test_vivado_constraints():
         "set_property -dict {PACKAGE_PIN M14 IOSTANDARD LVCMOS33} [get_ports {led[3]}]",
         "set_false_path -to [get_ports {led[*]}]",
     ]
-    assert "[get_pins {ps8/PLCLK[0]}]" in constraints.for_vivado(PS8, [], 250)
 
 
 def test_nextpnr_constraints():

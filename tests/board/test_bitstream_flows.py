@@ -93,6 +93,10 @@ def test_vivado(tools, tmp_path):
     }
     assert {name: report[name] for name in expected} == expected
     assert report["config"] == SMALL.to_dict()
+    assert report["clock"] | {"register": "0x00100700", "mhz": 142.857143, "source": "IO PLL"} == report["clock"]
+    assert (
+        report["clock_of_any_pll"] | {"register": "0x00100730", "mhz": 150, "divisor0": 7} == report["clock_of_any_pll"]
+    )
     # 150 MHz is a period of 6.666 ns, of which 0.123 are left.
     assert report["fastest"] == pytest.approx(1e3 / (6.666 - 0.123), abs=0.01)
     assert "Vivado says many things" in (tmp_path / "out" / "vivado.log").read_text()
@@ -125,6 +129,7 @@ def test_vivado_names_the_clock_that_would_do(tools, tmp_path, monkeypatch):
     [
         ("route", BuildError, r"vivado ended with status 1, see .*vivado\.log:\n.*not completely routed"),
         ("utilization", BuildError, "no row .*LUTs.*: expected the report of Vivado's report_utilization"),
+        ("clock", BuildError, "35284 registers without a clock: expected none; did the clock's constraint apply"),
         ("timing", BuildError, r"timing\.rpt: not written by Vivado"),
         ("bit", FormatError, r"unchecked\.bit: begins with 0000"),
     ],
@@ -280,7 +285,7 @@ def test_command(tools, tmp_path, monkeypatch, capsys):
     stand_ins.install(tools, "vivado")
     assert command.main(arguments) == 0
     assert str(tmp_path / "out" / "codenet.bit") in capsys.readouterr().out
-    assert "-period 10.000 " in (tmp_path / "out" / "pynq_z2.xdc").read_text()
+    assert "-period 10.000 " in (tmp_path / "out" / "clock.xdc").read_text()
     monkeypatch.setenv("STAND_IN_WNS", "-0.001")
     assert command.main(arguments) == 1
     assert "error: timing at 100 MHz: setup slack -0.001 ns" in capsys.readouterr().err
