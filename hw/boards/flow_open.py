@@ -96,11 +96,14 @@ def synthesize(job: Job, yosys: Path) -> Path:
     """JSON netlist of the design; kept if the Verilog is older."""
     netlist = job.folder / f"{job.board.module}.json"
     if not netlist.exists() or netlist.stat().st_mtime < job.verilog.stat().st_mtime:
-        netlist.unlink(missing_ok=True)
-        (job.folder / "synthesis.ys").write_text(synthesis_script(job, netlist))
+        partial = netlist.with_suffix(".partial")
+        for path in (netlist, partial):
+            path.unlink(missing_ok=True)
+        (job.folder / "synthesis.ys").write_text(synthesis_script(job, partial))
         run([yosys, "-q", "-s", "synthesis.ys"], job.folder, "yosys.log")
-        if not netlist.exists():
-            raise BuildError(f"{netlist}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
+        if not partial.exists():
+            raise BuildError(f"{partial}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
+        partial.replace(netlist)
     return netlist
 
 
