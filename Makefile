@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean test-pynq
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -13,11 +13,13 @@ PYTHON310 ?= python3.10
 BOARD ?= pynq-z2
 JOBS ?= 2
 PYNQ_VERSIONS ?= 3.1.2 4.0.0
+FLOW ?= vivado
+CLOCK ?= 150
 # One thread a process: the tests run JOBS processes.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1\t/' | expand -t 16
 
 setup: $(VENV)/.installed  ## Make .venv with everything that simulation, training and tests need
 
@@ -89,8 +91,14 @@ verilog: setup  ## Write the accelerator as Verilog to build/codenet.v
 synth: setup  ## Synthesize for the xc7z020: resources by component, build/synth.json; fails over budget
 	$(PY) -m hw.synthesis budget
 
+synth-ultra96: setup  ## The whole of the larger accelerator for the Ultra96, the paper's board: build/synth-ultra96.json
+	$(PY) -m hw.synthesis budget --board ultra96 --components total
+
 timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
 	$(PY) -m hw.synthesis timing
+
+bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150)
+	$(PY) -m hw.boards $(BOARD) --flow $(FLOW) --clock $(CLOCK)
 
 # USER is this machine's user unless it is given on the command line.
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)

@@ -11,7 +11,9 @@ from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorCo
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import DEPTHWISE_BEATS
 from codenet.registers import PROFILE_WORDS
-from hw.synthesis.usage import BUDGET
+from hw.array import SLICES
+from hw.boards import ultra96
+from hw.synthesis.usage import BUDGET, XC7Z020, ZU3EG, Usage, same_share
 from sim.timing import DramTiming
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,21 +97,17 @@ class Target:
         )
 
 
-_XC7Z020, _ZU3EG = Resources(53_200, 106_400, 220, 140), Resources(70_560, 141_120, 360, 216)
-_BUDGET = Resources(BUDGET.lut, BUDGET.ff, BUDGET.dsp, BUDGET.bram36)
-
-
-def _same_share(chip: Resources) -> Resources:
-    """Of ``chip``, the part that the budget is of the xc7z020."""
-    names = [field.name for field in dataclasses.fields(Resources)]
-    return Resources(*(int(getattr(chip, n) * getattr(_BUDGET, n) / getattr(_XC7Z020, n)) for n in names))
+def _resources(usage: Usage) -> Resources:
+    return Resources(usage.lut, usage.ff, usage.dsp, usage.bram36)
 
 
 TARGETS = {
     # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
-    "xc7z020": Target("xc7z020", _XC7Z020, _BUDGET, 176, 150.0, 1.5e9, 400.0),
+    "xc7z020": Target("xc7z020", _resources(XC7Z020), _resources(BUDGET), SLICES, 150.0, 1.5e9, 400.0),
     # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
-    "zu3eg": Target("zu3eg", _ZU3EG, _same_share(_ZU3EG), 288, 250.0, 2.5e9, 240.0),
+    "zu3eg": Target(
+        "zu3eg", _resources(ZU3EG), _resources(same_share(ZU3EG)), ultra96.ARRAY_SLICES, 250.0, 2.5e9, 240.0
+    ),
 }
 
 

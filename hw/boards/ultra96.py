@@ -7,7 +7,7 @@ from hw.boards.board_top import BoardTop
 from hw.boards.ps8 import PS8
 
 CONFIG = AcceleratorConfig(outputs=48, window_depth=2048, weight_depth=1024)
-"""The fastest shape for configurations a, c and d that keeps to the same share of the chip as ours of the xc7z020 (docs/synthesis.md)."""
+"""The fastest shape for configurations a, c and d that keeps to the same share of the chip as ours of the xc7z020 (docs/bitstream.md)."""
 
 ARRAY_SLICES = 288
 """36 cascades of 8: 36 of the 48 outputs; the requantizers take 24 of the 360 slices."""

@@ -1,7 +1,7 @@
 """Resources and paths of the accelerator.
 
 ``python -m hw.synthesis budget`` (``make synth``): resources of each component and of the whole as a table and as ``build/synth.json``; ends with
-status 1 if the whole is over budget. ``python -m hw.synthesis timing`` (``make timing``): the longest paths, and place and route for the ECP5.
+status 1 if the whole is over budget. ``--board ultra96`` (``make synth-ultra96``): the same of the larger accelerator on the paper's chip. ``python -m hw.synthesis timing`` (``make timing``): the longest paths, and place and route for the ECP5.
 """
 
 from __future__ import annotations
@@ -11,41 +11,48 @@ import json
 import sys
 from pathlib import Path
 
-from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError
 from hw.synthesis import place
 from hw.synthesis.components import COMPONENTS, TOTAL, component, to_rtlil
 from hw.synthesis.levels import Levels, unregistered
-from hw.synthesis.usage import BUDGET, over_budget, table, usage
-from hw.synthesis.yosys import BUILD, ECP5, XC7, read_netlist, synthesize
+from hw.synthesis.targets import TARGETS, Target
+from hw.synthesis.usage import Usage, over_budget, table, usage
+from hw.synthesis.yosys import ECP5, read_netlist, synthesize
 
-REPORT = BUILD.parent / "synth.json"
+DEFAULT = "pynq-z2"
 
 PLACED = ("registers", "sequencer", "profiler", "parameters", "loader", "vector_buffer", "storer", "peaks")
 """What is placed by default, in a minute. The others have multipliers and shift registers that the ECP5 has not."""
 
 
-def netlists(names: list[str], command: str = XC7) -> dict[str, Path]:
-    """Netlists of components of the default configuration."""
-    config = AcceleratorConfig()
-    return synthesize({name: to_rtlil(component(name, config)) for name in names}, command)
+def netlists(names: list[str], target: Target = TARGETS[DEFAULT], command: str | None = None) -> dict[str, Path]:
+    """Netlists of components of a target's accelerator, by its own ``command`` or another one."""
+    texts = {name: to_rtlil(component(name, target.config, target.array_slices)) for name in names}
+    paths = synthesize({f"{target.label}{name}": text for name, text in texts.items()}, command or target.command)
+    return {name: paths[f"{target.label}{name}"] for name in names}
 
 
-def budget(names: list[str], report: Path) -> int:
+def budget(names: list[str], target: Target, report: Path) -> int:
     """Print the table; write ``report`` if the whole is among ``names``. Returns the exit status."""
-    used = {name: usage(read_netlist(path)) for name, path in netlists(names).items()}
-    print(table([*used.items(), ("budget", BUDGET)]))
+    used = {name: usage(read_netlist(path)) for name, path in netlists(names, target).items()}
+    other: dict[str, Usage] = {}
+    if TOTAL in used:
+        for family, command in target.other.items():
+            other[family] = usage(read_netlist(netlists([TOTAL], target, command)[TOTAL]))
+    rows = [*used.items(), *((f"{TOTAL}, {family}", found) for family, found in other.items())]
+    print(table([*rows, ("budget", target.budget), ("chip", target.chip)]))
     if TOTAL not in used:
         return 0
     total = used.pop(TOTAL)
     values = {
-        "config": AcceleratorConfig().to_dict(),
+        "config": target.config.to_dict(),
         **total.to_dict(),
-        "budget": BUDGET.to_dict(),
+        "budget": target.budget.to_dict(),
         "components": {name: u.to_dict() for name, u in used.items()},
+        **{family: found.to_dict() for family, found in other.items()},
     }
     report.write_text(json.dumps(values, indent=2) + "\n")
-    lines = over_budget(total)
+    lines = over_budget(total, target.budget)
     for line in lines:
         print(f"over budget: {line}", file=sys.stderr)
     return 1 if lines else 0
@@ -61,7 +68,7 @@ def timing(names: list[str], placed: list[str], paths: int) -> int:
     if placed and not place.available():
         print(f"{place.TOOL} is not installed: no place and route")
         return 0
-    for name, path in netlists(placed, ECP5).items():
+    for name, path in netlists(placed, command=ECP5).items():
         result = place.place(path)
         print(f"{name}: {f'{result.mhz:.0f} MHz on the ECP5' if result.mhz else result.note}")
     return 0
@@ -76,7 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--components", nargs="+", choices=everything, default=everything, metavar="NAME", help="default: all"
         )
-    commands.choices["budget"].add_argument("-o", "--output", type=Path, default=REPORT, help="default: %(default)s")
+    board = commands.choices["budget"].add_argument
+    board("--board", choices=sorted(TARGETS), default=DEFAULT, help="whose accelerator and chip (default %(default)s)")
+    board("-o", "--output", type=Path, help="default: build/synth.json, or build/synth-BOARD.json")
     commands.choices["timing"].add_argument("--paths", type=int, default=3, help="paths of each (default %(default)s)")
     commands.choices["timing"].add_argument(
         "--place",
@@ -89,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "budget":
-            return budget(options.components, options.output)
+            target = TARGETS[options.board]
+            return budget(options.components, target, options.output or target.report)
         return timing(options.components, options.place, options.paths)
     except CodenetError as error:
         print(error, file=sys.stderr)

@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
+from hw.array import SLICES
 from hw.depthwise import Depthwise
 from hw.loader import Loader
 from hw.parameters import ParameterFetcher
@@ -44,9 +45,11 @@ TOTAL = "total"
 """Name of the whole, synthesized at once."""
 
 
-def component(name: str, config: AcceleratorConfig) -> wiring.Component:
-    """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`)."""
-    return Accelerator(config) if name == TOTAL else COMPONENTS[name](config)
+def component(name: str, config: AcceleratorConfig, array_slices: int = SLICES) -> wiring.Component:
+    """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`); ``array_slices`` as for the accelerator."""
+    if name in (TOTAL, "pointwise"):
+        return (Accelerator if name == TOTAL else Pointwise)(config, array_slices)
+    return COMPONENTS[name](config)
 
 
 def to_rtlil(component: wiring.Component) -> str:

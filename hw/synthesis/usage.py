@@ -1,4 +1,4 @@
-"""Resources of a netlist on 7-series chips, and the budget that they must keep to."""
+"""Resources of a netlist on 7-series and UltraScale+ chips, and the budget that they must keep to."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hw.synthesis.yosys import SynthesisError
 
 _LUT_RAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4}
 _LUT_RAM |= {"RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4}
-"""LUTs that a distributed memory occupies (UG474)."""
+_LUT_RAM |= {"RAM32M16": 8, "RAM64M8": 8, "RAM256X1D": 8, "RAM512X1S": 8}
+"""LUTs that a distributed memory occupies (UG474, UG574)."""
 
-_FREE = re.compile(r"CARRY4|MUXF[78]|GND|VCC|BUFG|\$scopeinfo")
-"""Cells that come with the LUTs of a slice, or are no logic."""
+_FREE = re.compile(r"CARRY[48]|MUXF[789]|GND|VCC|BUFG(_PS)?|[IO]BUF|PS[78]|\$scopeinfo")
+"""Cells that come with the LUTs of a slice, or are no logic: clock buffers, pads, the processor."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1, and RAMB36E1 (a RAMB18E1 is half of one)."""
+    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1 or E2, and RAMB36E1 or E2 (a RAMB18 is half of one)."""
 
     lut: int = 0
     ff: int = 0
@@ -37,8 +38,19 @@ class Usage:
         return asdict(self)
 
 
+XC7Z020 = Usage(lut=53_200, ff=106_400, dsp=220, bram36=140)
+ZU3EG = Usage(lut=70_560, ff=141_120, dsp=360, bram36=216)
+"""What the chips have."""
+
 BUDGET = Usage(lut=40_000, ff=60_000, dsp=200, bram36=125)
-"""Of the xc7z020's 53,200, 106,400, 220 and 140: leaves room for routing and for the glue to the processor."""
+"""Of the xc7z020: leaves room for routing and for the glue to the processor."""
+
+
+def same_share(chip: Usage) -> Usage:
+    """Of ``chip``, the part that :data:`BUDGET` is of the xc7z020."""
+    whole, part, own = XC7Z020.to_dict(), BUDGET.to_dict(), chip.to_dict()
+    shares = {name: int(own[name] * part[name] / whole[name]) for name in own}
+    return Usage(shares["lut"], shares["ff"], shares["dsp"], shares["bram36"])
 
 
 def usage(netlist: Mapping[str, Any]) -> Usage:
@@ -62,10 +74,10 @@ def _cells(kind: str, count: int) -> Usage:
         return Usage(lut=count * _LUT_RAM[kind])
     if re.fullmatch(r"FD[RSCP]E(_1)?", kind):
         return Usage(ff=count)
-    if kind == "DSP48E1":
+    if re.fullmatch(r"DSP48E[12]", kind):
         return Usage(dsp=count)
-    if kind in ("RAMB36E1", "RAMB18E1"):
-        return Usage(bram36=count if kind == "RAMB36E1" else count / 2)
+    if re.fullmatch(r"RAMB(36|18)E[12]", kind):
+        return Usage(bram36=count if kind.startswith("RAMB36") else count / 2)
     if _FREE.fullmatch(kind):
         return Usage()
     raise SynthesisError(f"cell of type {kind}: expected one whose resources are known (hw.synthesis.usage)")
@@ -79,6 +91,6 @@ def over_budget(total: Usage, budget: Usage = BUDGET) -> list[str]:
 
 def table(rows: Iterable[tuple[str, Usage]]) -> str:
     """Markdown table of named usages."""
-    lines = ["| | LUT | FF | DSP48E1 | RAMB36 |", "|---|---|---|---|---|"]
+    lines = ["| | LUT | FF | DSP48 | RAMB36 |", "|---|---|---|---|---|"]
     lines += [f"| {name} | {u.lut:,} | {u.ff:,} | {u.dsp} | {u.bram36:g} |" for name, u in rows]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from codenet.errors import CodenetError
 BUILD = Path(__file__).resolve().parents[2] / "build" / "synth"
 
 XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
+XCUP = XC7.replace("xc7", "xcup")
 ECP5 = "synth_ecp5 -top top"
 
 _HIDE = "rename -hide w:*[*"
@@ -79,16 +80,16 @@ def _run(name: str, text: str, command: str, path: Path) -> None:
     source.unlink()
 
 
-def read_netlist(path: Path) -> dict[str, Any]:
-    """Module ``top`` of a JSON netlist: ``ports``, ``cells``, ``netnames``, as Yosys' ``write_json`` documents.
+def read_netlist(path: Path, name: str = "top") -> dict[str, Any]:
+    """Module ``name`` of a JSON netlist: ``ports``, ``cells``, ``netnames``, as Yosys' ``write_json`` documents.
 
     Raises
     ------
     SynthesisError
-        The file has no module ``top``.
+        The file has no such module.
     """
     modules = json.loads(path.read_text()).get("modules", {})
-    if "top" not in modules:
-        raise SynthesisError(f"{path}: modules {sorted(modules)}: expected top among them")
-    top: dict[str, Any] = modules["top"]
-    return top
+    if name not in modules:
+        raise SynthesisError(f"{path}: modules {sorted(modules)}: expected {name} among them")
+    module: dict[str, Any] = modules[name]
+    return module

@@ -12,7 +12,7 @@ from hw.synthesis import __main__ as command
 from hw.synthesis import place, yosys
 from hw.synthesis.components import COMPONENTS, TOTAL, to_rtlil
 from hw.synthesis.levels import Levels, unregistered
-from hw.synthesis.usage import BUDGET, Usage, over_budget, table, usage
+from hw.synthesis.usage import BUDGET, XC7Z020, ZU3EG, Usage, over_budget, same_share, table, usage
 from hw.synthesis.yosys import SynthesisError
 
 
@@ -192,15 +192,16 @@ def synthesized(tmp_path, monkeypatch):
         def synthesize(texts, made_by=yosys.XC7):
             paths = {}
             for name in texts:
-                cells = {f"c{n}": cell("DSP48E1", {}, {}) for n in range(slices if name == TOTAL else 0)}
+                kind = "DSP48E2" if "xcup" in made_by else "DSP48E1"
+                cells = {f"c{n}": cell(kind, {}, {}) for n in range(slices if name.endswith(TOTAL) else 0)}
                 cells["lut"] = lut([3], 20)
-                paths[name] = tmp_path / f"{name}.json"
+                paths[name] = tmp_path / f"{name}-{kind}.json"
                 paths[name].write_text(json.dumps({"modules": {"top": netlist(**cells)}}))
             return paths
 
         monkeypatch.setattr(command, "synthesize", synthesize)
         monkeypatch.setattr(command, "to_rtlil", lambda component: "")
-        monkeypatch.setattr(command, "component", lambda name, config: None)
+        monkeypatch.setattr(command, "component", lambda *_: None)
         return tmp_path / "synth.json"
 
     return synthesized
@@ -220,6 +221,41 @@ def test_report(synthesized):
     assert values["components"].keys() == COMPONENTS.keys()
     assert values["components"]["window"] == {"lut": 1, "ff": 0, "dsp": 0, "bram36": 0}
     assert (values["lut"], values["dsp"], values["budget"]["bram36"]) == (1, 200, 125)
+
+
+def test_report_of_the_other_board(synthesized, capsys):
+    """Its own budget, the same share of a larger chip, and the whole's figures for its own family of chips."""
+    report = synthesized(320)
+    assert command.main(["budget", "--board", "ultra96", "--components", "total", "-o", str(report)]) == 0
+    values = json.loads(report.read_text())
+    assert values["config"]["outputs"] == 48
+    assert (values["dsp"], values["xcup"]["dsp"], values["budget"]["dsp"]) == (320, 320, 327)
+    assert "| total, xcup | 1 | 0 | 320 | 0 |" in capsys.readouterr().out
+    assert command.main(["budget", "--components", "total", "-o", str(report)]) == 1
+
+
+def test_same_share():
+    """200 of 220 slices are as many as 327.3 of 360; 40,000 of 53,200 LUTs as 53,052.6 of 70,560."""
+    assert same_share(XC7Z020) == BUDGET
+    assert same_share(ZU3EG) == Usage(53_052, 79_578, 327, 192)
+
+
+def test_usage_of_ultrascale_cells():
+    kinds = [
+        "LUT6",
+        "CARRY8",
+        "MUXF9",
+        "DSP48E2",
+        "RAMB36E2",
+        "RAMB18E2",
+        "RAM64M8",
+        "RAM32M16",
+        "SRL16E",
+        "BUFG_PS",
+        "PS8",
+    ]
+    cells = netlist(**{f"c{n}": cell(kind, {}, {}) for n, kind in enumerate(kinds)})
+    assert usage(cells) == Usage(lut=1 + 8 + 8 + 1, dsp=1, bram36=1.5)
 
 
 def test_timing_without_nextpnr(synthesized, capsys, monkeypatch):
