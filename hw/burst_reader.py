@@ -63,7 +63,7 @@ class BurstReader(wiring.Component):
         splitter = BurstSplitter()
         queue = StreamQueue(unsigned(64), self.depth)
         m.submodules.splitter = ResetInserter(draining)(splitter)
-        m.submodules.queue = ResetInserter(draining)(queue)
+        m.submodules.queue = ResetInserter(self.clear | draining)(queue)
         m.d.comb += [
             splitter.i.payload.eq(self.runs.payload),
             splitter.i.valid.eq(self.runs.valid & ~draining),
@@ -72,7 +72,7 @@ class BurstReader(wiring.Component):
             queue.i_valid.eq(self.port.r_valid),
             self.port.r_ready.eq(1),
             self.data.payload.eq(queue.o.payload),
-            self.data.valid.eq(queue.o.valid & ~draining),
+            self.data.valid.eq(queue.o.valid),
             queue.o.ready.eq(self.data.ready),
             self.beat.eq(self.port.r_valid),
         ]

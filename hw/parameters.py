@@ -1,7 +1,7 @@
 """Fetches a step's descriptor and parameter block, ahead of the step."""
 
 from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import BEAT_BYTES, AcceleratorConfig
@@ -20,10 +20,15 @@ from hw.interfaces import STEP, ParameterBus, ReadPort, unpack_descriptor
 
 _DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
 
-_CHECK_CYCLES = 6
+_CHECK_CYCLES = 9
 """Pipeline stages from the descriptor to the verdict on it, and one."""
 
 _SETTLE_CYCLES = 3
+
+_SECTION = data.StructLayout(
+    {"section": unsigned(3), "last": unsigned(13), "single": unsigned(1), "short": unsigned(1), "present": unsigned(1)}
+)
+"""A section: its number, index of its last entry, whether that is the only one, whether its entries are single beats, whether it has any."""
 
 
 def _times(value: Value, factor: int) -> Value:
@@ -107,12 +112,15 @@ class ParameterFetcher(wiring.Component):
 
     def _control(self, m: Module, reader: BurstReader) -> Signal:
         """Order of the fetch; returns whether one is running."""
-        running = Signal()
+        running, receive, deliver = Signal(), Signal(), Signal()
         half, count, settled = Signal(), Signal(range(_DESCRIPTOR_BEATS)), Signal(range(_CHECK_CYCLES))
-        data = reader.data
+        beats = reader.data
         refused, sections = self._check(m)
-        deliver, delivered = self._deliver(m, data, half, sections)
-        m.d.comb += [running.eq(1), data.ready.eq(1)]
+        delivered = self._deliver(m, beats, half, sections, deliver)
+        m.d.comb += [running.eq(1), beats.ready.eq(1)]
+        with m.If(receive & beats.valid):
+            # The first beat moves down to its place.
+            m.d.sync += Cat(self._descriptor).eq(Cat(*self._descriptor[1:], beats.payload))
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += running.eq(0)
@@ -123,14 +131,14 @@ class ParameterFetcher(wiring.Component):
                     m.next = "ASK DESCRIPTOR"
             with m.State("ASK DESCRIPTOR"):
                 m.d.comb += reader.runs.valid.eq(1)
+                m.d.sync += receive.eq(1)
                 with m.If(reader.runs.ready):
                     m.next = "DESCRIPTOR"
             with m.State("DESCRIPTOR"):
-                with m.If(data.valid):
-                    for n, beat in enumerate(self._descriptor):
-                        with m.If(count == n):
-                            m.d.sync += beat.eq(data.payload)
+                with m.If(beats.valid):
                     m.d.sync += count.eq(count + 1)
+                    with m.If(count == len(self._descriptor) - 1):
+                        m.d.sync += receive.eq(0)
                     with m.If(count == _DESCRIPTOR_BEATS - 1):
                         m.next = "CHECK"
             with m.State("CHECK"):
@@ -149,10 +157,11 @@ class ParameterFetcher(wiring.Component):
             with m.State("ASK PARAMETERS"):
                 m.d.comb += reader.runs.valid.eq(1)
                 with m.If(reader.runs.ready):
+                    m.d.sync += deliver.eq(1)
                     m.next = "PARAMETERS"
             with m.State("PARAMETERS"):
-                m.d.comb += deliver.eq(1)
-                with m.If(data.valid & delivered):
+                with m.If(delivered):
+                    m.d.sync += deliver.eq(0)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
                 # The last beat is on the bus now, and memories may register it once more.
@@ -168,29 +177,34 @@ class ParameterFetcher(wiring.Component):
         used = (max(field.word for field in FIELDS) + 2) // 2
         self._descriptor = [Signal(64, name=f"descriptor_{n}") for n in range(used)]
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
-        outputs, used_groups = Signal(9), Mux(step.pointwise, step.groups, 0)
+        outputs, used_groups = Signal(9), Signal.like(step.groups)
         # Not as a product: that would be a DSP slice.
         products = [Signal(15, name=f"products_{n}") for n in range(0, len(step.groups), 3)]
-        weights, weight_beats = Signal(22), Signal(22 + 7)
+        words, weights, weight_beats = Signal(22), Signal(22), Signal(22 + 7)
         depthwise, chunks = Signal(9), Signal(11)
-        inputs, other_beats, total = Signal(10), Signal(16), Signal(30)
-        too_large, refused = Signal(), Signal()
+        inputs, tables, depthwise_beats, other_beats, total = Signal(10), Signal(11), Signal(14), Signal(16), Signal(30)
+        strange, too_large, different, refused = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [
             # Stage 1: entries of each section.
             inputs.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),
             outputs.eq(step.output_planes),
             depthwise.eq(Mux(step.depthwise_op == DepthwiseOp.MAC, step.input_planes, 0)),
             chunks.eq(step.expand_chunks + Mux(step.pointwise, step.chunks, 0)),
+            strange.eq((step.magic != MAGIC) | (step.version != ISA_VERSION)),
+            used_groups.eq(Mux(step.pointwise, step.groups, 0)),
+            # Stage 2.
             *(
                 product.eq(sum(Mux(used_groups[3 * n + i], step.vectors << i, 0) for i in range(3)))
                 for n, product in enumerate(products)
             ),
-            # Stage 2.
-            weights.eq(
-                step.expand_words + (sum(product << (3 * n) for n, product in enumerate(products)) << step.wide_weights)
-            ),
-            other_beats.eq(inputs + outputs + _times(depthwise, DEPTHWISE_BEATS) + _times(chunks, CHUNK_BEATS)),
+            depthwise_beats.eq(_times(depthwise, DEPTHWISE_BEATS)),
+            tables.eq(inputs + outputs),
             # Stage 3.
+            words.eq(sum(product << (3 * n) for n, product in enumerate(products))),
+            # Stage 4.
+            weights.eq(step.expand_words + (words << step.wide_weights)),
+            other_beats.eq(tables + depthwise_beats + _times(chunks, CHUNK_BEATS)),
+            # Stage 5.
             weight_beats.eq(_times(weights, config.outputs)),
             too_large.eq(
                 (inputs > config.plane_depth)
@@ -199,76 +213,96 @@ class ParameterFetcher(wiring.Component):
                 | (chunks > config.chunk_depth)
                 | (weights > config.weight_depth // 2)
             ),
-            # Stage 4.
+            # Stage 6.
             total.eq(weight_beats + other_beats),
-            # Stage 5.
-            refused.eq(
-                (step.magic != MAGIC)
-                | (step.version != ISA_VERSION)
-                | too_large
-                | (inputs == 0)
-                | (total != step.parameter_beats)
-            ),
+            # Stage 7.
+            different.eq(total != step.parameter_beats),
+            # Stage 8.
+            refused.eq(strange | too_large | (inputs == 0) | different),
         ]
         entries = [inputs, outputs, depthwise, chunks, weights]
         beats = [1, 1, DEPTHWISE_BEATS, CHUNK_BEATS, config.outputs]
         return refused, list(zip(entries, beats, strict=True))
 
     def _deliver(
-        self, m: Module, data: stream.Interface, half: Signal, sections: list[tuple[Signal, int]]
-    ) -> tuple[Signal, Signal]:
-        """Number the beats and put them on the bus; returns the input that lets it run and the output that marks the last beat."""
-        deliver, delivered = Signal(), Signal()
-        section, following = Signal(3), Signal(3)
+        self, m: Module, beats: stream.Interface, half: Signal, sections: list[tuple[Signal, int]], deliver: Signal
+    ) -> Signal:
+        """While ``deliver``, number the beats and put them on the bus; returns what marks the last one, a cycle late."""
+        delivered = Signal()
         index, entries_left, beat = Signal(13), Signal(13), Signal(7)
-        # Whether this beat is the last one of its entry, and this entry the last one of its section: registers, as so much depends on them.
-        entry_end, last_entry = Signal(), Signal()
-        # Settled long before the first beat.
-        present, single = Signal(len(sections)), Signal(len(sections))
-        last = [Signal(13, name=f"last_{n}") for n in range(len(sections))]
-        m.d.sync += [
-            present.eq(Cat(entries != 0 for entries, _ in sections)),
-            single.eq(Cat(entries == 1 for entries, _ in sections)),
-            *(index.eq(entries - 1) for index, (entries, _) in zip(last, sections, strict=True)),
-        ]
-        before_end, short = Signal(), Signal()
-        with m.Switch(section):
-            for n, (_, beats) in enumerate(sections):
+        # Whether this beat is the last one of its entry, this entry the last one of its section, and both: registers, as so much depends on them.
+        entry_end, last_entry, section_end = Signal(), Signal(), Signal()
+        current, take = Signal(_SECTION, name="section"), Signal()
+        first, following = self._line_up(m, sections, ~deliver, take)
+        # The beat that all this is about.
+        valid, value = Signal(), Signal(64, reset_less=True)
+        m.d.sync += [valid.eq(beats.valid & deliver), value.eq(beats.payload)]
+        before_end = Signal()
+        with m.Switch(current.section):
+            for n, (_, count) in enumerate(sections):
                 with m.Case(n):
-                    m.d.comb += [before_end.eq(beat == beats - 2), short.eq(beats == 1)]
-                    m.d.comb += delivered.eq(entry_end & last_entry & ~present[n + 1 :].any())
-                    for later in reversed(range(n + 1, len(sections))):
-                        with m.If(present[later]):
-                            m.d.comb += following.eq(later)
+                    m.d.comb += before_end.eq(beat == count - 2)
+        m.d.comb += [
+            take.eq(valid & section_end),
+            delivered.eq(take & ~following.present),
+        ]
         m.d.sync += [
-            self.bus.valid.eq(deliver & data.valid),
-            self.bus.payload.section.eq(section),
+            self.bus.valid.eq(valid),
+            self.bus.payload.section.eq(current.section),
             self.bus.payload.half.eq(half),
             self.bus.payload.index.eq(index),
             self.bus.payload.beat.eq(beat),
-            self.bus.payload.data.eq(data.payload),
+            self.bus.payload.data.eq(value),
         ]
 
-        def begin(n: int) -> list:
-            """Statements that make section ``n`` the current one."""
+        def begin(section) -> list:
+            """Statements that make ``section`` the current one."""
             return [
-                section.eq(n),
-                entries_left.eq(last[n]),
-                last_entry.eq(single[n]),
-                entry_end.eq(sections[n][1] == 1),
+                current.eq(section),
+                entries_left.eq(section.last),
+                last_entry.eq(section.single),
+                entry_end.eq(section.short),
+                section_end.eq(section.short & section.single),
+                index.eq(0),
+                beat.eq(0),
             ]
 
         with m.If(~deliver):
-            m.d.sync += [*begin(0), index.eq(0), beat.eq(0)]
-        with m.Elif(data.valid):
-            m.d.sync += [beat.eq(beat + 1), entry_end.eq(before_end)]
+            m.d.sync += begin(first)
+        with m.Elif(valid):
+            m.d.sync += [beat.eq(beat + 1), entry_end.eq(before_end), section_end.eq(before_end & last_entry)]
             with m.If(entry_end):
                 m.d.sync += [beat.eq(0), index.eq(index + 1), entries_left.eq(entries_left - 1)]
-                m.d.sync += [last_entry.eq(entries_left == 1), entry_end.eq(short)]
-                with m.If(last_entry):
-                    m.d.sync += index.eq(0)
-                    with m.Switch(following):
-                        for n in range(1, len(sections)):
-                            with m.Case(n):
-                                m.d.sync += begin(n)
-        return deliver, delivered
+                m.d.sync += [last_entry.eq(entries_left == 1), entry_end.eq(current.short)]
+                m.d.sync += section_end.eq((entries_left == 1) & current.short)
+            with m.If(section_end):
+                m.d.sync += begin(following)
+        return delivered
+
+    def _line_up(self, m: Module, sections: list[tuple[Signal, int]], fill: Value, take: Signal) -> tuple:
+        """The first section, which always has entries, and the one that follows the current one.
+
+        The others stand in line, while ``fill``, with gaps where a section has no entries. Then they close up, each moving into a gap before it (long
+        before the first beat comes), and all move on with each ``take``.
+        """
+        line = [Signal(_SECTION, name=f"section_{n}") for n in range(len(sections))]
+        first, *line = line
+        for n, (place, (entries, count)) in enumerate(zip([first, *line], sections, strict=True)):
+            described = [
+                place.section.eq(n),
+                place.last.eq(entries - 1),
+                place.single.eq(entries == 1),
+                place.short.eq(count == 1),
+                place.present.eq(entries != 0),
+            ]
+            if place is first:
+                m.d.sync += described
+                continue
+            behind = line[n] if n < len(line) else Signal(_SECTION, name="no_section")
+            with m.If(fill):
+                m.d.sync += described
+            with m.Elif(take | ~place.present):
+                m.d.sync += place.eq(behind)
+            with m.Elif(~line[n - 2].present if n > 1 else Const(0)):
+                m.d.sync += place.present.eq(0)
+        return first, line[0]

@@ -42,11 +42,11 @@ WRITE_RESPONSE = 6
 FETCH_DESCRIPTOR = 7
 """From the start of a fetch to the descriptor's first burst at the memory."""
 
-FETCH_PARAMETERS = 12
-"""From the descriptor's last beat to the first burst of parameters: queue (1), checks (6), splitter (3), address register (2)."""
+FETCH_PARAMETERS = 15
+"""From the descriptor's last beat to the first burst of parameters: queue (1), checks (9), splitter (3), address register (2)."""
 
-FETCH_SETTLE = 6
-"""From the last beat of parameters to the start of the step: queue (1), memories (3), sequencer (2)."""
+FETCH_SETTLE = 7
+"""From the last beat of parameters to the start of the step: queue (1), numbering (1), memories (3), sequencer (2)."""
 
 STEP_CHANGE = 1
 """Between the end of a step and the start of the next whose parameters are there."""
