@@ -1,11 +1,14 @@
-"""Training: augmentation, learning, resuming, failing."""
+"""Training: batches, learning, resuming, failing."""
 
-import numpy as np
+import dataclasses
+
 import pytest
 import torch
 
 from codenet.errors import CodenetError
-from models.augment import Augmentation, view
+from models.augment import Augmentation
+from models.batches import feed
+from models.checkpoints import start_from
 from models.data import cached_images, load_data
 from models.decode import find_peaks
 from models.detector import CoDeNet
@@ -35,43 +38,6 @@ def trainer(config=SHORT, seed=0):
     torch.manual_seed(seed)
     network = CoDeNet(TINY, CLASSES)
     return Trainer(network, config, float_identity(network))
-
-
-def test_view_of_everything_is_the_image():
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    assert (view(image, (0, 0, 1, 1), 32, 32) == image).all()
-
-
-def test_view_beyond_the_image_is_grey():
-    canvas = view(np.full((32, 32, 3), 200, np.uint8), (-0.5, 0, 1.5, 2), 64, 64)
-    assert (canvas[:32, 16:48] == 200).all()
-    assert (canvas[32:] == 114).all() and (canvas[:, :16] == 114).all() and (canvas[:, 48:] == 114).all()
-
-
-def test_augmentation_moves_boxes_with_the_picture():
-    rng = np.random.default_rng(3)
-    image = np.full((64, 64, 3), 30, np.uint8)
-    image[16:40, 8:32] = 230
-    box = np.array([[8, 16, 32, 40]]) / 64
-    augmentation = Augmentation(jitter=0.0)
-    for _ in range(30):
-        out, boxes, labels = augmentation(image, box, np.array([4]), 128, rng)
-        assert out.shape == (128, 128, 3) and out.dtype == np.uint8
-        if not len(boxes):
-            continue
-        assert labels.tolist() == [4]
-        ys, xs = np.nonzero(out[..., 0] > 150)
-        found = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-        assert np.abs(boxes[0] * 128 - found).max() <= 2.5
-
-
-def test_augmentation_drops_boxes_out_of_view():
-    augmentation = Augmentation(scale=(0.5, 0.5), aspect=1.0, flip=0.0)
-    boxes = np.array([[0, 0, 0.1, 0.1], [0.9, 0, 1, 0.1], [0, 0.9, 0.1, 1], [0.9, 0.9, 1, 1]])
-    image = np.zeros((64, 64, 3), np.uint8)
-    kept = [len(augmentation(image, boxes, np.arange(4), 64, np.random.default_rng(seed))[1]) for seed in range(20)]
-    # A view of half the side reaches at most one of the four corners.
-    assert max(kept) <= 1
 
 
 def test_schedules():
@@ -154,6 +120,55 @@ def test_checkpoint_of_another_network_is_refused(batches, tmp_path):
     other = Trainer(network, SHORT, float_identity(network))
     with pytest.raises(CodenetError, match="classes is \\['cat', 'dog'\\], expected \\['cat', 'cow'\\]"):
         other.resume(tmp_path / "a.pt")
+    with pytest.raises(CodenetError, match="a.pt: does not fit a network tiny with 3 classes"):
+        start_from(CoDeNet(TINY, ("cat", "dog", "cow")), tmp_path / "a.pt")
+    assert not other.resume(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 12}, "iterations is 6 there, 12 here"),
+        ({"augmentation": Augmentation(mosaic=0.5)}, "augmentation.mosaic is 0.0 there, 0.5 here"),
+        ({"rate": 1e-2, "seed": 4}, "rate is 0.001 there, 0.01 here; seed is 1 there, 4 here"),
+    ],
+)
+def test_other_settings_need_to_be_meant(changes, message, batches, tmp_path):
+    path = tmp_path / "a.pt"
+    trainer().save(path)
+    changed = dataclasses.replace(SHORT, **changes)
+    with pytest.raises(CodenetError, match=f"other settings: {message}. .*--extend"):
+        trainer(changed).resume(path)
+    other = trainer(changed)
+    assert other.resume(path, extend=True)
+    other.train_step(batches[0])
+    assert other.optimizer.param_groups[0]["lr"] == changed.learning_rate(0)
+
+
+def test_settings_that_an_older_checkpoint_lacks_had_their_defaults(tmp_path):
+    run = trainer()
+    state = run.state()
+    del state["train"]["half"], state["train"]["augmentation"]["mosaic"], state["scaler"], state["best"]
+    torch.save(state, tmp_path / "old.pt")
+    assert trainer().resume(tmp_path / "old.pt")
+    with pytest.raises(CodenetError, match="half is 'bfloat16' there, 'float16' here"):
+        trainer(dataclasses.replace(SHORT, half="float16")).resume(tmp_path / "old.pt")
+
+
+def test_other_data_needs_to_be_meant(tmp_path):
+    network = CoDeNet(TINY, CLASSES)
+    Trainer(network, SHORT, float_identity(network) | {"data": "one"}).save(tmp_path / "a.pt")
+    other = Trainer(network, SHORT, float_identity(network) | {"data": "two"})
+    with pytest.raises(CodenetError, match="the data set is another one"):
+        other.resume(tmp_path / "a.pt")
+    assert other.resume(tmp_path / "a.pt", extend=True)
+
+
+def test_other_groups_of_parameters_cannot_be_taken_on(tmp_path):
+    trainer().save(tmp_path / "a.pt")
+    other = trainer(dataclasses.replace(SHORT, rates=(("backbone.", 0.5),)))
+    with pytest.raises(CodenetError, match="start a run of its own with --start"):
+        other.resume(tmp_path / "a.pt", extend=True)
 
 
 def test_bad_checkpoints(tmp_path):
@@ -180,6 +195,46 @@ def test_workers_share_a_batch(batches):
     whole = batches[3]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.box for part in parts]), whole.box)
+    with pytest.raises(CodenetError, match="batch is 2 for 3 processes"):
+        Batches(batches.data, batches.images, SHORT, TINY, 0, 3)
+
+
+def with_augmentation(batches, **values):
+    config = dataclasses.replace(SHORT, iterations=10, augmentation=Augmentation(**values))
+    return Batches(batches.data, batches.images, config, TINY)
+
+
+def test_mosaics_end_before_the_run_does(batches):
+    plain = with_augmentation(batches)
+    mixed = with_augmentation(batches, mosaic=1.0, mosaic_end=0.6)
+    same = [torch.equal(plain[step].images, mixed[step].images) for step in range(10)]
+    assert same == [False] * 6 + [True] * 4
+    assert torch.equal(mixed[2].images, mixed[2].images) and not torch.equal(mixed[2].images, mixed[3].images)
+    # Four images of one box each, of which most are in view: more peaks than images.
+    peaks = sum(int((mixed[step].heatmap == 1).sum()) for step in range(6))
+    assert peaks > 6 * SHORT.batch
+    some = with_augmentation(batches, mosaic=0.5, mosaic_end=1.0)
+    differ = [not torch.equal(plain[step].images[n], some[step].images[n]) for step in range(10) for n in range(2)]
+    # A draw precedes the others where mosaics may be, so that all differ; some of them are mosaics.
+    assert all(differ)
+
+
+@pytest.mark.parametrize("loaders", [0, 2])
+def test_batches_come_in_order_whoever_prepares_them(batches, loaders):
+    fed = list(feed(batches, 3, 7, loaders))
+    assert len(fed) == 4
+    for step, batch in enumerate(fed, start=3):
+        assert torch.equal(batch.images, batches[step].images) and torch.equal(batch.weight, batches[step].weight)
+
+
+def test_half_precision_scales_its_losses(batches):
+    """float16 without scaling would lose small gradients; the scale travels in the checkpoint."""
+    config = dataclasses.replace(SHORT, iterations=30, rate=5e-3, mixed=True, half="float16")
+    run = trainer(config)
+    assert run.scaler.is_enabled() and run.state()["scaler"]["scale"] == 2.0**16
+    first = run.train_step(batches[0])
+    run.run(batches, None, report=lambda _: None)
+    assert run.train_step(batches[0])["total"] < first["total"]
 
 
 def test_mixed_precision_learns_and_keeps_outputs_in_float32(batches):
