@@ -17,7 +17,7 @@ from codenet.errors import CodenetError
 from codenet.graph import Graph
 from models.configs import normalize
 from models.data import read_image
-from models.qat import load_quantized
+from models.qat import load_precision, load_quantized
 from models.quantize import to_graph
 from models.untrained import untrained
 
@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         network = load_quantized(options.checkpoint)
-        graph, snapped = to_graph(network, f"codenet-{network.config.name}", options.metadata)
+        metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
+        graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
         size = network.config.size
         differing = sum(
             differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check

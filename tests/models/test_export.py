@@ -38,7 +38,7 @@ def arguments(checkpoint, tmp_path):
 def test_writes_a_graph_that_equals_the_network(checkpoint, tmp_path, capsys):
     assert export.main(arguments(checkpoint, tmp_path)) == 0
     assert "2 photos: 0 values of head outputs differ" in capsys.readouterr().out
-    assert Graph.load(tmp_path / "q.cdg").metadata["by"] == "test"
+    assert Graph.load(tmp_path / "q.cdg").metadata == {"precision": "W4A8", "by": "test"}
 
 
 def test_refuses_a_graph_that_differs_in_one_value(checkpoint, tmp_path, capsys, monkeypatch):
