@@ -17,10 +17,10 @@ from typing import Any
 
 from codenet.errors import CodenetError
 from models.configs import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
-from models.data import ANIMALS, load_data
+from models.data import ANIMALS
 from models.precision import Precision, add_arguments, from_arguments
 from models.precisions import quantized_result
-from models.study import Job, Schedule, Store, float_result, run_jobs, seconds_per_step, spread
+from models.study import Job, Schedule, Store, float_result, load_sources, run_jobs, seconds_per_step, spread
 from models.train import has_fast_bfloat16
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,13 @@ def estimate(rows: Sequence[Row], base: NetworkConfig, schedule: Schedule, seeds
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with train and val split")
+    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
+    parser.add_argument(
+        "--val-data",
+        nargs="+",
+        metavar="FOLDER[:SPLIT]",
+        help="to evaluate on (default: split val of the first folder)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for results, checkpoints and table")
     parser.add_argument(
         "--rows", nargs="+", default=[row.key for row in ROWS], help=f"of {', '.join(r.key for r in ROWS)}"
@@ -221,18 +227,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     rows, precision = choose_rows(options.rows), from_arguments(options)
     base = get_config(options.config).replace(size=options.size)
-    iterations = options.iterations
+    classes, iterations = tuple(options.classes), options.iterations
     if options.epochs is not None:
-        images = len(load_data(options.data, "train", options.classes))
+        images = len(load_sources(options.data, "train", classes))
         iterations = math.ceil(options.epochs * images / options.batch)
     schedule = Schedule(
-        options.data,
-        tuple(options.classes),
+        tuple(options.data),
+        classes,
         iterations,
         options.batch,
         options.rate,
         options.bfloat16,
         options.trunk,
+        None if options.val_data is None else tuple(options.val_data),
         limit=options.limit,
     )
     if options.estimate:

@@ -1,4 +1,4 @@
-"""From a quantized checkpoint to a graph file: ``python -m models.export CHECKPOINT -o codenet-a.cdg [--check PHOTO ...]``."""
+"""From a quantized checkpoint to a graph, or a program with its graph: ``python -m models.export CHECKPOINT -o mine.cdn [--check PHOTO ...]``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import nn
 
 from codenet import image as photos
 from codenet import interpreter
+from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from models.configs import normalize
 from models.data import read_image
-from models.qat import load_quantized
+from models.qat import load_precision, load_quantized
 from models.quantize import to_graph
 from models.untrained import untrained
 
@@ -41,13 +42,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; status 1 if the graph does not equal the network on a photo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.qat")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="graph file to write (.cdg)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="graph (.cdg) to write, or program (.cdn) and beside it its graph",
+    )
     parser.add_argument("--metadata", type=json.loads, default={}, help="JSON object of remarks to store in the file")
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="PHOTO", help="compare all head outputs")
     options = parser.parse_args(arguments)
     try:
+        if options.output.suffix not in (".cdg", ".cdn"):
+            raise CodenetError(f"{options.output}: suffix is {options.output.suffix!r}, expected .cdg or .cdn")
         network = load_quantized(options.checkpoint)
-        graph, snapped = to_graph(network, f"codenet-{network.config.name}", options.metadata)
+        metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
+        graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
+        program = compile_graph(graph) if options.output.suffix == ".cdn" else None
         size = network.config.size
         differing = sum(
             differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
@@ -59,8 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{len(options.check)} photos: {differing} values of head outputs differ from the golden model")
     if differing:
         return 1
-    graph.save(options.output)
-    print(f"{options.output}: {len(graph.operations)} operations, {options.output.stat().st_size} bytes")
+    path = options.output.with_suffix(".cdg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    graph.save(path)
+    print(f"{path}: {len(graph.operations)} operations, {path.stat().st_size} bytes")
+    if program is not None:
+        program.save(options.output)
+        print(f"{options.output}: {len(program.descriptors)} steps, {options.output.stat().st_size} bytes")
     return 0
 
 

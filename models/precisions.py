@@ -17,7 +17,6 @@ from brevitas.nn import QuantConv2d
 
 from codenet.errors import CodenetError
 from models import qat
-from models.data import load_data
 from models.detector import CoDeNet
 from models.evaluate import Score, evaluate, graph_source, network_source
 from models.precision import Exemption, Precision
@@ -50,7 +49,7 @@ def quantized_result(
 
     ``device`` is ``golden`` where the accelerator runs the network: the graph of integers, in ``folder`` too; otherwise ``pytorch``.
     """
-    words = [checkpoint, "--data", schedule.data, "--output", folder, "--iterations", iterations]
+    words = [checkpoint, "--data", *schedule.data, "--output", folder, "--iterations", iterations]
     words += ["--batch", schedule.batch, "--seed", seed, "--workers", 1, *precision.to_arguments()]
     if (folder / "checkpoint.pt").is_file():
         words.append("--resume")
@@ -98,7 +97,13 @@ def make_table(store: Store, names: Sequence[str]) -> str:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train and val split")
+    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
+    parser.add_argument(
+        "--val-data",
+        nargs="+",
+        metavar="FOLDER[:SPLIT]",
+        help="to evaluate on (default: split val of the first folder)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for results, checkpoints and table")
     parser.add_argument("--precisions", nargs="+", choices=list(PRECISIONS), default=list(PRECISIONS))
     parser.add_argument("--iterations", type=int, default=qat.DEFAULTS.iterations)
@@ -112,9 +117,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     classes = tuple(load_checkpoint(options.checkpoint)["classes"])
     schedule = Schedule(
-        options.data, classes, options.iterations, options.batch, qat.DEFAULTS.rate, mixed=False, limit=options.limit
+        tuple(options.data),
+        classes,
+        options.iterations,
+        options.batch,
+        qat.DEFAULTS.rate,
+        mixed=False,
+        val=None if options.val_data is None else tuple(options.val_data),
+        limit=options.limit,
     )
-    load_data(options.data, "train", classes)
+    schedule.training()  # What is wrong with the data comes up before an hour of work, not after it.
     store = Store(options.output, {**schedule.to_dict(), "seed": options.seed})
     if store.result("float") is None:
         store.add("float", float_scores(options.checkpoint, schedule))

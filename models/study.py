@@ -82,24 +82,35 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def load_sources(sources: Sequence[str], split: str, classes: Sequence[str]) -> DetectionData:
+    """The images of one or several folders, see `models.data.load_data`."""
+    return load_data(sources[0] if len(sources) == 1 else list(sources), split, classes)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """How every network of a study is trained; ``limit``: evaluate on the first images only (None: on all)."""
+    """How every network of a study is trained.
 
-    data: Path
+    ``data``: folders, with their split after a colon if it is not ``train``; ``val``: the same for evaluation (default ``val`` of the first folder);
+    ``limit``: evaluate on the first images only (None: on all).
+    """
+
+    data: tuple[str, ...]
     classes: tuple[str, ...]
     iterations: int
     batch: int
     rate: float
     mixed: bool
     trunk: Path | None = None
+    val: tuple[str, ...] | None = None
     save_every: int = 100
     limit: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What results depend on; paths by name, since folders move."""
         return {
-            "data": self.data.name,
+            "data": [Path(source).name for source in self.data],
+            "val": None if self.val is None else [Path(source).name for source in self.val],
             "classes": list(self.classes),
             "iterations": self.iterations,
             "batch": self.batch,
@@ -120,9 +131,13 @@ class Schedule:
             cache_size=max(TrainConfig.cache_size, size),
         )
 
+    def training(self) -> DetectionData:
+        """The images that a study trains on."""
+        return load_sources(self.data, "train", self.classes)
+
     def validation(self) -> DetectionData:
         """The images that a study evaluates on."""
-        data = load_data(self.data, "val", self.classes)
+        data = load_sources(self.data[:1] if self.val is None else self.val, "val", self.classes)
         data.records = data.records[: self.limit]
         return data
 
@@ -145,7 +160,7 @@ def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -
         start_from_trunk(network.backbone, config, schedule.trunk)
     network = network.to(memory_format=torch.channels_last)
     training = schedule.train_config(config.size, seed)
-    data = load_data(schedule.data, "train", schedule.classes)
+    data = schedule.training()
     images = cached_images(data, training.cache_size, cache)
     return Trainer(network, training, float_identity(network)), Batches(data, images, training, config)
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from codenet.graph import Graph
+from codenet.program import Program
 from models import export
 from models.configs import normalize
 from models.detector import CoDeNet
@@ -38,7 +39,16 @@ def arguments(checkpoint, tmp_path):
 def test_writes_a_graph_that_equals_the_network(checkpoint, tmp_path, capsys):
     assert export.main(arguments(checkpoint, tmp_path)) == 0
     assert "2 photos: 0 values of head outputs differ" in capsys.readouterr().out
-    assert Graph.load(tmp_path / "q.cdg").metadata["by"] == "test"
+    assert Graph.load(tmp_path / "q.cdg").metadata == {"precision": "W4A8", "by": "test"}
+
+
+def test_writes_a_program_and_its_graph(checkpoint, tmp_path, capsys):
+    assert export.main([str(checkpoint), "-o", str(tmp_path / "new" / "q.cdn")]) == 0
+    program, graph = Program.load(tmp_path / "new" / "q.cdn"), Graph.load(tmp_path / "new" / "q.cdg")
+    assert program.classes == graph.classes == ("cat", "dog")
+    assert f"{len(program.descriptors)} steps" in capsys.readouterr().out
+    assert export.main([str(checkpoint), "-o", str(tmp_path / "q.onnx")]) == 2
+    assert "suffix is '.onnx', expected .cdg or .cdn" in capsys.readouterr().err
 
 
 def test_refuses_a_graph_that_differs_in_one_value(checkpoint, tmp_path, capsys, monkeypatch):

@@ -20,7 +20,7 @@ CLASSES = ("cat", "dog")
 
 @pytest.fixture
 def schedule(coco_folder):
-    return Schedule(coco_folder, CLASSES, iterations=6, batch=2, rate=1e-3, mixed=False, save_every=2)
+    return Schedule((str(coco_folder),), CLASSES, iterations=6, batch=2, rate=1e-3, mixed=False, save_every=2)
 
 
 def test_rows_are_the_papers_and_ours():

@@ -1,0 +1,146 @@
+"""From two trained checkpoints to the files of a shipped detector."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codenet import image as photos
+from codenet.compiler import compile as compile_graph
+from codenet.errors import CodenetError
+from codenet.graph import Graph
+from models.configs import NetworkConfig
+from models.data import DetectionData, load_data, read_image
+from models.detector import CoDeNet
+from models.evaluate import evaluate, evaluate_file, network_source
+from models.export import differing_outputs
+from models.qat import load_precision, load_quantized
+from models.quantize import to_graph
+from models.study import read_json, write_json
+from models.train import float_identity, load_checkpoint, load_network
+from models.zoo import SHELF, Shelf
+from models.zoo.record import ABOUT, card
+
+#: Photos on which all head outputs must equal the golden model's before anything is written.
+CHECKED_PHOTOS = 4
+
+
+def compact_state(network: CoDeNet) -> dict[str, torch.Tensor]:
+    """A network's state with its convolution weights in float16: what `CoDeNet.load_state_dict` takes at half the size.
+
+    Norms and biases stay: variances reach beyond float16, and they are few.
+    """
+    return {
+        key: value.detach().half() if value.ndim == 4 else value.detach().clone()
+        for key, value in network.state_dict().items()
+    }
+
+
+def save_compact(network: CoDeNet, path: Path) -> None:
+    """A checkpoint of a floating-point network that `models.train.load_network` and ``models.train --start`` take, and no more."""
+    state = compact_state(network)
+    torch.save({**float_identity(network), "network": state, "average": state}, path)
+
+
+def read_about(path: Path | None) -> dict[str, Any]:
+    """Texts for the card from a JSON file with some of ``data``, ``started_from``, ``limits`` (text) and ``commands`` (a list); `CodenetError` for others."""
+    if path is None:
+        return {}
+    about = read_json(path)
+    for key, value in about.items():
+        kind = list if key == "commands" else str
+        if key not in ABOUT or not isinstance(value, kind):
+            raise CodenetError(f"{path}: {key} is {value!r}, expected texts {', '.join(ABOUT)}, commands being a list")
+    return about
+
+
+def _check_pair(float_path: Path, quantized_path: Path) -> None:
+    """`CodenetError` unless the checkpoints are of the same network."""
+    states = load_checkpoint(float_path), load_checkpoint(quantized_path)
+    for key in ("config", "classes"):
+        values = [NetworkConfig.from_dict(s[key]) if key == "config" else tuple(s[key]) for s in states]
+        if values[0] != values[1]:
+            raise CodenetError(f"{quantized_path}: {key} is {values[1]}, expected {values[0]} as in {float_path}")
+
+
+def _check_exact(snapped: CoDeNet, graph_path: Path, data: DetectionData) -> None:
+    """`CodenetError` if the snapped network and the golden model differ on the first photos."""
+    graph, size = Graph.load(graph_path), snapped.config.size
+    for record in data.records[:CHECKED_PHOTOS]:
+        differing = differing_outputs(snapped, graph, photos.resize(read_image(record.path), size, size))
+        if differing:
+            raise CodenetError(
+                f"{record.path}: {differing} head outputs differ between PyTorch and golden model, expected none"
+            )
+
+
+def add(
+    float_path: Path,
+    quantized_path: Path,
+    name: str,
+    data_folder: Path,
+    split: str = "val",
+    about: dict[str, Any] | None = None,
+    workers: int = 1,
+    limit: int | None = None,
+    shelf: Shelf = SHELF,
+) -> dict[str, Any]:
+    """Write program, graph, floating-point network, record and card of detector ``name``, all of them or none; returns the record.
+
+    The scores are taken here, of the files that are written: the float16 weights, the snapped quantized network, and the program on the golden
+    model.
+    """
+    _check_pair(float_path, quantized_path)
+    network, quantized, precision = (
+        load_network(float_path),
+        load_quantized(quantized_path),
+        load_precision(quantized_path),
+    )
+    data = load_data(data_folder, split, network.classes)
+    data.records = data.records[:limit]
+    graph, snapped = to_graph(quantized, f"codenet-{name}", {"precision": str(precision)})
+    with tempfile.TemporaryDirectory() as folder:
+        made = {suffix: Path(folder) / f"codenet-{name}{suffix}" for suffix in (".pt", ".cdg", ".cdn", ".json", ".md")}
+        save_compact(network, made[".pt"])
+        graph.save(made[".cdg"])
+        compile_graph(graph).save(made[".cdn"])
+        _check_exact(snapped, made[".cdg"], data)
+        record = {
+            "config": network.config.to_dict(),
+            "classes": list(network.classes),
+            "precision": str(precision),
+            "bits": precision.to_dict(),
+            "data": data_folder.resolve().name,
+            "split": split,
+            "scores": {
+                "float": evaluate_file(made[".pt"], data, workers=workers).to_dict(),
+                "quantized": evaluate(network_source(quantized), data).to_dict(),
+                "golden": evaluate_file(made[".cdn"], data, "golden", workers=workers).to_dict(),
+            },
+            "cycles": None,
+            "about": about or {},
+        }
+        write_json(made[".json"], record)
+        made[".md"].write_text(card(name, record))
+        for suffix, path in made.items():
+            target = shelf.file(name, suffix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return json.loads(json.dumps(record))  # type: ignore[no-any-return]
+
+
+def update_card(name: str, cycles: int | None = None, about: dict[str, Any] | None = None, shelf: Shelf = SHELF) -> str:
+    """Write a card anew from its record, to which cycles and texts may be added; returns the card."""
+    path = shelf.find(name, ".json")
+    record = read_json(path)
+    if cycles is not None:
+        record["cycles"] = cycles
+    record["about"] |= about or {}
+    write_json(path, record)
+    text = card(name, record)
+    shelf.file(name, ".md").write_text(text)
+    return text
