@@ -123,6 +123,9 @@ class Accelerator(wiring.Component):
         ]
 
     def _connect_memory_side(self, m, sequencer, fetcher, loader, storer, window):
+        done = Signal()
+        # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
+        m.d.sync += done.eq(storer.done & ~loader.busy & ~window.busy & ~sequencer.step_start)
         m.d.comb += [
             fetcher.fetch.eq(sequencer.fetch),
             fetcher.address.eq(sequencer.fetch_address),
@@ -133,8 +136,7 @@ class Accelerator(wiring.Component):
             sequencer.fetch_error.eq(fetcher.error),
             sequencer.read_error.eq(loader.error),
             sequencer.write_error.eq(storer.error),
-            # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
-            sequencer.step_done.eq(storer.done & ~loader.busy & ~window.busy),
+            sequencer.step_done.eq(done),
             sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy)),
         ]
         for master in (fetcher, loader, storer):
