@@ -164,9 +164,10 @@ class Accelerator(wiring.Component):
         in_peaks = sequencer.step.depthwise_op == DepthwiseOp.PEAKS
         self._connect_input(m, sequencer.step.expand, loader, window, row_buffer, pointwise)
         m.d.comb += [
-            window.space.eq(Mux(in_peaks, peaks.space, vector_buffer.space)),
-            vector_buffer.issue.eq(window.issue & ~in_peaks),
-            peaks.issue.eq(window.issue & in_peaks),
+            # Each of the two is empty, and ignores what is issued, in the other's steps.
+            window.space.eq(peaks.space & vector_buffer.space),
+            vector_buffer.issue.eq(window.issue),
+            peaks.issue.eq(window.issue),
             depthwise.i_valid.eq(window.o_valid),
             depthwise.i_payload.eq(window.o_payload),
             peaks.i_valid.eq(window.o_valid),
@@ -178,10 +179,11 @@ class Accelerator(wiring.Component):
             vector_buffer.take.eq(pointwise.v_take),
             vector_buffer.last.eq(pointwise.v_last),
             vector_buffer.free.eq(pointwise.v_final),
-            storer.i.valid.eq(Mux(in_peaks, peaks.o.valid, pointwise.o.valid)),
+            # Only one of them has results.
+            storer.i.valid.eq(peaks.o.valid | pointwise.o.valid),
             storer.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
-            peaks.o.ready.eq(storer.i.ready & in_peaks),
-            pointwise.o.ready.eq(storer.i.ready & ~in_peaks),
+            peaks.o.ready.eq(storer.i.ready),
+            pointwise.o.ready.eq(storer.i.ready),
         ]
 
     def _broadcast(self, m, sequencer, fetcher, components):
@@ -205,25 +207,25 @@ class Accelerator(wiring.Component):
 
     def _profile(self, m, registers, sequencer, fetcher, loader, storer, window, pointwise, peaks, **_):
         m.submodules.profiler = profiler = Profiler(self.config)
-        m.d.comb += [
+        m.d.comb += [profiler.index.eq(registers.profile_index), registers.profile_data.eq(profiler.data)]
+        # A cycle late, all of it.
+        m.d.sync += [
             profiler.running.eq(sequencer.running),
             profiler.stepping.eq(sequencer.stepping),
             profiler.step_end.eq(sequencer.step_end),
             profiler.step_index.eq(sequencer.step_index),
             profiler.read_beats.eq(loader.beat + fetcher.beat),
             profiler.write_beats.eq(storer.beat),
-            profiler.index.eq(registers.profile_index),
-            registers.profile_data.eq(profiler.data),
             profiler.waiting_input.eq(window.waiting_rows),
         ]
         with m.If(sequencer.step.depthwise_op == DepthwiseOp.PEAKS):
-            m.d.comb += [
+            m.d.sync += [
                 profiler.active.eq(window.o_valid),
                 profiler.waiting_output.eq(~peaks.space),
                 profiler.finished.eq(~window.busy),
             ]
         with m.Else():
-            m.d.comb += [
+            m.d.sync += [
                 profiler.active.eq(pointwise.active),
                 profiler.waiting_output.eq(pointwise.blocked),
                 profiler.finished.eq(pointwise.finished),
