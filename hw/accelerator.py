@@ -130,6 +130,9 @@ class Accelerator(wiring.Component):
         ]
 
     def _connect_memory_side(self, m, sequencer, fetcher, loader, storer, window):
+        done = Signal()
+        # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
+        m.d.sync += done.eq(storer.done & ~loader.busy & ~window.busy & ~sequencer.step_start)
         m.d.comb += [
             fetcher.fetch.eq(sequencer.fetch),
             fetcher.address.eq(sequencer.fetch_address),
@@ -140,8 +143,7 @@ class Accelerator(wiring.Component):
             sequencer.fetch_error.eq(fetcher.error),
             sequencer.read_error.eq(loader.error),
             sequencer.write_error.eq(storer.error),
-            # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
-            sequencer.step_done.eq(storer.done & ~loader.busy & ~window.busy),
+            sequencer.step_done.eq(done),
             sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy)),
         ]
         for master in (fetcher, loader, storer):
@@ -169,9 +171,10 @@ class Accelerator(wiring.Component):
         in_peaks = sequencer.step.depthwise_op == DepthwiseOp.PEAKS
         self._connect_input(m, sequencer.step.expand, loader, window, row_buffer, pointwise)
         m.d.comb += [
-            window.space.eq(Mux(in_peaks, peaks.space, vector_buffer.space)),
-            vector_buffer.issue.eq(window.issue & ~in_peaks),
-            peaks.issue.eq(window.issue & in_peaks),
+            # Each of the two is empty, and ignores what is issued, in the other's steps.
+            window.space.eq(peaks.space & vector_buffer.space),
+            vector_buffer.issue.eq(window.issue),
+            peaks.issue.eq(window.issue),
             depthwise.i_valid.eq(window.o_valid),
             depthwise.i_payload.eq(window.o_payload),
             peaks.i_valid.eq(window.o_valid),
@@ -183,10 +186,11 @@ class Accelerator(wiring.Component):
             vector_buffer.take.eq(pointwise.v_take),
             vector_buffer.last.eq(pointwise.v_last),
             vector_buffer.free.eq(pointwise.v_final),
-            storer.i.valid.eq(Mux(in_peaks, peaks.o.valid, pointwise.o.valid)),
+            # Only one of them has results.
+            storer.i.valid.eq(peaks.o.valid | pointwise.o.valid),
             storer.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
-            peaks.o.ready.eq(storer.i.ready & in_peaks),
-            pointwise.o.ready.eq(storer.i.ready & ~in_peaks),
+            peaks.o.ready.eq(storer.i.ready),
+            pointwise.o.ready.eq(storer.i.ready),
         ]
 
     def _broadcast(self, m, sequencer, fetcher, components):
@@ -210,25 +214,25 @@ class Accelerator(wiring.Component):
 
     def _profile(self, m, registers, sequencer, fetcher, loader, storer, window, pointwise, peaks, **_):
         m.submodules.profiler = profiler = Profiler(self.config)
-        m.d.comb += [
+        m.d.comb += [profiler.index.eq(registers.profile_index), registers.profile_data.eq(profiler.data)]
+        # A cycle late, all of it.
+        m.d.sync += [
             profiler.running.eq(sequencer.running),
             profiler.stepping.eq(sequencer.stepping),
             profiler.step_end.eq(sequencer.step_end),
             profiler.step_index.eq(sequencer.step_index),
             profiler.read_beats.eq(loader.beat + fetcher.beat),
             profiler.write_beats.eq(storer.beat),
-            profiler.index.eq(registers.profile_index),
-            registers.profile_data.eq(profiler.data),
             profiler.waiting_input.eq(window.waiting_rows),
         ]
         with m.If(sequencer.step.depthwise_op == DepthwiseOp.PEAKS):
-            m.d.comb += [
+            m.d.sync += [
                 profiler.active.eq(window.o_valid),
                 profiler.waiting_output.eq(~peaks.space),
                 profiler.finished.eq(~window.busy),
             ]
         with m.Else():
-            m.d.comb += [
+            m.d.sync += [
                 profiler.active.eq(pointwise.active),
                 profiler.waiting_output.eq(pointwise.blocked),
                 profiler.finished.eq(pointwise.finished),

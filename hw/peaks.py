@@ -1,12 +1,15 @@
 """Peaks: local maxima of a heatmap, as records."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, STORE_ITEM
+from hw.interfaces import SAMPLES, STEP, STORE_ITEM, VECTOR
 from hw.pipeline import delay
 
 LANES = 8
@@ -19,8 +22,8 @@ QUEUE = 32
 RECORDS = 8
 """Records that wait for the storer."""
 
-MARGIN = 4
-"""Places kept free, because ``space`` is two cycles behind ``issue``."""
+MARGIN = 5
+"""Places kept free, because ``space`` is three cycles behind ``issue``."""
 
 FOUND = data.StructLayout(
     {
@@ -77,13 +80,16 @@ class Peaks(wiring.Component):
         enabled = self.step.depthwise_op == DepthwiseOp.PEAKS
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=FOUND.size, depth=QUEUE)
         valid, found = self._compare(m, self.i_valid & enabled)
-        keep = valid & (found.peaks.any() | found.end)
-        m.d.comb += [queue.w_en.eq(keep), queue.w_data.eq(found), self.active.eq(valid)]
+        keep, drop, kept = Signal(), Signal(), Signal(FOUND, reset_less=True)
+        some = found.peaks.any() | found.end
+        m.d.sync += [keep.eq(valid & some), drop.eq(valid & ~some), kept.eq(found)]
+        m.d.comb += [queue.w_en.eq(keep), queue.w_data.eq(kept), self.active.eq(valid)]
 
         # A place is taken at issue and given back by a vector without peaks, or when one with peaks leaves the queue.
-        used = Signal(range(QUEUE + 1))
+        used, change = Signal(range(QUEUE + 1)), Signal(signed(3))
         m.d.sync += [
-            used.eq(used + (self.issue & enabled) - (valid & ~keep) - queue.r_en),
+            change.eq((self.issue & enabled) - drop - queue.r_en),
+            used.eq(used + change),
             self.space.eq(used <= QUEUE - MARGIN),
         ]
         self._emit(m, queue)
@@ -94,12 +100,13 @@ class Peaks(wiring.Component):
         beat = self.i_payload
         step = self.step
         centre = Signal(data.ArrayLayout(signed(16), LANES), reset_less=True)
-        samples = []
+        samples, central = [], []
         for n in range(9):
             is_centre = (beat.row_tap[n // 3] == CENTRE) & (beat.column_tap[n % 3] == CENTRE)
-            with m.If(is_centre):
-                m.d.sync += centre.eq(beat.samples[n])
+            central.append(beat.samples[n].as_value() & is_centre.replicate(VECTOR.size))
             samples.append(data.View(centre.shape(), delay(m, beat.samples[n].as_value(), 1, f"sample_{n}")))
+        # Exactly one of them is it.
+        m.d.sync += centre.eq(reduce(or_, central))
         inside = delay(m, beat.inside, 1, "inside")
 
         found = Signal(FOUND)
@@ -112,12 +119,12 @@ class Peaks(wiring.Component):
             peak = Signal(name=f"peak_{lane}", reset_less=True)
             m.d.sync += peak.eq(wins.all())
             m.d.comb += [found.peaks[lane].eq(peak), found.values[lane].eq(delay(m, value, 2, f"value_{lane}"))]
-        end = Signal(reset_less=True)
+        at_end = Signal(3, reset_less=True)
         last_x, last_y, last_plane = (
             delay(m, getattr(step, field) - 1, 1, field) for field in ("output_width", "output_height", "input_planes")
         )
-        m.d.sync += end.eq((beat.x == last_x) & (beat.y == last_y) & (beat.plane == last_plane))
-        m.d.comb += found.end.eq(delay(m, end, 2, "end"))
+        m.d.sync += at_end.eq(Cat(beat.x == last_x, beat.y == last_y, beat.plane == last_plane))
+        m.d.comb += found.end.eq(delay(m, at_end.all(), 2, "end"))
         for name in ("x", "y", "plane"):
             m.d.comb += found[name].eq(delay(m, beat[name], 3, name))
         return delay(m, valid, 3, "valid", reset=True), found
@@ -130,13 +137,13 @@ class Peaks(wiring.Component):
         """
         m.submodules.records = records = fifo.SyncFIFO(width=STORE_ITEM.size, depth=RECORDS)
         held = Signal(FOUND, reset_less=True)
-        full, room, go, more, finished = Signal(), Signal(), Signal(), Signal(), Signal()
+        full, room, go, finished = Signal(), Signal(), Signal(), Signal()
         left, lane = Signal(LANES), Signal(range(LANES))
-        fewer, single = _without_lowest(left), Signal()
+        # Whether there are peaks left, and whether this is the last item of the vector.
+        fewer, more, last = _without_lowest(left), Signal(), Signal()
         m.d.comb += [
-            more.eq(left != 0),
             go.eq(full & room),
-            finished.eq(go & single & ~(more & held.end)),
+            finished.eq(go & last),
             queue.r_en.eq(queue.r_rdy & (~full | finished)),
         ]
         for n in reversed(range(LANES)):
@@ -144,9 +151,17 @@ class Peaks(wiring.Component):
                 m.d.comb += lane.eq(n)
         with m.If(queue.r_en):
             head = data.View(FOUND, queue.r_data)
-            m.d.sync += [full.eq(1), held.eq(head), left.eq(head.peaks), single.eq(~_without_lowest(head.peaks).any())]
+            several, some = _without_lowest(head.peaks).any(), head.peaks.any()
+            m.d.sync += [
+                full.eq(1),
+                held.eq(head),
+                left.eq(head.peaks),
+                more.eq(some),
+                last.eq(~several & ~(some & head.end)),
+            ]
         with m.Elif(go):
-            m.d.sync += [full.eq(~finished), left.eq(fewer), single.eq(~_without_lowest(fewer).any())]
+            several, some = _without_lowest(fewer).any(), fewer.any()
+            m.d.sync += [full.eq(~finished), left.eq(fewer), more.eq(some), last.eq(~several & ~(some & held.end))]
 
         # What is in the register and what this cycle makes still has a place.
         item, made = Signal(STORE_ITEM, reset_less=True), Signal()

@@ -62,8 +62,8 @@ class Pointwise(wiring.Component):
 
     @property
     def queue_depth(self) -> int:
-        """Beats of the result queue: more than a pipeline's worth, and than two groups."""
-        return max(64, 4 * self.config.chunks_per_group)
+        """Beats of the result queue: more than a pipeline's worth, and than twice what a group waits for."""
+        return max(64, 8 * self.config.chunks_per_group)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -141,11 +141,12 @@ class Pointwise(wiring.Component):
         write, beat = Signal(), Signal(64, reset_less=True)
         m.d.sync += [
             free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
+            # A cycle late: for the group that has just begun, and another one, each of two beats a chunk.
+            issue.room.eq(free >= 4 * self.config.chunks_per_group),
             write.eq(bypass_valid | (drain.o_valid & ~drain.o_expand)),
             beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
         ]
         m.d.comb += [
-            issue.room.eq(free >= 2 * self.config.chunks_per_group),
             queue.w_en.eq(write),
             queue.w_data.eq(beat),
             queue.r_en.eq(self.o.ready),

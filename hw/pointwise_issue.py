@@ -81,7 +81,7 @@ class PointwiseIssue(wiring.Component):
                 "o_word": Out((config.weight_depth // 2 - 1).bit_length()),
                 "starved": Out(1),
                 "blocked": Out(1),
-                "finished": Out(1),
+                "finished": Out(1, init=1),
             }
         )
 
@@ -113,7 +113,6 @@ class PointwiseIssue(wiring.Component):
             self.e_final.eq(expansion.at_last_group),
             self.starved.eq(running & ~self.v_ready & ~self.issue),
             self.blocked.eq(running & self.v_ready & ~self.issue),
-            self.finished.eq(~running & (pixels == 0)),
             self.o_word.eq(Mux(expansion_turn, expansion.word, main.word)),
             operation.first.eq(Mux(expansion_turn, expansion.begins, main.begins)),
             operation.last.eq(Mux(expansion_turn, expansion.ends, main.ends)),
@@ -138,13 +137,14 @@ class PointwiseIssue(wiring.Component):
         with m.If(main.advance & main.ends_pixel):
             m.d.sync += [pixels.eq(pixels - 1), last_pixel.eq(pixels == 2)]
             with m.If(last_pixel):
-                m.d.sync += running.eq(0)
+                m.d.sync += [running.eq(0), self.finished.eq(1)]
         with m.If(begin):
             m.d.sync += [running.eq(pixels != 0), last_pixel.eq(pixels == 1), expanding.eq(step.expand)]
         with m.If(self.start):
             # Peaks send nothing here.
             m.d.sync += pixels.eq(Mux(step.depthwise_op == DepthwiseOp.PEAKS, 0, step.output_pixels))
             m.d.sync += [expanding.eq(0), expansion_turn.eq(0)]
+            m.d.sync += self.finished.eq(step.depthwise_op == DepthwiseOp.PEAKS)
         return m
 
     def _set_up(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk) -> None:

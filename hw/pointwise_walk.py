@@ -1,10 +1,20 @@
 """Pointwise walk: counts through the operations of a 1x1 convolution."""
 
-from amaranth import Module, Signal, unsigned
+from typing import NamedTuple
+
+from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+
+
+class _Last(NamedTuple):
+    """At the last of a count (a register), at the last after the next advance, and whether there is only one."""
+
+    now: Signal
+    following: Signal
+    single: Signal
 
 
 class PointwiseWalk(wiring.Component):
@@ -12,7 +22,7 @@ class PointwiseWalk(wiring.Component):
 
     Members
     -------
-    vectors, groups, double, bypass, first_word : static, two cycles before ``restart``: of a pixel, and two operations a vector; no weights, each
+    vectors, groups, double, bypass, first_word : static from two cycles before ``restart``: of a pixel, and two operations a vector; no weights, each
         operation is a group of its own and each vector's group the last; index of the pixel's first word.
     restart : to the first operation.
     advance : the operation is done, on to the next one.
@@ -49,18 +59,30 @@ class PointwiseWalk(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         done, vectors_done = Signal(), Signal()
-        first_vector, last_vector = self._count(m, "vectors", self.vectors, done)
-        _, last_group = self._count(m, "groups", self.groups, vectors_done)
+        last_vector = self._count(m, "vectors", self.vectors, done)
+        last_group = self._count(m, "groups", self.groups, vectors_done)
+        ends_vector = Signal()
         m.d.comb += [
-            done.eq(self.advance & self.ends_vector),
-            vectors_done.eq(done & self.at_last_vector),
-            self.begins.eq(self.bypass | (first_vector & ~self.second)),
-            self.ends_vector.eq(~self.double | self.second),
-            self.at_last_vector.eq(last_vector),
-            self.at_last_group.eq(self.bypass | last_group),
-            self.ends.eq(self.bypass | (self.at_last_vector & self.ends_vector)),
-            self.ends_pixel.eq(self.at_last_vector & self.ends_vector & self.at_last_group),
+            done.eq(self.advance & ends_vector),
+            vectors_done.eq(done & last_vector.now),
+            self.ends_vector.eq(ends_vector),
+            self.at_last_vector.eq(last_vector.now),
+            self.at_last_group.eq(self.bypass | last_group.now),
+            self.ends_pixel.eq(last_vector.now & ends_vector & self.at_last_group),
         ]
+        # Registers, as so much depends on them.
+        with m.If(self.restart):
+            m.d.sync += [
+                ends_vector.eq(~self.double),
+                self.begins.eq(1),
+                self.ends.eq(self.bypass | (last_vector.single & ~self.double)),
+            ]
+        with m.Elif(self.advance):
+            m.d.sync += [
+                ends_vector.eq(~self.double | ~ends_vector),
+                self.begins.eq(self.ends),
+                self.ends.eq(self.bypass | Mux(ends_vector, last_vector.following & ~self.double, last_vector.now)),
+            ]
         with m.If(self.advance):
             m.d.sync += [self.second.eq(self.double & ~self.second), self.word.eq(self.word + 1)]
             with m.If(self.ends_pixel):
@@ -69,14 +91,14 @@ class PointwiseWalk(wiring.Component):
             m.d.sync += [self.second.eq(0), self.word.eq(self.first_word)]
         return m
 
-    def _count(self, m: Module, name: str, count, advance):
-        """Count ``advance`` modulo ``count``. Returns "first" and "last", registers, as so much depends on them."""
+    def _count(self, m: Module, name: str, count, advance) -> _Last:
+        """Count ``advance`` modulo ``count``."""
         left, most = Signal.like(count, name=f"{name}_left"), Signal.like(count, name=f"most_{name}")
-        single = Signal(name=f"single_{name}")
-        first, last = Signal(name=f"first_of_{name}"), Signal(name=f"last_of_{name}")
-        m.d.sync += [most.eq(count - 1), single.eq(most == 0)]
-        with m.If(self.restart | (advance & last)):
-            m.d.sync += [left.eq(most), first.eq(1), last.eq(single)]
+        last = _Last(*(Signal(name=f"{n}_of_{name}") for n in ("last", "following", "single")))
+        m.d.sync += [most.eq(count - 1), last.single.eq(most == 0)]
+        m.d.comb += last.following.eq(Mux(last.now, last.single, left == 1))
+        with m.If(self.restart | (advance & last.now)):
+            m.d.sync += [left.eq(most), last.now.eq(last.single)]
         with m.Elif(advance):
-            m.d.sync += [left.eq(left - 1), first.eq(0), last.eq(left == 1)]
-        return first, last
+            m.d.sync += [left.eq(left - 1), last.now.eq(left == 1)]
+        return last

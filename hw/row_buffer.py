@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from hw.block_memory import READ_LATENCY, BlockMemory
+from hw.count import count_to
 from hw.interfaces import STEP, VECTOR
 from hw.pipeline import delay
 
@@ -53,6 +54,7 @@ class RowBuffer(wiring.Component):
         depth = self.config.expand_depth
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth, True, distributed_words=DISTRIBUTED_WORDS)
         last_column = delay(m, self.step.expand_columns - 1, 1, "last_column")
+        restart = delay(m, self.start, 2, "start", reset=True)
         used, pieces = Signal(range(depth + 1)), Signal(range(depth + 1))
         accept = Signal()
         # The depth is a power of two: full is one bit.
@@ -61,8 +63,8 @@ class RowBuffer(wiring.Component):
             accept.eq(self.i.valid & self.i.ready),
             self.o_payload.eq(mem.read_data),
         ]
-        written, size = self._write(m, mem, accept, last_column)
-        done = self._read(m, mem, last_column, size)
+        written, size = self._write(m, mem, accept, last_column, restart)
+        done = self._read(m, mem, last_column, restart, size)
         freed = delay(m, done, 1, "done", reset=True)
         complete = delay(m, written, 1, "written", reset=True)
         m.d.sync += [
@@ -75,46 +77,44 @@ class RowBuffer(wiring.Component):
             m.d.sync += [pieces.eq(0), self.ready.eq(0), used.eq(0)]
         return m
 
-    def _write(self, m: Module, mem: BlockMemory, accept, last_column):
+    def _write(self, m: Module, mem: BlockMemory, accept, last_column, restart):
         """Write pieces; returns "a piece's last vector is written" and, once there is a piece, the vectors of one."""
         address, count = Signal.like(mem.write_address), Signal.like(mem.write_address, name="count")
         size = Signal(len(address) + 1)
-        column, plane = Signal(12), Signal(9)
-        ends_plane, ends_piece = Signal(), Signal()
+        ends_piece = Signal()
+        last_plane = delay(m, self.step.expand_planes - 1, 1, "last_plane")
+        ends_plane = count_to(m, "columns", last_column, accept, restart)
         m.d.comb += [
-            ends_plane.eq(column == last_column),
-            ends_piece.eq(ends_plane & (plane == delay(m, self.step.expand_planes - 1, 1, "planes"))),
+            ends_piece.eq(ends_plane & count_to(m, "planes", last_plane, accept & ends_plane, restart)),
             mem.write_enable.eq(accept),
             mem.write_address.eq(address),
             mem.write_data.eq(self.i.payload),
         ]
         with m.If(accept):
-            m.d.sync += [address.eq(address + 1), column.eq(column + 1), count.eq(count + 1)]
-            with m.If(ends_plane):
-                m.d.sync += [column.eq(0), plane.eq(plane + 1)]
+            m.d.sync += [address.eq(address + 1), count.eq(count + 1)]
             with m.If(ends_piece):
-                m.d.sync += [plane.eq(0), count.eq(0), size.eq(count + 1)]
+                m.d.sync += [count.eq(0), size.eq(count + 1)]
         with m.If(self.start):
-            m.d.sync += [address.eq(0), column.eq(0), plane.eq(0), count.eq(0)]
+            m.d.sync += [address.eq(0), count.eq(0)]
         return accept & ends_piece, size
 
-    def _read(self, m: Module, mem: BlockMemory, last_column, size):
+    def _read(self, m: Module, mem: BlockMemory, last_column, restart, size):
         """Move the read pointer; returns "a piece's last vector is taken for the last time"."""
         address, pixel, piece = (Signal.like(mem.read_address, name=name) for name in ("read", "pixel", "piece"))
-        column = Signal(12)
         ends_pixel, ends_piece = Signal(), Signal()
+        at_last_column = count_to(m, "columns_read", last_column, ends_pixel, restart)
         m.d.comb += [
             ends_pixel.eq(self.take & self.last & self.free),
-            ends_piece.eq(ends_pixel & (column == last_column)),
+            ends_piece.eq(ends_pixel & at_last_column),
             mem.read_address.eq(address),
         ]
         with m.If(self.take):
             m.d.sync += address.eq(Mux(self.last, pixel, address + self.step.expand_columns))
         with m.If(ends_pixel):
-            m.d.sync += [pixel.eq(pixel + 1), address.eq(pixel + 1), column.eq(column + 1)]
+            m.d.sync += [pixel.eq(pixel + 1), address.eq(pixel + 1)]
         with m.If(ends_piece):
             following = piece + size
-            m.d.sync += [piece.eq(following), pixel.eq(following), address.eq(following), column.eq(0)]
+            m.d.sync += [piece.eq(following), pixel.eq(following), address.eq(following)]
         with m.If(self.start):
-            m.d.sync += [piece.eq(0), pixel.eq(0), address.eq(0), column.eq(0)]
+            m.d.sync += [piece.eq(0), pixel.eq(0), address.eq(0)]
         return ends_piece

@@ -8,6 +8,7 @@ from codenet.config import BEAT_BYTES, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DepthwiseOp, Section
 from hw.burst_splitter import BURST_BEATS
 from hw.burst_writer import BurstWriter
+from hw.count import count_to
 from hw.interfaces import STEP, STORE_ITEM, ParameterBus, WritePort
 from hw.offset_table import OffsetTable
 from hw.pipeline import delay
@@ -132,8 +133,8 @@ class Storer(wiring.Component):
             last_unit.eq(Mux(self._peaks, BURST_BEATS - 1, (1 << step.block_log2) - 1)),
             increment.eq(Mux(self._peaks, 1, 2)),
         ]
-        at_last_beat = self._count(m, "beats", last_beat, port.en, begin)
-        at_last_unit = self._count(m, "units", last_unit, unit_end, begin | block_end)
+        at_last_beat = count_to(m, "beats", last_beat, port.en, begin)
+        at_last_unit = count_to(m, "units", last_unit, unit_end, begin | block_end)
         units_left, at_end = Signal(24), Signal()
         taken = delay(m, Cat(block.taken for block in queue), 1, "taken", reset=True)
         m.d.comb += [
@@ -170,16 +171,6 @@ class Storer(wiring.Component):
                 at_end.eq(~self._peaks & (step.output_pixels == 1)),
             ]
         return filling
-
-    def _count(self, m: Module, name: str, last: Signal, advance: Value, restart: Value) -> Signal:
-        """Count ``advance`` from 0 to ``last`` and again. Returns "at the last one", a register, as so much depends on it."""
-        left, at_last = Signal.like(last, name=f"{name}_left"), Signal(name=f"at_last_of_{name}")
-        single = delay(m, last == 0, 1, f"single_of_{name}")
-        with m.If(advance):
-            m.d.sync += [left.eq(left - 1), at_last.eq(left == 1)]
-        with m.If(restart | (advance & at_last)):
-            m.d.sync += [left.eq(last), at_last.eq(single)]
-        return at_last
 
     def _address(self, m: Module, writer: BurstWriter, table: OffsetTable, queue: list[_Block], begin: Value) -> Value:
         """Announce one run a plane and block, every second cycle; returns whether some are on their way."""

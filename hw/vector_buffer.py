@@ -1,6 +1,6 @@
 """Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,7 +58,7 @@ class VectorBuffer(wiring.Component):
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
         used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
-        rewind, done, issued, change = Signal(), Signal(), Signal(), Signal(signed(2))
+        rewind, done, issued, freed = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.free),
@@ -68,16 +68,17 @@ class VectorBuffer(wiring.Component):
             mem.write_data.eq(self.i_payload),
             mem.read_address.eq(read),
             self.o_payload.eq(mem.read_data),
-            change.eq(self.i_valid - (self.take & ~rewind)),
         ]
         # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is ``ahead != 0``.
         m.d.sync += [
             write.eq(write + self.i_valid),
             read.eq(Mux(rewind, pixel, read + self.take)),
-            ahead.eq(Mux(rewind, held, ahead) + change),
+            # Three sums, so that ``take``, which comes late, only chooses.
+            ahead.eq(Mux(rewind, held + self.i_valid, Mux(self.take, ahead - ~self.i_valid, ahead + self.i_valid))),
             self.ready.eq(self.i_valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
-            held.eq(held + self.i_valid - Mux(done, self.step.vectors, 0)),
-            used.eq(used + issued - (self.take & self.free)),
+            held.eq(Mux(done, held - self.step.vectors, held) + self.i_valid),
+            freed.eq(self.take & self.free),
+            used.eq(used + issued - freed),
             self.space.eq(used <= depth - MARGIN),
         ]
         with m.If(done):

@@ -67,6 +67,7 @@ class Window(wiring.Component):
             pixels.rows.eq(writer.rows),
             pixels.dilations.eq(writer.dilations),
             beats.step.eq(self.step),
+            beats.start.eq(self.start),
             beats.i_valid.eq(pixels.o_valid),
             beats.i_payload.eq(pixels.o_payload),
             pixels.o_take.eq(beats.i_take),

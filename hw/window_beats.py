@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
+from hw.count import count_to
 from hw.interfaces import STEP
 from hw.pipeline import delay
 from hw.window_pixels import pixel_layout
@@ -50,6 +51,7 @@ class WindowBeats(wiring.Component):
         super().__init__(
             {
                 "step": In(STEP),
+                "start": In(1),
                 "i_valid": In(1),
                 "i_payload": In(pixel_layout(config)),
                 "i_take": Out(1),
@@ -68,26 +70,30 @@ class WindowBeats(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         step, pixel = self.step, self.i_payload
-        off, nine, single = Signal(), Signal(), Signal()
+        off = Signal()
         i, j, plane = Signal(2), Signal(2), Signal(8)
-        fire, first_tap, last_tap = Signal(), Signal(), Signal()
+        fire, advance, nine, at_first, at_last = Signal(), Signal(), Signal(), Signal(init=1), Signal()
+        first_tap, last_tap = Signal(), Signal()
+        most = delay(m, step.input_planes - 1, 1, "most_planes")
+        last_plane = count_to(m, "planes", most, advance, delay(m, self.start, 3, "start", reset=True))
+        m.d.sync += off.eq(step.depthwise_op == DepthwiseOp.OFF)
         m.d.comb += [
-            off.eq(step.depthwise_op == DepthwiseOp.OFF),
-            nine.eq(Mux(off, step.full, pixel.residue == 0)),
-            single.eq(off | nine),
-            first_tap.eq(~nine | ((i == 0) & (j == 0))),
-            last_tap.eq(~nine | ((i == 2) & (j == 2))),
+            nine.eq(pixel.nine),
+            first_tap.eq(~nine | at_first),
+            last_tap.eq(~nine | at_last),
             fire.eq(self.i_valid & self.space),
+            advance.eq(self.i_valid & self.space & last_tap),
             self.issue.eq(fire & (off | last_tap)),
-            self.i_take.eq(fire & last_tap & (plane == delay(m, step.input_planes - 1, 1, "planes"))),
+            self.i_take.eq(self.i_valid & self.space & last_tap & last_plane),
             self.row_done.eq(self.i_take & pixel.row_end),
         ]
         with m.If(fire & nine):
+            m.d.sync += [at_first.eq(at_last), at_last.eq((i == 2) & (j == 1))]
             m.d.sync += j.eq(Mux(j == 2, 0, j + 1))
             with m.If(j == 2):
                 m.d.sync += i.eq(Mux(i == 2, 0, i + 1))
-        with m.If(fire & last_tap):
-            m.d.sync += plane.eq(Mux(self.i_take, 0, plane + 1))
+        with m.If(advance):
+            m.d.sync += plane.eq(Mux(last_plane, 0, plane + 1))
 
         # What the beat reads: stage 1.
         beat = Signal(self.o_payload.shape(), reset_less=True)
@@ -100,7 +106,7 @@ class WindowBeats(wiring.Component):
             beat.last.eq(off | last_tap),
             beat.x.eq(pixel.x),
             beat.y.eq(pixel.y),
-            wants_one.eq(single),
+            wants_one.eq(off | nine),
             want_i.eq(Mux(nine, i, 1)),
             want_j.eq(Mux(nine, j, 1)),
         ]
@@ -108,12 +114,13 @@ class WindowBeats(wiring.Component):
         out = self.o_payload
         for name in ("plane", "first", "last", "x", "y"):
             m.d.comb += out[name].eq(delay(m, beat[name], self.LATENCY - 1, name))
-        self._addresses(m, source, wants_one, want_i, want_j, delay(m, beat.plane, 2, "plane_added"))
+        self._addresses(m, source, (wants_one, want_i, want_j), off, delay(m, beat.plane, 2, "plane_added"))
         return m
 
-    def _addresses(self, m: Module, source, wants_one, want_i, want_j, plane) -> None:
+    def _addresses(self, m: Module, source, wants, off, plane) -> None:
         """Stages 2 to 5: taps of the banks, their addresses by axis, plus the plane, summed."""
         out = self.o_payload
+        wants_one, want_i, want_j = wants
         rows = self._axis(m, "row", source.row, source.residue, wants_one, want_i)
         columns = self._axis(m, "column", source.column, source.residue, wants_one, want_j)
         for rho, (row_tap, row_address, row_inside) in enumerate(rows):
@@ -136,7 +143,7 @@ class WindowBeats(wiring.Component):
         row_taken, column_taken = ([tap != NO_TAP for tap, _, _ in axis] for axis in (rows, columns))
         m.d.sync += chosen.eq(
             Mux(
-                self.step.depthwise_op == DepthwiseOp.OFF,
+                off,
                 3 * Mux(row_taken[0], 0, Mux(row_taken[1], 1, 2)) + Mux(column_taken[0], 0, Mux(column_taken[1], 1, 2)),
                 0,
             )

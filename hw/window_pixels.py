@@ -5,10 +5,13 @@ from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+from codenet.isa import DepthwiseOp
 from hw.block_memory import READ_LATENCY, BlockMemory
+from hw.count import count_to
 from hw.interfaces import STEP
 from hw.pipeline import delay
 from hw.row_cursor import RowCursor
+from hw.stream_register import StreamRegister
 from hw.window_axis import WindowAxis
 from hw.window_writer import dilation_write
 
@@ -17,7 +20,8 @@ PIXEL_QUEUE = 16
 
 
 def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Output pixel (y, x): per axis the centre's phase (position mod 3), and addresses and "inside" of the taps; dilation mod 3."""
+    """Output pixel (y, x): per axis the centre's phase (position mod 3), and addresses and "inside" of the taps; dilation mod 3; whether its beats
+    come by nine (:class:`hw.window_beats.WindowBeats`)."""
     bits = (config.window_depth - 1).bit_length()
     axis = data.StructLayout(
         {"phase": unsigned(2), "address": data.ArrayLayout(unsigned(bits), 3), "inside": unsigned(3)}
@@ -27,6 +31,7 @@ def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
             "row": axis,
             "column": axis,
             "residue": unsigned(2),
+            "nine": unsigned(1),
             "x": unsigned(12),
             "y": unsigned(12),
             "row_end": unsigned(1),
@@ -70,12 +75,18 @@ class WindowPixels(wiring.Component):
         self.cursor = RowCursor("centre", bits)
         self.limit = Signal(bits + 1)
         self.next_row = Signal()
+        self.ring_slots, self.ring_end = Signal(12), Signal()
         self.last_row = delay(m, step.window_rows - 1, 1, "last_row")
-        last_y = self.y == delay(m, step.output_height - 1, 1, "output_height")
+        # These follow ``y`` and ``credit``.
+        last_y = delay(m, self.y == delay(m, step.output_height - 1, 1, "output_height"), 1, "last_y")
         emit = Signal()
-        last_x = self._columns(m, emit)
-        credit = Signal(range(PIXEL_QUEUE + 1), init=PIXEL_QUEUE)
-        m.d.sync += credit.eq(credit + self.o_take - emit)
+        last_x = self._columns(m, emit, delay(m, self.start, 3, "start", reset=True))
+        credit, has_credit = Signal(range(PIXEL_QUEUE + 1), init=PIXEL_QUEUE), Signal(init=1)
+        taken = delay(m, self.o_take, 1, "taken", reset=True)
+        m.d.sync += [
+            credit.eq(credit + taken - emit),
+            has_credit.eq(taken | Mux(emit, credit[1:].any(), has_credit)),
+        ]
         ready = self._row_ready(m)
 
         slots_left = Signal(12)
@@ -84,12 +95,13 @@ class WindowPixels(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(credit == PIXEL_QUEUE)
                 with m.If(self.start):
-                    m.d.sync += [self.row.eq(0), self.y.eq(0), self.cursor.restart()]
+                    m.d.sync += [self.row.eq(0), self.y.eq(0)]
                     m.d.sync += [self.limit.eq(0), slots_left.eq(step.window_rows)]
                     m.next = "LIMIT"
             with m.State("LIMIT"):
                 # The end of the ring, window_rows / 3 * window_row_stride, by adding: rows take longer to arrive.
                 m.d.sync += [slots_left.eq(slots_left - 3), self.limit.eq(self.limit + step.window_row_stride)]
+                m.d.sync += [self.cursor.restart(self.last_row), self.ring_slots.eq(self.last_row), self.ring_end.eq(0)]
                 with m.If(slots_left <= 3):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
@@ -101,7 +113,7 @@ class WindowPixels(wiring.Component):
                 with m.If(ready):
                     m.next = "PIXELS"
             with m.State("PIXELS"):
-                m.d.comb += emit.eq(credit != 0)
+                m.d.comb += emit.eq(has_credit)
                 with m.If(emit & last_x):
                     m.d.sync += [self.y.eq(self.y + 1), second.eq(step.stride2)]
                     m.next = "ADVANCE"
@@ -126,13 +138,12 @@ class WindowPixels(wiring.Component):
         ]
         return ready
 
-    def _columns(self, m: Module, emit):
+    def _columns(self, m: Module, emit, restart):
         """Counters over the pixels of a row, back at the start after its last. Returns "this pixel is the last"."""
         step = self.step
         self.x, self.column, self.phase = Signal(12), Signal(12), Signal(2)
         self.base = Signal.like(self.cursor.base)
-        last = Signal()
-        m.d.comb += last.eq(self.x == delay(m, step.output_width - 1, 1, "output_width"))
+        last = count_to(m, "columns", delay(m, step.output_width - 1, 1, "output_width"), emit, restart)
         moved = Signal(3)
         m.d.comb += moved.eq(self.phase + 1 + step.stride2)
         with m.If(emit):
@@ -148,15 +159,16 @@ class WindowPixels(wiring.Component):
         step = self.step
         depth = self.config.dilation_depth
         m.submodules.ring = ring = BlockMemory(3, depth)
-        base, slot, odd = Signal.like(ring.read_address), Signal(12), Signal()
+        base, odd = Signal.like(ring.read_address), Signal()
         with m.If(self.start):
-            m.d.sync += [base.eq(0), slot.eq(0), odd.eq(0)]
+            m.d.sync += [base.eq(0), odd.eq(0)]
         with m.Elif(self.next_row):
             m.d.sync += odd.eq(~odd)
             with m.If(~step.upsample | step.repeat | odd):
-                wrap = slot == self.last_row
                 width = Mux(step.upsample, step.input_width >> 1, step.input_width)
-                m.d.sync += [slot.eq(Mux(wrap, 0, slot + 1)), base.eq(Mux(wrap, 0, base + width))]
+                m.d.sync += base.eq(Mux(self.ring_end, 0, base + width))
+                m.d.sync += self.ring_slots.eq(Mux(self.ring_end, self.last_row, self.ring_slots - 1))
+                m.d.sync += self.ring_end.eq(~self.ring_end & (self.ring_slots == 1))
         address = Signal.like(ring.read_address)
         m.d.sync += address.eq(base + Mux(step.upsample, self.column >> 1, self.column))
         m.d.comb += [
@@ -174,6 +186,7 @@ class WindowPixels(wiring.Component):
         fetched = READ_LATENCY + 2
         layout = pixel_layout(self.config)
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=PIXEL_QUEUE)
+        m.submodules.output = output = StreamRegister(layout)
         pixel = Signal(layout)
         row = delay(m, self.row, fetched, "row")
         column = delay(m, self.column, fetched, "column")
@@ -194,20 +207,25 @@ class WindowPixels(wiring.Component):
                 pixel[name].address.eq(axis.address),
                 pixel[name].inside.eq(axis.inside),
             ]
-        residue = Signal(2, reset_less=True)
+        residue, nine, off = Signal(2, reset_less=True), Signal(reset_less=True), Signal()
+        m.d.sync += off.eq(step.depthwise_op == DepthwiseOp.OFF)
         with m.Switch(d):
             for n in range(8):
                 with m.Case(n):
-                    m.d.sync += residue.eq(n % 3)
+                    m.d.sync += [residue.eq(n % 3), nine.eq(Mux(off, step.full, n % 3 == 0))]
         latency = fetched + WindowAxis.LATENCY
         m.d.comb += [
             pixel.residue.eq(delay(m, residue, WindowAxis.LATENCY - 1, "residue")),
+            pixel.nine.eq(delay(m, nine, WindowAxis.LATENCY - 1, "nine")),
             pixel.x.eq(delay(m, self.x, latency, "x")),
             pixel.y.eq(delay(m, self.y, latency, "y")),
             pixel.row_end.eq(delay(m, last_x, latency, "row_end")),
             queue.w_data.eq(pixel),
             queue.w_en.eq(delay(m, emit, latency, "emitted", reset=True)),
-            self.o_valid.eq(queue.r_rdy),
-            self.o_payload.eq(queue.r_data),
-            queue.r_en.eq(self.o_take),
+            output.i.valid.eq(queue.r_rdy),
+            output.i.payload.eq(queue.r_data),
+            queue.r_en.eq(output.i.ready),
+            self.o_valid.eq(output.o.valid),
+            self.o_payload.eq(output.o.payload),
+            output.o.ready.eq(self.o_take),
         ]

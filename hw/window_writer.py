@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
+from hw.count import count_to
 from hw.interfaces import STEP, VECTOR
 from hw.pipeline import delay
 from hw.row_cursor import RowCursor
@@ -61,7 +62,12 @@ class WindowWriter(wiring.Component):
         rows_each = Signal(2)
         pairs = step.upsample & ~step.repeat
         m.d.comb += rows_each.eq(Mux(pairs, 2, 1))
-        accept, last = self._vectors(m)
+        accept, last = self._vectors(m, delay(m, self.start, 3, "start", reset=True))
+        # Rows when the next ones are complete, whether these may be written, and whether they are the last.
+        rows_after, permitted, at_end = Signal.like(self.rows), Signal(), Signal()
+        m.d.sync += [permitted.eq(rows_after <= self.row_limit), at_end.eq(rows_after >= step.input_height)]
+        settle, taking = Signal(2), Signal()
+        m.d.comb += self.i.ready.eq(taking)
         row_enable = Signal(3)
         row_base = [Signal.like(cursor.base, name=f"row_base_{rho}") for rho in range(3)]
 
@@ -77,7 +83,11 @@ class WindowWriter(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
                 with m.If(self.start):
-                    m.d.sync += [cursor.restart(), self.rows.eq(0)]
+                    m.d.sync += [self.rows.eq(0), settle.eq(0)]
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.d.sync += [cursor.restart(self.last_row), rows_after.eq(rows_each), settle.eq(settle + 1)]
+                with m.If(settle.all()):
                     m.next = "ASSIGN"
             with m.State("ASSIGN"):
                 assign(0)
@@ -88,20 +98,21 @@ class WindowWriter(wiring.Component):
                 assign(row_enable)
                 m.next = "PERMIT"
             with m.State("PERMIT"):
-                with m.If(self.rows + rows_each <= self.row_limit):
+                with m.If(permitted):
+                    m.d.sync += taking.eq(1)
                     m.next = "VECTORS"
             with m.State("VECTORS"):
-                m.d.comb += self.i.ready.eq(1)
                 with m.If(accept & last):
-                    m.d.sync += self.rows.eq(self.rows + rows_each)
+                    m.d.sync += taking.eq(0)
+                    m.d.sync += [self.rows.eq(rows_after), rows_after.eq(rows_after + rows_each)]
                     m.next = "ASSIGN"
-                    with m.If(self.rows + rows_each >= step.input_height):
+                    with m.If(at_end):
                         m.next = "IDLE"
         self._write_banks(m, accept, row_enable, row_base)
         self._write_dilations(m, accept, last)
         return m
 
-    def _vectors(self, m: Module):
+    def _vectors(self, m: Module, restart):
         """Counters over the vectors of a row. Returns "a vector is taken" and "it is the row's last"."""
         step = self.step
         accept = Signal()
@@ -110,19 +121,23 @@ class WindowWriter(wiring.Component):
         self.plane = plane = Signal(9)
         self.stored_width = stored_width = Signal(12)
         self.dilation_plane = Signal()
-        last_column, last_plane = Signal(), Signal()
-        m.d.comb += [
-            stored_width.eq(Mux(step.upsample, step.input_width >> 1, step.input_width)),
-            last_column.eq(column == delay(m, stored_width - 1, 1, "stored_width")),
-            last_plane.eq(plane == delay(m, step.input_planes + step.dilated - 1, 1, "planes")),
-            self.dilation_plane.eq(plane == step.input_planes),
-        ]
+        ends_columns, next_column, next_plane = Signal(), Signal(), Signal()
+        m.d.comb += stored_width.eq(Mux(step.upsample, step.input_width >> 1, step.input_width))
+        last_of = (
+            delay(m, last, 1, f"last_{n}")
+            for n, last in enumerate((stored_width - 1, step.input_planes + step.dilated - 1))
+        )
+        last_column, last_plane = (
+            count_to(m, name, last, accept & advance, restart)
+            for name, last, advance in zip(("column", "plane"), last_of, (next_column, next_plane), strict=True)
+        )
+        # The last plane, if any.
+        m.d.comb += self.dilation_plane.eq(step.dilated & last_plane)
         # Per bank column: is it next, and the offset ``(column // 3) * input_planes + plane`` of its next column.
         self.phase = phase = Signal(3, init=1)
         self.offsets = [Signal.like(self.banks.address[0], name=f"offset_{kappa}") for kappa in range(3)]
         self.columns = Signal(3)
         m.d.comb += self.columns.eq(phase | Mux(step.upsample, phase.rotate_left(1), 0))
-        ends_columns, next_column, next_plane = Signal(), Signal(), Signal()
         m.d.comb += [
             ends_columns.eq(last_column & (last_plane | ~step.expand)),
             next_column.eq(last_plane | ~step.expand),
@@ -170,14 +185,15 @@ class WindowWriter(wiring.Component):
         ]
 
     def _write_dilations(self, m: Module, accept, last) -> None:
-        base, slot = Signal.like(self.dilations.address), Signal(12)
+        base = Signal.like(self.dilations.address)
+        restart = delay(m, self.start, 3, "restart", reset=True)
+        wrap = count_to(m, "slots", self.last_row, accept & last, restart)
         m.d.sync += [
             self.dilations.enable.eq(accept & self.dilation_plane),
             self.dilations.address.eq(base + self.column),
             self.dilations.data.eq(self.i.payload[0]),
         ]
         with m.If(self.start):
-            m.d.sync += [base.eq(0), slot.eq(0)]
+            m.d.sync += base.eq(0)
         with m.Elif(accept & last):
-            wrap = slot == self.last_row
-            m.d.sync += [slot.eq(Mux(wrap, 0, slot + 1)), base.eq(Mux(wrap, 0, base + self.stored_width))]
+            m.d.sync += base.eq(Mux(wrap, 0, base + self.stored_width))

@@ -98,8 +98,8 @@ class BoundedWindow(Window):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += walking.eq(0)
-                m.d.sync += [x.eq(0), y.eq(0), column_phase.eq(0), column_base.eq(0), limit.eq(0), *cursor.restart()]
-                m.d.sync += slots_left.eq(step.window_rows)
+                m.d.sync += [x.eq(0), y.eq(0), column_phase.eq(0), column_base.eq(0), limit.eq(0)]
+                m.d.sync += [slots_left.eq(step.window_rows), *cursor.restart(step.window_rows - 1)]
                 with m.If(self.start):
                     m.next = "LIMIT"
             with m.State("LIMIT"):

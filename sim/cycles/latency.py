@@ -10,8 +10,8 @@ EXPANDED = 33
 """From the last operation of an expanded row to its results at the window writer, without the beats of a group: row buffer (1), weights (3), array (13), sums
 (3), requantizer (10), vector (1), queue (2)."""
 
-ROW_TO_ARRAY = 38
-"""From a complete row to its first vector at the array: pixels (9), their queue (2), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
+ROW_TO_ARRAY = 39
+"""From a complete row to its first vector at the array: pixels (9), their queue (3), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
 
 ROW_RELEASE = 15
 """Lost to a loader that waits for room, each time: release of a row (7), and from a complete row to the first read of its banks again (8)."""
@@ -36,8 +36,8 @@ RESULTS_BYPASS = 11
 RESULTS_PEAKS = 12
 """From a vector at the comparators to its record at the memory."""
 
-WRITE_RESPONSE = 6
-"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (3), sequencer (1)."""
+WRITE_RESPONSE = 7
+"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (3), sequencer (2)."""
 
 FETCH_DESCRIPTOR = 7
 """From the start of a fetch to the descriptor's first burst at the memory."""

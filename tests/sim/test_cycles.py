@@ -114,7 +114,7 @@ def test_latencies_are_those_of_the_components():
     """Where a delay is one of the RTL's own numbers."""
     pixels = 1 + READ_LATENCY + 2 + WindowAxis.LATENCY
     banks_and_padding = READ_LATENCY + 2
-    window = pixels + 2 + WindowBeats.LATENCY + banks_and_padding
+    window = pixels + 3 + WindowBeats.LATENCY + banks_and_padding
     assert latency.ROW_TO_ARRAY == window + Depthwise(SMALL).latency + 1
     weights, accumulators = READ_LATENCY + 1, 3
     requantize = READ_LATENCY + Requantizer.LATENCY
