@@ -129,10 +129,14 @@ def _detect(options: argparse.Namespace) -> int:
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
     status, taken = 0, set[Path]()
-    with Detector(options.program or _shipped_program(), options.device, threshold=options.threshold) as detector:
+    program = options.program or _shipped_program()
+    with (
+        Detector(program, options.device, threshold=options.threshold) as detector,
+        detector.stream(options.photos, workers=1) as stream,
+    ):
         for photo in options.photos:
             try:
-                detections = detector(photo)
+                detections = next(stream).detections
             except (FormatError, OSError) as error:
                 if isinstance(error, DeviceError):  # A timeout is both.
                     raise

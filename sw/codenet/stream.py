@@ -19,6 +19,7 @@ from codenet.decode import Detection
 from codenet.errors import DeviceError
 from codenet.frame import Outputs
 from codenet.image import Source, Stretched, stretch
+from codenet.program import InputLayout
 
 Decoder: TypeAlias = "Callable[[Outputs, tuple[int, int]], list[Detection]]"
 """From outputs and the photo's height and width to detections."""
@@ -153,7 +154,9 @@ class Stream:
             return
         self._closed = True
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # What a worker makes now is its own, and goes with it.
         self._ahead.clear()
         if self._current is not None and self._current.started:
             self._accelerator.stop()
@@ -189,6 +192,7 @@ class Stream:
 
     def _take(self) -> None:
         stretched: Future[Stretched] = Future()
+        layout = self._accelerator.program.input
         try:
             job = _Job(next(self._photos))
         except StopIteration:
@@ -200,20 +204,13 @@ class Stream:
             stretched.set_exception(error)
         else:
             if self._pool is not None:
-                stretched = self._pool.submit(self._stretch, job)
+                stretched = self._pool.submit(_stretched, job, layout)
             else:
                 try:
-                    stretched.set_result(self._stretch(job))
+                    stretched.set_result(_stretched(job, layout))
                 except Exception as error:
                     stretched.set_exception(error)
         self._ahead.append((job, stretched))
-
-    def _stretch(self, job: _Job) -> Stretched:
-        begin = time.perf_counter()
-        layout = self._accelerator.program.input
-        small = stretch(job.photo, layout.height, layout.width)
-        job.times.prepare_ms = _since(begin)
-        return small
 
     def _start(self, job: _Job) -> None:
         if job.error is not None or job.started:
@@ -232,6 +229,14 @@ class Stream:
         job.times.wait_ms = _since(begin)
         job.times.cycles = outputs.cycles
         return outputs
+
+
+def _stretched(job: _Job, layout: InputLayout) -> Stretched:
+    """In a worker's thread, which must not hold the stream: then nobody would close it while a photo is slow."""
+    begin = time.perf_counter()
+    small = stretch(job.photo, layout.height, layout.width)
+    job.times.prepare_ms = _since(begin)
+    return small
 
 
 def _since(begin: float) -> float:

@@ -1,6 +1,7 @@
 """Two frames in flight: the same results as photo by photo, in the right order, whatever goes wrong with one of them."""
 
 import gc
+import threading
 import time
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from codenet import Detector
+from codenet import stream as stream_module
 from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.devices.golden import GoldenDevice
@@ -201,6 +203,25 @@ def test_closing_early_stops_the_frame(detector, device, way):
     assert not detector.accelerator.running
     assert device.registers["STATUS"] == 0, "no reset"
     assert [d.box[0] for d in detector(photo(3))] == [12]
+
+
+@pytest.mark.parametrize("way", ["close", "del"])
+def test_closing_does_not_wait_for_a_slow_photo(detector, monkeypatch, way):
+    go, stretch = threading.Event(), stream_module.stretch
+
+    def slowly(source, height, width):
+        assert source[0, 0, 0] != 3 or go.wait(20)
+        return stretch(source, height, width)
+
+    monkeypatch.setattr(stream_module, "stretch", slowly)
+    stream = detector.stream([photo(1), photo(2), photo(3)], workers=1)
+    assert column(next(stream)) == 1 and detector.accelerator.running
+    if way == "close":
+        stream.close()
+    else:
+        del stream
+    assert not detector.accelerator.running
+    go.set()
 
 
 def test_another_photo_while_a_stream_runs(detector):
