@@ -2,7 +2,8 @@
 
 The centres are CenterNet's (Zhou et al., Objects as Points, 2019); that all pixels around one learn the box, not the centre alone, is
 TTFNet's idea (Liu et al., Training-Time-Friendly Network for Real-Time Object Detection, AAAI 2020, section 3): many more samples an
-image, so that a small data set teaches sizes and offsets in a fraction of the iterations. Decoding stays CenterNet's.
+image, so that a small data set teaches sizes and offsets in a fraction of the iterations. Its wide peaks are not taken over: a detector without
+suppression of overlapping boxes then finds large objects several times (docs/models.md).
 """
 
 from __future__ import annotations
@@ -27,6 +28,22 @@ class Targets:
     index: np.ndarray
     box: np.ndarray
     weight: np.ndarray
+
+
+def gaussian_radius(width: float, height: float, overlap: float = 0.7) -> float:
+    """How far both corners of a box may move so that its IoU with the original stays at least ``overlap``.
+
+    The smallest of the three cases of CornerNet (Law and Deng, 2018): box shifted, shrunk, grown. The roots are those
+    of the quadratics (``w h - overlap * union = 0``), solved exactly.
+    """
+    total, area = width + height, width * height
+    # Shifted by (r, r): (w - r)(h - r) / (2 w h - (w - r)(h - r)) = overlap.
+    shifted = (total - np.sqrt(total**2 - 4 * area * (1 - overlap) / (1 + overlap))) / 2
+    # Shrunk by r on each side: (w - 2 r)(h - 2 r) / (w h) = overlap.
+    shrunk = (2 * total - np.sqrt(4 * total**2 - 16 * area * (1 - overlap))) / 8
+    # Grown by r on each side: w h / ((w + 2 r)(h + 2 r)) = overlap.
+    grown = (-2 * total + np.sqrt(4 * total**2 + 16 * area * (1 / overlap - 1))) / 8
+    return float(min(shifted, shrunk, grown))
 
 
 def draw_gaussian(shape: tuple[int, int], centre: tuple[int, int], radius: tuple[int, int]) -> np.ndarray:
@@ -56,11 +73,13 @@ def make_targets(boxes: np.ndarray, labels: np.ndarray, classes: int, size: int)
     owner = np.full((size, size), -1)
     share = np.zeros((size, size), np.float32)
     for n in order:
+        x, y = int(centre[n, 0]), int(centre[n, 1])
+        radius = int(gaussian_radius(*extent[n]))
+        np.maximum(heatmap[labels[n]], draw_gaussian((size, size), (x, y), (radius, radius)), out=heatmap[labels[n]])
         reach = (extent[n] * COVERED / 2).astype(int)
-        peak = draw_gaussian((size, size), (centre[n, 0], centre[n, 1]), (reach[0], reach[1]))
-        np.maximum(heatmap[labels[n]], peak, out=heatmap[labels[n]])
-        covered = peak > 0
-        owner[covered], share[covered] = n, peak[covered]
+        region = draw_gaussian((size, size), (x, y), (reach[0], reach[1]))
+        covered = region > 0
+        owner[covered], share[covered] = n, region[covered]
     for n in order:  # a larger box whose centre lies in a smaller one's region still has to be found there
         x, y = centre[n]
         if not (centre[owner[y, x]] == centre[n]).all():

@@ -7,7 +7,25 @@ import pytest
 import torch
 
 from models.losses import Batch, detection_loss, focal_loss, generalized_iou
-from models.targets import draw_gaussian, make_targets
+from models.targets import draw_gaussian, gaussian_radius, make_targets
+
+
+def iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(0, width) * max(0, height)
+    area = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)]
+    return overlap / (sum(area) - overlap)
+
+
+@pytest.mark.parametrize(("width", "height"), [(10, 10), (40, 6), (1, 30), (0.5, 0.5)])
+def test_radius_keeps_the_overlap(width, height):
+    r = gaussian_radius(width, height)
+    box = (0, 0, width, height)
+    moved = [(r, r, width + r, height + r), (r, r, width - r, height - r), (-r, -r, width + r, height + r)]
+    overlaps = [iou(box, other) for other in moved]
+    # The tightest of the three cases meets the bound exactly, the others keep more.
+    assert min(overlaps) == pytest.approx(0.7)
 
 
 def test_gaussian_by_hand():
@@ -43,6 +61,13 @@ def test_smaller_boxes_win_where_boxes_meet():
     assert owners[16 * 32 + 16] == 0 and owners[16 * 32 + 20] == 1
     for which, side in ((small, 6.4), (~small, 32)):
         assert targets.weight[which].sum() == pytest.approx(math.log1p(side**2), rel=1e-5)
+
+
+def test_peaks_are_narrower_than_what_learns_the_box():
+    targets = make_targets(np.array([[0.1, 0.1, 0.9, 0.9]]), np.array([0]), 1, 50)
+    # A side of 40: the radius of CornerNet is 3.27 (the box may shrink by it on each side), of the region 0.27 * 40.
+    assert gaussian_radius(40, 40) == pytest.approx(3.267, abs=1e-3)
+    assert (targets.heatmap > 0).sum() == 7**2 and len(targets.index) == 21**2
 
 
 def test_a_large_box_keeps_its_centre_inside_of_a_smaller_one():
