@@ -155,6 +155,10 @@ def test_program_for_another_array(board):
     checks.program_for_another_array(open_board)
 
 
+def test_bitstream_of_another_version(board, live, monkeypatch):
+    checks.bitstream_of_another_version(open_board, live, monkeypatch)
+
+
 def test_accelerator_that_is_stuck(board, live):
     with open_board() as device:
         checks.stuck_accelerator(device, live)
@@ -179,7 +183,9 @@ def board_with_interrupt(live, system, monkeypatch, tmp_path, simulated_time):
     asyncio.set_event_loop(loop)
     yield device
     for controller in pynq.interrupt._InterruptController._uio_devices.values():
-        loop.remove_reader(controller.uio)  # Which keeps it, and it closes its file when it goes.
+        # It closes its file when it goes, which both of these would keep it from.
+        loop.remove_reader(controller.uio)
+        controller.wait_events.clear()
     del controller
     pynq.interrupt._InterruptController._controllers.clear()
     pynq.interrupt._InterruptController._uio_devices.clear()

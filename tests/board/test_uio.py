@@ -148,6 +148,10 @@ def test_program_for_another_array(open_board):
     checks.program_for_another_array(open_board)
 
 
+def test_bitstream_of_another_version(open_board, live, monkeypatch):
+    checks.bitstream_of_another_version(open_board, live, monkeypatch)
+
+
 def test_accelerator_that_is_stuck(open_board, live):
     with open_board() as device:
         checks.stuck_accelerator(device, live)
@@ -239,6 +243,33 @@ def test_bitstream_that_the_manager_refuses(open_board, kernel, monkeypatch):
     monkeypatch.setattr("sim.uio_files.SYNC_WORD", b"\x01\x02\x03\x04")
     with pytest.raises(DeviceError, match=r"codenet.bit: .*firmware: Invalid argument; state 'write init error'"):
         open_board()
+
+
+def test_logic_that_does_not_start(open_board, kernel, monkeypatch):
+    monkeypatch.setattr(kernel, "_load", lambda name: (kernel.manager / "state").write_text("write complete\n"))
+    with pytest.raises(DeviceError, match=r"state is 'write complete' after loading it, expected 'operating'"):
+        open_board()
+
+
+def test_commands_of_the_memory(open_board, kernel, monkeypatch):
+    commands = []
+    with open_board() as device:
+        device.allocate(256)
+        buffer = device.allocate(1000)
+        monkeypatch.setattr(kernel, "command", lambda path, text: commands.append((path.name, text)))
+        buffer.flush([(0, 128), (256, 512)])
+        buffer.invalidate([(70, 10)])
+        buffer.flush()
+        device._pool.coherent = True
+        buffer.flush()
+        buffer.invalidate()
+    # Offset in bits 63 to 32, size in 31 to 4, direction in 3 and 2 (1: to the device, 2: from it), bit 0: do it. In whole lines of 64.
+    assert commands == [
+        ("sync_for_device", "0x0000010000000085"),
+        ("sync_for_device", "0x0000020000000205"),
+        ("sync_for_cpu", "0x0000014000000049"),
+        ("sync_for_device", "0x0000010000000405"),
+    ]
 
 
 def test_register_offsets_and_values(open_board):
