@@ -5,7 +5,7 @@ import pytest
 
 from codenet import devices, doctor, selftest
 from codenet.accelerator import Accelerator
-from codenet.devices import bitstream, uio
+from codenet.devices import bitstream, interrupt, uio
 from codenet.devices.uio import UioDevice
 from codenet.errors import DeviceError, DeviceTimeout, FormatError
 from sim.processing_system import SimulatedTime
@@ -45,7 +45,7 @@ def open_board(kernel, path):
 
 def test_detects_what_the_golden_model_detects(open_board):
     with open_board() as device:
-        assert device.facts()["interrupt"] == "of the UIO device"
+        assert device.facts()["interrupt"].endswith("dev/uio0")
         checks.detects(device, times=2)
 
 
@@ -130,11 +130,21 @@ def test_registers_without_uio(kernel, path):
 
 @pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
 def test_each_frame_is_an_interrupt(kernel, open_board, monkeypatch):
-    monkeypatch.setattr(uio, "RECHECK_SECONDS", 60.0)  # A lost one is a timeout.
+    monkeypatch.setattr(interrupt, "RECHECK_SECONDS", 60.0)  # A lost one is a timeout.
     with open_board() as device:
         before = kernel.node.count
         checks.detects(device, times=2)
         assert kernel.node.count == before + 2
+
+
+@pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
+def test_interrupt_that_is_not_connected(open_board, kernel, monkeypatch, caplog):
+    with open_board() as device:
+        monkeypatch.setattr(kernel.node, "_level", lambda: False)
+        checks.detects(device, times=2)
+        assert "polled" in device.facts()["interrupt"]
+    words = "device uio: its interrupt does not arrive; IRQ_STATUS is polled from now on"
+    assert [record.message for record in caplog.records] == [words]
 
 
 def test_interrupt_that_never_comes(open_board):
