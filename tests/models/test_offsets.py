@@ -45,6 +45,8 @@ def test_samples_by_hand():
     (sample,) = samples_at(layers, 0.9, 0.1)
     assert sample.centre == (3.5 / 4, 0.5 / 2)
     assert sample.places[0].tolist() == [2.5 / 4, -0.5 / 2] and sample.places[8].tolist() == [4.5 / 4, 1.5 / 2]
+    # The second tap lies in the row above.
+    assert sample.places[1].tolist() == [3.5 / 4, -0.5 / 2]
     (corner,) = samples_at(layers, 1.0, 1.0)
     assert corner.centre == (3.5 / 4, 1.5 / 2)
 
