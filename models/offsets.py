@@ -201,7 +201,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="val")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for offsets.json and pictures")
     parser.add_argument("--limit", type=int, help="look at the first images only")
-    parser.add_argument("--draw", type=int, default=4, help="number of photos to draw samples on (4)")
+    parser.add_argument("--draw", type=int, default=4, help="number of the data's photos to draw samples on (4)")
+    parser.add_argument("--photos", type=Path, nargs="+", help="draw samples on these photos instead")
     return parser.parse_args(arguments)
 
 
@@ -213,8 +214,8 @@ def _run(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
     histogram_picture(totals, source.distances[0], NINE_CYCLES).save(options.output / "histogram.png")
-    for record in records[: options.draw]:
-        drawn(source, read_image(record.path)).save(options.output / f"samples-{record.path.stem}.png")
+    for path in options.photos or [record.path for record in records[: options.draw]]:
+        drawn(source, read_image(path)).save(options.output / f"samples-{path.stem}.png")
     print(lines(totals, source.distances))
 
 

@@ -137,6 +137,10 @@ def test_command(coco_folder, tmp_path, capsys):
         assert set(content["dilations"]) == {f"decoder.{n}.deform.dilation" for n in range(3)}
         pictures = sorted(path.name for path in output.glob("*.png"))
         assert pictures == ["histogram.png", "samples-one.png"]
+    photo = coco_folder / "images" / "two.png"
+    words = [tmp_path / "tiny.cdg", "--data", coco_folder, "-o", tmp_path / "photos", "--photos", photo]
+    assert offsets.main([str(word) for word in words]) == 0
+    assert [path.name for path in (tmp_path / "photos").glob("samples-*")] == ["samples-two.png"]
     data = load_data(coco_folder, "val", ("cat", "dog"))
     source = graph_offsets(graph)
     expected = sum(source.sample(Image.open(r.path))[0]["decoder.2.deform.dilation"].distance == 3 for r in data).sum()
