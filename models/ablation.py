@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codenet.errors import CodenetError
+from models.command import exit_status
 from models.configs import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
 from models.data import ANIMALS
 from models.precision import Precision, add_arguments, from_arguments
@@ -269,12 +270,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        _run(_parse(arguments))
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -73,14 +73,21 @@ def pick_device(name: str) -> torch.device:
 def start_workers(arguments: argparse.Namespace, job: Job) -> None:
     """Run ``job(arguments, worker)`` in ``arguments.workers`` processes that find each other, or as one of torchrun's.
 
-    Under torchrun ``arguments.workers`` becomes the number of its processes. Processes of one thread each wait for one another once a
-    step; the threads of one process do so at each operation, which is many times slower on a machine that has other things to do.
+    None becomes one process a GPU, or two without any; under torchrun ``arguments.workers`` becomes the number of its processes.
+    Processes of one thread each wait for one another once a step; the threads of one process do so at each operation, which is many
+    times slower on a machine that has other things to do.
     """
     arguments.output.mkdir(parents=True, exist_ok=True)
     if "WORLD_SIZE" in os.environ:
         arguments.workers = int(os.environ["WORLD_SIZE"])
         _join("env://", int(os.environ["RANK"]), arguments, job)
-    elif arguments.workers == 1:
+        return
+    if arguments.workers is None:
+        gpus = torch.cuda.device_count() if getattr(arguments, "device", "cpu") in ("auto", "cuda") else 0
+        arguments.workers = gpus or 2
+    if arguments.workers < 1:
+        raise CodenetError(f"training: workers is {arguments.workers}, expected 1 or more")
+    if arguments.workers == 1:
         job(arguments, 0)
     else:
         meeting = arguments.output / f"meeting-{os.getpid()}"

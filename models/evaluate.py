@@ -27,6 +27,7 @@ from codenet import image as photos
 from codenet.decode import Detection, decode
 from codenet.errors import CodenetError
 from codenet.graph import Graph
+from models.command import exit_status
 from models.configs import normalize
 from models.data import DetectionData, load_data, read_image
 from models.decode import find_peaks
@@ -284,8 +285,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(readers[path.suffix](path))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; status 2 for anything that cannot be evaluated."""
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="compiled program (.cdn), graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
@@ -299,20 +299,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--exact", action="store_true", help="snap a quantized checkpoint's scales, as export does")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the images (1)")
     parser.add_argument("--json", type=Path, help="write the scores to this file, too")
-    options = parser.parse_args(arguments)
-    try:
-        data = load_data(options.data, options.split, read_classes(options.program))
-        if options.limit is not None:
-            data.records = data.records[: options.limit]
-        score = evaluate_file(options.program, data, options.device, options.exact, options.workers)
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    data = load_data(options.data, options.split, read_classes(options.program))
+    data.records = data.records[: options.limit]
+    score = evaluate_file(options.program, data, options.device, options.exact, options.workers)
     print(score.table())
     if options.json is not None:
         what = {"program": options.program.name, "data": options.data.name, "split": options.split}
         options.json.write_text(json.dumps({**what, "device": options.device, **score.to_dict()}, indent=1))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 2 for anything that cannot be evaluated."""
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from codenet.decode import Detection, decode
 from codenet.errors import CodenetError
 from codenet.graph import Depthwise, Graph
 from codenet.interpreter import run
+from models.command import exit_status
 from models.configs import ALL_DILATIONS, normalize
 from models.data import load_data, read_image
 from models.decode import find_peaks
@@ -193,31 +194,34 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
     return "\n".join(text)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; status 2 for a network without offsets, or files that do not fit."""
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
     parser.add_argument("--split", default="val")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for offsets.json and pictures")
     parser.add_argument("--limit", type=int, help="look at the first images only")
-    parser.add_argument("--draw", type=int, default=4, help="number of photos to draw samples on (4)")
-    options = parser.parse_args(arguments)
-    try:
-        source = open_offsets(options.network)
-        records = load_data(options.data, options.split, read_classes(options.network)).records[: options.limit]
-        pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
-        totals = histograms(source, pictures)
-        options.output.mkdir(parents=True, exist_ok=True)
-        write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
-        histogram_picture(totals, source.distances[0], NINE_CYCLES).save(options.output / "histogram.png")
-        for record in records[: options.draw]:
-            drawn(source, read_image(record.path)).save(options.output / f"samples-{record.path.stem}.png")
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.add_argument("--draw", type=int, default=4, help="number of the data's photos to draw samples on (4)")
+    parser.add_argument("--photos", type=Path, nargs="+", help="draw samples on these photos instead")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    source = open_offsets(options.network)
+    records = load_data(options.data, options.split, read_classes(options.network)).records[: options.limit]
+    pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
+    totals = histograms(source, pictures)
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
+    histogram_picture(totals, source.distances[0], NINE_CYCLES).save(options.output / "histogram.png")
+    for path in options.photos or [record.path for record in records[: options.draw]]:
+        drawn(source, read_image(path)).save(options.output / f"samples-{path.stem}.png")
     print(lines(totals, source.distances))
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 2 for a network without offsets, or files that do not fit."""
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from typing import Any
 
 from brevitas.nn import QuantConv2d
 
-from codenet.errors import CodenetError
 from models import qat
+from models.command import exit_status
 from models.detector import CoDeNet
 from models.evaluate import Score, evaluate, graph_source, network_source
 from models.precision import Exemption, Precision
@@ -151,12 +151,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a checkpoint or data that do not fit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    try:
-        _run(_parse(arguments))
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

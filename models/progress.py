@@ -36,7 +36,7 @@ def open_tensorboard(folder: Path, step: int) -> Any:
 
 @dataclass
 class Progress:
-    """Notes each interval of a run in ``output``, and validates every ``evaluate_every`` steps (0: never) and at the end.
+    """Notes each interval of a run in ``output``; validates at the end, and at the first interval after every ``evaluate_every`` steps.
 
     ``history.jsonl`` has one object a line: ``step``, ``rate``, ``slope``, the mean losses, and where it was validated ``ap50`` and
     ``ap``. ``losses.svg`` and ``ap50.svg`` draw it. ``best.pt`` has the averaged weights of the best validation among those with
@@ -49,6 +49,7 @@ class Progress:
     tensorboard: bool = False
     lines: list[dict[str, Any]] = field(default_factory=list)
     writer: Any = None
+    last: int = 0  # step of the interval before
 
     @property
     def history(self) -> Path:
@@ -57,6 +58,7 @@ class Progress:
 
     def resumed(self, trainer: Trainer) -> None:
         """Keep of an earlier run's table what lies before the step that the run goes on from."""
+        self.last = trainer.step
         if rank():
             return
         self.lines = [line for line in read_history(self.history) if line["step"] <= trainer.step]
@@ -70,6 +72,7 @@ class Progress:
         line = {"step": step, "rate": trainer.config.learning_rate(step - 1), "slope": slope, **losses}
         if self._due(trainer):
             line |= self._validate(trainer, slope)
+        self.last = step
         if rank():
             return
         self.lines.append(line)
@@ -85,7 +88,8 @@ class Progress:
     def _due(self, trainer: Trainer) -> bool:
         if self.validation is None or not self.evaluate_every:
             return False
-        return trainer.step % self.evaluate_every == 0 or trainer.step == trainer.config.iterations
+        passed = trainer.step // self.evaluate_every > self.last // self.evaluate_every
+        return passed or trainer.step == trainer.config.iterations
 
     def _validate(self, trainer: Trainer, slope: float) -> dict[str, float]:
         assert self.validation is not None

@@ -19,10 +19,10 @@ from models.batches import Batches
 from models.checkpoints import float_identity, load_checkpoint, load_network, previous, start_from
 from models.classes import LISTS, named_classes
 from models.configs import CONFIGS, NetworkConfig, get_config
-from models.data import DetectionData, cached_images, load_data
+from models.data import DetectionData, cached_images, load_data, split_of
 from models.detector import CoDeNet
 from models.distill import Distillation
-from models.distributed import first_of_machine, pick_device, start_workers
+from models.distributed import first_of_machine, from_first, pick_device, rank, start_workers
 from models.losses import WEIGHTS
 from models.progress import Progress
 from models.schedule import BOX_RATES, TrainConfig
@@ -77,7 +77,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--rate", type=float, default=defaults.rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--workers", type=int, default=2, help="processes that share a batch, one thread or GPU each")
+    parser.add_argument(
+        "--workers", type=int, help="processes that share a batch, a thread or GPU each (default: one a GPU, else 2)"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -182,8 +184,8 @@ def load_validation(
     """The validation split, cached at the network's size; None without ``--evaluate-every``."""
     if not arguments.evaluate_every:
         return None
-    sources = arguments.val_data or [str(source).rpartition(":")[0] or source for source in arguments.data]
-    data = subset(load_data(sources, "val", classes), arguments.evaluate_images)
+    sources = arguments.val_data or [split_of(source, "")[0] for source in arguments.data]
+    data = subset(from_first(load_data(sources, "val", classes) if rank() == 0 else None), arguments.evaluate_images)
     with first_of_machine():
         images = cached_images(data, network.size, arguments.output.parent / "cache")
     return Validation(data, images, network, device)
@@ -209,7 +211,8 @@ def train(arguments: argparse.Namespace, worker: int) -> None:
     torch.manual_seed(arguments.seed)
     device = pick_device(arguments.device)
     config = make_config(arguments, device)
-    data = load_training_data(arguments)
+    # Read once: annotations of a large set take gigabytes while they are read.
+    data = from_first(load_training_data(arguments) if worker == 0 else None)
     with first_of_machine():
         images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     network = starting_network(arguments, data.classes, images)

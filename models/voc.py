@@ -6,10 +6,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from PIL import Image
+
 from codenet.errors import CodenetError
 from models.annotations import Annotations, Box, Picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+#: EXIF's tag of the orientation, and its values for images that lie on their side.
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 
 #: In a folder without lists of splits every so many-th image, by name, is ``val``; the others are ``train``.
 VAL_EVERY = 5
@@ -104,6 +109,30 @@ def _find_image(images: Path, stem: str, name: str) -> Path:
     return next((path for path in guesses if path.is_file()), guesses[0])
 
 
+def _image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of an upright image, from its head alone; None if it cannot be told, which decoding will explain."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+            return image.size[::-1] if turned else image.size
+    except Exception:  # decoders raise whatever they trip over
+        return None
+
+
+def _size(reader: _Reader, image: Path, boxes: list[Box], warnings: list[str]) -> tuple[int, int]:
+    """The annotated size; the image's, with a warning, where they differ and all boxes lie in the image: many tools write a wrong one."""
+    sides = [f"size/{key}" for key in ("width", "height")]
+    columns, rows = (
+        int(reader.number(reader.root, side)) if reader.root.find(side) is not None else 0 for side in sides
+    )
+    annotated = (columns, rows)
+    width, height = found = _image_size(image) or annotated
+    if found == annotated or any(x1 > width + 1 or y1 > height + 1 for _, _, x1, y1 in (box.corners for box in boxes)):
+        return annotated
+    warnings.append(f"{reader.path}: size is annotated as {columns}x{rows}, the image's is {width}x{height}; took that")
+    return found
+
+
 def read_voc(files: list[Path], images: Path, place: str, keep_difficult: bool = False) -> Annotations:
     """What VOC XML files say. Boxes marked difficult become crowd boxes, unless ``keep_difficult``: no targets, ignored in evaluation.
 
@@ -119,16 +148,15 @@ def read_voc(files: list[Path], images: Path, place: str, keep_difficult: bool =
             annotations.errors.append(f"{path}: not a VOC annotation: {error}")
             continue
         boxes = []
-        width = height = 0
+        image = _find_image(images, path.stem, reader.root.findtext("filename", "").strip())
         try:
-            width, height = (int(reader.number(reader.root, f"size/{key}")) for key in ("width", "height"))
             for item in reader.root.iter("object"):
                 boxes.append(reader.box(item, keep_difficult))
+            width, height = _size(reader, image, boxes, annotations.warnings)
         except ValueError as error:
             annotations.errors.append(str(error))
             continue
         names |= {box.name for box in boxes}
-        image = _find_image(images, path.stem, reader.root.findtext("filename", "").strip())
         annotations.pictures.append(Picture(number, image, width, height, boxes))
     annotations.classes = tuple(sorted(names))
     return annotations

@@ -42,8 +42,8 @@ def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def eleven_point(recall: np.ndarray, precision: np.ndarray) -> float:
     """Mean over the recalls 0, 0.1 ... 1 of the best precision there or further on; float ``[N]`` each, in order of falling score."""
-    # A tenth is no binary fraction: a recall of 3 of 10 reaches 0.3.
-    reached = [precision[recall >= tenths / 10 - 1e-12] for tenths in range(11)]
+    # Tenths are no binary fractions: 3 / 10 is what a recall of 3 of 10 is, 3 * 0.1 is larger.
+    reached = [precision[recall >= tenths / 10] for tenths in range(11)]
     return float(np.mean([values.max() if values.size else 0.0 for values in reached]))
 
 

@@ -24,7 +24,7 @@ NEXTPNR = Tool(
 CHIPDB = Tool(
     (),
     "CHIPDB",
-    "the chip's database for nextpnr, a file or the folder with it: made by nextpnr's bbaexport.py and bbasm for {part}",
+    "the chip's database for nextpnr, a file or the folder with it: made by nextpnr's bbaexport.py and bbasm",
     ("/usr/share/nextpnr/xilinx-chipdb",),
 )
 FASM2FRAMES = Tool(("fasm2frames", "fasm2frames.py"), "FASM2FRAMES", f"Project X-Ray's utils/fasm2frames.py; {OPENXC7}")

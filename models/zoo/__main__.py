@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from codenet.errors import CodenetError
+from models.command import exit_status
 from models.zoo import SHELF
 from models.zoo.shelve import add, read_about, update_card
 
@@ -39,34 +39,36 @@ def _list() -> None:
         )
 
 
+def _add(options: argparse.Namespace) -> None:
+    about = read_about(options.about)
+    record = add(
+        options.float,
+        options.quantized,
+        options.name,
+        options.data,
+        options.split,
+        about,
+        options.workers,
+        options.limit,
+        SHELF,
+    )
+    for key, score in record["scores"].items():
+        print(f"{key:10} AP50 {score['ap50']:.3f} AP {score['ap']:.3f} images {score['images']}")
+    print(f"then: make sim CONFIG={options.name}; python -m models.zoo card {options.name} --cycles CYCLES")
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.command == "list":
+        _list()
+    elif options.command == "card":
+        print(update_card(options.name, options.cycles, read_about(options.about), SHELF), end="")
+    else:
+        _add(options)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for checkpoints or data that do not fit."""
-    options = _parse(arguments)
-    try:
-        if options.command == "list":
-            _list()
-        elif options.command == "card":
-            print(update_card(options.name, options.cycles, read_about(options.about), SHELF), end="")
-        else:
-            about = read_about(options.about)
-            record = add(
-                options.float,
-                options.quantized,
-                options.name,
-                options.data,
-                options.split,
-                about,
-                options.workers,
-                options.limit,
-                SHELF,
-            )
-            for key, score in record["scores"].items():
-                print(f"{key:10} AP50 {score['ap50']:.3f} AP {score['ap']:.3f} images {score['images']}")
-            print(f"then: make sim CONFIG={options.name}; python -m models.zoo card {options.name} --cycles CYCLES")
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ EXPANDED = 33
 ROW_TO_ARRAY = 39
 """From a complete row to its first vector at the array: pixels (9), their queue (3), beats (5), banks and padding (4), depthwise (17), buffer (1)."""
 
-ROW_RELEASE = 15
-"""Lost to a loader that waits for room, each time: release of a row (7), and from a complete row to the first read of its banks again (8)."""
+ROW_RELEASE = 16
+"""Lost to a loader that waits for room, each time: release of a row (8), and from a complete row to the first read of its banks again (8)."""
 
 ROW_PAUSE = 1
 """Cycles that the window loses between rows: it takes no vector in two, but one of them would have brought none, as a vector is two beats (not
@@ -35,6 +35,9 @@ RESULTS_BYPASS = 11
 
 RESULTS_PEAKS = 12
 """From a vector at the comparators to its record at the memory."""
+
+BLOCK_PAUSE = 2
+"""Cycles between blocks in which the storer takes no result, if results come a beat a cycle."""
 
 WRITE_RESPONSE = 7
 """From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (3), sequencer (2)."""

@@ -11,6 +11,7 @@ from codenet.isa import DepthwiseOp, Descriptor
 from sim.cycles.bandwidth import BURST_BEATS
 from sim.cycles.dilation import TAPS, window_beats
 from sim.cycles.latency import (
+    BLOCK_PAUSE,
     BUFFER_MARGIN,
     EXPANDED,
     LOAD_QUEUE,
@@ -149,7 +150,7 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
         expand_active=width * step.expand_words,
         window_cycles=_window_cycles(step, dilations),
         # The storer takes a beat a cycle.
-        array_cycles=max(cycles, output_beats),
+        array_cycles=max(cycles, output_beats * (1 + (BLOCK_PAUSE / block if block else 0))),
         active_cycles=active,
         window_lead=_window_lead(config, min(1.0, vectors / cycles)) / vectors,
         output_beats=output_beats,

@@ -82,7 +82,7 @@ class Benchmark:
     measured:
         The cycles were counted by ``device``; otherwise they are what the array needs if it never waits.
     device_frame_ms:
-        Milliseconds of a frame of a stream on ``device``; ``None`` for one that counts no cycles.
+        Milliseconds of a frame of a stream on ``device``; ``None`` for one without a real clock.
     """
 
     machine: str
@@ -162,7 +162,8 @@ def measure(
     with Detector(program, device) as detector:
         detector(photos[0][1])
         cycles = detector.times.cycles
-        stream_ms = _stream(detector, photos[0][1], frames, workers=1) if cycles else None
+        real = device.clock_hz is not None  # A simulation's time on the wall tells nothing.
+        stream_ms = _stream(detector, photos[0][1], frames, workers=1) if real else None
     return Benchmark(
         machine=f"{platform.machine()}, {os.cpu_count()} processor cores, {platform.system()} {platform.release()}",
         versions=f"Python {platform.python_version()}, NumPy {np.__version__}, Pillow {PIL.__version__}",

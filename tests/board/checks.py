@@ -50,6 +50,19 @@ def program_for_another_array(open_device: Callable[[], Device]) -> None:
         detects(device)
 
 
+def bitstream_of_another_version(
+    open_device: Callable[[], Device], live: LiveBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offset, read = BY_NAME["VERSION"].offset, live.read
+    monkeypatch.setattr(live, "read", lambda address: 99 if address == offset else read(address))
+    words = "self-test: identity: .*version 99, but this package drives version 3; load another bitstream, or install"
+    with pytest.raises(DeviceError, match=words):
+        open_device()
+    monkeypatch.setattr(live, "read", read)
+    with open_device() as device:
+        detects(device)
+
+
 def stuck_accelerator(device: Device, live: LiveBoard) -> None:
     """Memory that does not answer: a timeout that says all there is to know, a reset that does not help, until memory answers again."""
     with Accelerator(device, program(), timeout=60.0) as accelerator:

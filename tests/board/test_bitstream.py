@@ -183,6 +183,7 @@ def test_pulse_width_counts():
 
 # ----------------------------------------------------------------------------------------------------------------- Yosys
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_yosys_step_of_the_open_flow(tmp_path):
     """The real Yosys on the real Verilog, with the small array: the hard blocks are there, and the clock has the constraint's name."""
     job = Job(PYNQ_Z2, AcceleratorConfig.small(), 150.0, tmp_path)

@@ -1,6 +1,7 @@
 """The driver for PYNQ with the real package ``pynq``, on the RTL: ``make test-pynq`` runs this with the versions that matter."""
 
 import asyncio
+import gc
 import time
 import warnings
 
@@ -9,10 +10,12 @@ import pytest
 
 from codenet import devices, selftest
 from codenet.accelerator import Accelerator
+from codenet.devices.kernel import Kernel
 from codenet.errors import DeviceError, DeviceTimeout
 from sim.live import LiveBoard
 from sim.processing_system import SimulatedTime
 from sim.timing import DramTiming
+from sim.uio_node import UioNode
 from tests.board import checks
 from tests.board.handoff import BASE, INTERRUPT_CONTROLLER, write_bitstream
 from tests.board.networks import SMALL, program
@@ -155,6 +158,10 @@ def test_program_for_another_array(board):
     checks.program_for_another_array(open_board)
 
 
+def test_bitstream_of_another_version(board, live, monkeypatch):
+    checks.bitstream_of_another_version(open_board, live, monkeypatch)
+
+
 def test_accelerator_that_is_stuck(board, live):
     with open_board() as device:
         checks.stuck_accelerator(device, live)
@@ -178,11 +185,17 @@ def board_with_interrupt(live, system, monkeypatch, tmp_path, simulated_time):
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield device
+    # PYNQ closes a node when the object that has it open goes: here, while there is a loop, and not before the node itself.
+    files = []
     for controller in pynq.interrupt._InterruptController._uio_devices.values():
-        loop.remove_reader(controller.uio)  # Which keeps it, and it closes its file when it goes.
+        loop.remove_reader(controller.uio)
+        controller.wait_events.clear()
+        files.append(controller.uio)
     del controller
     pynq.interrupt._InterruptController._controllers.clear()
     pynq.interrupt._InterruptController._uio_devices.clear()
+    gc.collect()
+    assert all(file.closed for file in files)
     loop.close()
     asyncio.set_event_loop(None)
     device.close()
@@ -190,7 +203,7 @@ def board_with_interrupt(live, system, monkeypatch, tmp_path, simulated_time):
 
 @pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
 def test_interrupt_of_the_overlay(board_with_interrupt, monkeypatch):
-    monkeypatch.setattr("codenet.devices.pynq.RECHECK_SECONDS", 60.0)
+    monkeypatch.setattr("codenet.devices.interrupt.RECHECK_SECONDS", 60.0)
     with open_board() as device:
         assert device.facts()["interrupt"] == "of the overlay"
         before = board_with_interrupt.controller.node.count
@@ -219,6 +232,41 @@ def test_interrupt_that_never_comes(board_with_interrupt, monkeypatch):
             device.wait(0.3)
         assert 0.3 <= time.monotonic() - begin < 2
         checks.detects(device)
+
+
+@pytest.fixture
+def kernel(live, tmp_path):
+    """UIO as on PYNQ's images: a device for the first interrupt from the logic."""
+    kernel = Kernel(tmp_path / "sys", tmp_path / "dev")
+    (kernel.sysfs / "class/uio/uio1").mkdir(parents=True)
+    (kernel.sysfs / "class/uio/uio1/name").write_text("fabric\n")
+    kernel.dev.mkdir()
+    node = UioNode(lambda: live.interrupt)
+    (kernel.dev / "uio1").symlink_to(node.path)
+    kernel.node = node
+    yield kernel
+    node.close()
+
+
+@pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
+def test_interrupt_of_the_image(board, live, kernel, tmp_path, monkeypatch):
+    monkeypatch.setattr("codenet.devices.interrupt.RECHECK_SECONDS", 60.0)
+    live.on_interrupt.append(kernel.node.check)
+    with PynqDevice.load(tmp_path / "codenet.bit", kernel) as device:
+        assert device.facts()["interrupt"].endswith("dev/uio1")
+        checks.detects(device, times=2)
+        assert kernel.node.count == 2
+
+
+@pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
+def test_interrupt_that_is_not_connected(board, kernel, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(kernel.node, "_level", lambda: False)
+    with PynqDevice.load(tmp_path / "codenet.bit", kernel) as device:
+        checks.detects(device, times=2)
+        assert "polled" in device.facts()["interrupt"]
+    assert [record.message for record in caplog.records] == [
+        "device pynq: its interrupt does not arrive; IRQ_STATUS is polled from now on"
+    ]
 
 
 def test_polls_where_an_event_loop_runs(board_with_interrupt):

@@ -5,7 +5,7 @@ import pytest
 
 from codenet import devices, doctor, selftest
 from codenet.accelerator import Accelerator
-from codenet.devices import bitstream, uio
+from codenet.devices import bitstream, interrupt, uio
 from codenet.devices.uio import UioDevice
 from codenet.errors import DeviceError, DeviceTimeout, FormatError
 from sim.processing_system import SimulatedTime
@@ -45,7 +45,7 @@ def open_board(kernel, path):
 
 def test_detects_what_the_golden_model_detects(open_board):
     with open_board() as device:
-        assert device.facts()["interrupt"] == "of the UIO device"
+        assert device.facts()["interrupt"].endswith("dev/uio0")
         checks.detects(device, times=2)
 
 
@@ -130,11 +130,21 @@ def test_registers_without_uio(kernel, path):
 
 @pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
 def test_each_frame_is_an_interrupt(kernel, open_board, monkeypatch):
-    monkeypatch.setattr(uio, "RECHECK_SECONDS", 60.0)  # A lost one is a timeout.
+    monkeypatch.setattr(interrupt, "RECHECK_SECONDS", 60.0)  # A lost one is a timeout.
     with open_board() as device:
         before = kernel.node.count
         checks.detects(device, times=2)
         assert kernel.node.count == before + 2
+
+
+@pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
+def test_interrupt_that_is_not_connected(open_board, kernel, monkeypatch, caplog):
+    with open_board() as device:
+        monkeypatch.setattr(kernel.node, "_level", lambda: False)
+        checks.detects(device, times=2)
+        assert "polled" in device.facts()["interrupt"]
+    words = "device uio: its interrupt does not arrive; IRQ_STATUS is polled from now on"
+    assert [record.message for record in caplog.records] == [words]
 
 
 def test_interrupt_that_never_comes(open_board):
@@ -146,6 +156,10 @@ def test_interrupt_that_never_comes(open_board):
 
 def test_program_for_another_array(open_board):
     checks.program_for_another_array(open_board)
+
+
+def test_bitstream_of_another_version(open_board, live, monkeypatch):
+    checks.bitstream_of_another_version(open_board, live, monkeypatch)
 
 
 def test_accelerator_that_is_stuck(open_board, live):
@@ -239,6 +253,33 @@ def test_bitstream_that_the_manager_refuses(open_board, kernel, monkeypatch):
     monkeypatch.setattr("sim.uio_files.SYNC_WORD", b"\x01\x02\x03\x04")
     with pytest.raises(DeviceError, match=r"codenet.bit: .*firmware: Invalid argument; state 'write init error'"):
         open_board()
+
+
+def test_logic_that_does_not_start(open_board, kernel, monkeypatch):
+    monkeypatch.setattr(kernel, "_load", lambda name: (kernel.manager / "state").write_text("write complete\n"))
+    with pytest.raises(DeviceError, match=r"state is 'write complete' after loading it, expected 'operating'"):
+        open_board()
+
+
+def test_commands_of_the_memory(open_board, kernel, monkeypatch):
+    commands = []
+    with open_board() as device:
+        device.allocate(256)
+        buffer = device.allocate(1000)
+        monkeypatch.setattr(kernel, "command", lambda path, text: commands.append((path.name, text)))
+        buffer.flush([(0, 128), (256, 512)])
+        buffer.invalidate([(70, 10)])
+        buffer.flush()
+        device._pool.coherent = True
+        buffer.flush()
+        buffer.invalidate()
+    # Offset in bits 63 to 32, size in 31 to 4, direction in 3 and 2 (1: to the device, 2: from it), bit 0: do it. In whole lines of 64.
+    assert commands == [
+        ("sync_for_device", "0x0000010000000085"),
+        ("sync_for_device", "0x0000020000000205"),
+        ("sync_for_cpu", "0x0000014000000049"),
+        ("sync_for_device", "0x0000010000000405"),
+    ]
 
 
 def test_register_offsets_and_values(open_board):

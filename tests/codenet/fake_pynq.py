@@ -58,6 +58,9 @@ class FakeBoard:
         """Method, offset and size of what went between cache and memory."""
         self.arch = "armv7l"
 
+    def has_capability(self, name: str) -> bool:
+        return name == "MEMORY_MAPPED"
+
     @property
     def at_least(self) -> Any:
         numbers = tuple(int(part) for part in self.version.split(".")[:2])

@@ -102,7 +102,8 @@ def test_the_same_as_photo_by_photo(name, tmp_path):
             with detector.stream(photos, workers=workers) as stream:
                 results = list(stream)
             assert [result.detections for result in results] == alone
-        assert cycles == results[-1].times.cycles and (cycles > 0) == (name == "rtl")
+        assert results[-1].times.cycles == pytest.approx(cycles, rel=0.05)  # They vary with memory's refresh.
+        assert (cycles > 0) == (name == "rtl")
     assert len({str(found) for found in alone}) == len(photos) and all(alone), "photos that look alike test nothing"
 
 

@@ -92,6 +92,16 @@ def test_levels_between_registers():
     assert (second.levels, second.start, second.end) == (1, "n20", "n21")
 
 
+def test_nets_without_a_name_are_called_after_their_register():
+    cells = netlist(a=lut([3, 4], 20), e=lut([5], 21), s=register(20, 31))
+    cells["cells"]["s"]["connections"]["CE"] = [21]
+    cells["netnames"]["n20"]["hide_name"] = cells["netnames"]["n21"]["hide_name"] = 1
+    cells["netnames"] = {
+        name if name not in ("n20", "n21") else f"${name}": net for name, net in cells["netnames"].items()
+    }
+    assert {path.end for path in Levels(cells).longest(2)} == {"n31 (FDRE D)", "n31 (FDRE CE)"}
+
+
 def test_carry_comes_from_lower_bits_only():
     """The sum's lowest bit does not depend on the highest operand bit."""
     cells = netlist(

@@ -92,13 +92,13 @@ def command(folder, output, workers, *more):
     arguments = ["--data", str(folder), "--output", str(output), "--classes", "cat", "dog", "--workers", str(workers)]
     arguments += [
         "--iterations",
-        "60",
+        str(STEPS),
         "--batch",
         "4",
         "--save-every",
         "1",
         "--evaluate-every",
-        "20",
+        "10",
         "--mosaic",
         "0.5",
     ]

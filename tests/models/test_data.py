@@ -156,10 +156,9 @@ def test_classes_without_boxes_cannot_be_trained(coco_folder, voc_folder):
     [
         ("<xmin>11</xmin>", "<xmin>left</xmin>", "a.xml:3: xmin is 'left', expected a number"),
         ("<xmin>11</xmin>", "", "a.xml:3: object: bndbox/xmin is missing"),
-        ("<width>50</width>", "", "a.xml:1: annotation: size/width is missing"),
+        ("<width>50</width>", "<width>wide</width>", "a.xml:1: width is 'wide', expected a number"),
         ("<name>raccoon</name>", "<name> </name>", "a.xml:2: object: name is missing"),
         ("</annotation>", "</annotation", "a.xml: not a VOC annotation: unclosed token: line 4"),
-        ("<width>50</width>", "<width>0</width>", "a.jpg: size is 0x40"),
     ],
 )
 def test_bad_voc_files_are_named_with_their_lines(voc_folder, old, new, message):
@@ -169,6 +168,29 @@ def test_bad_voc_files_are_named_with_their_lines(voc_folder, old, new, message)
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(CodenetError, match=message):
         load_data(voc_folder, "train")
+
+
+@pytest.mark.parametrize(("old", "new"), [("<width>50</width>", "<width>0</width>"), ("<width>50</width>", "")])
+def test_a_size_that_a_tool_left_out_is_the_images(voc_folder, old, new):
+    path = voc_folder / "Annotations" / "a.xml"
+    path.write_text(path.read_text().replace(old, new))
+    data = load_data(voc_folder, "train")
+    assert (data.records[0].width, data.records[0].height) == (50, 40)
+    assert "a.xml: size is annotated as 0x40, the image's is 50x40; took that" in data.warnings[0]
+
+
+def test_a_size_whose_sides_are_swapped_is_the_images_if_the_boxes_say_so(voc_folder, tmp_path):
+    path = voc_folder / "Annotations" / "a.xml"
+    path.write_text(path.read_text().replace("<width>50<", "<width>40<").replace("<height>40<", "<height>50<"))
+    assert load_data(voc_folder, "train").records[0].width == 50
+    # Lying on its side the image is 40x50, in which the first box does not lie: something else is wrong.
+    image = Image.new("RGB", (50, 40))
+    image.getexif()[0x0112] = 6
+    image.save(voc_folder / "JPEGImages" / "a.jpg", exif=image.getexif())
+    path.write_text(path.read_text().replace("<width>40<", "<width>50<").replace("<height>50<", "<height>40<"))
+    data = load_data(voc_folder, "train")
+    with pytest.raises(CodenetError, match="a.jpg: image is 40x50 after its orientation tag, annotated as 50x40"):
+        cached_images(data, 32, tmp_path / "cache")
 
 
 def test_difficult_boxes_are_ignored_or_kept(voc_folder):

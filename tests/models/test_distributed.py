@@ -161,6 +161,18 @@ def test_alone_there_is_nothing_to_wait_for():
     assert gather("x") == ["x"] and from_first("x") == "x"
 
 
+@pytest.mark.parametrize(("gpus", "device", "expected"), [(0, "auto", 2), (3, "auto", 3), (3, "cpu", 2)])
+def test_workers_are_one_a_gpu_unless_given(gpus, device, expected, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.multiprocessing, "spawn", lambda function, arguments, count: started.append(count))
+    arguments = argparse.Namespace(output=tmp_path, workers=None, device=device)
+    start_workers(arguments, fail)
+    assert started == [expected] and arguments.workers == expected
+    with pytest.raises(CodenetError, match="workers is 0, expected 1 or more"):
+        start_workers(argparse.Namespace(output=tmp_path, workers=0), fail)
+
+
 def test_devices():
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(CodenetError, match="device is 'gpu', expected auto, cpu, cuda or cuda:NUMBER"):

@@ -45,6 +45,8 @@ def test_samples_by_hand():
     (sample,) = samples_at(layers, 0.9, 0.1)
     assert sample.centre == (3.5 / 4, 0.5 / 2)
     assert sample.places[0].tolist() == [2.5 / 4, -0.5 / 2] and sample.places[8].tolist() == [4.5 / 4, 1.5 / 2]
+    # The second tap lies in the row above.
+    assert sample.places[1].tolist() == [3.5 / 4, -0.5 / 2]
     (corner,) = samples_at(layers, 1.0, 1.0)
     assert corner.centre == (3.5 / 4, 1.5 / 2)
 
@@ -135,6 +137,10 @@ def test_command(coco_folder, tmp_path, capsys):
         assert set(content["dilations"]) == {f"decoder.{n}.deform.dilation" for n in range(3)}
         pictures = sorted(path.name for path in output.glob("*.png"))
         assert pictures == ["histogram.png", "samples-one.png"]
+    photo = coco_folder / "images" / "two.png"
+    words = [tmp_path / "tiny.cdg", "--data", coco_folder, "-o", tmp_path / "photos", "--photos", photo]
+    assert offsets.main([str(word) for word in words]) == 0
+    assert [path.name for path in (tmp_path / "photos").glob("samples-*")] == ["samples-two.png"]
     data = load_data(coco_folder, "val", ("cat", "dog"))
     source = graph_offsets(graph)
     expected = sum(source.sample(Image.open(r.path))[0]["decoder.2.deform.dilation"].distance == 3 for r in data).sum()

@@ -113,6 +113,13 @@ def test_table_has_each_interval_and_is_cut_when_resumed(data, tmp_path):
     assert read_history(tmp_path / "none.jsonl") == []
 
 
+def test_validation_waits_for_the_next_interval(data, tmp_path):
+    """Every three steps, with an interval of two."""
+    progress = Progress(tmp_path, Scores(0.1, 0.2, 0.3), 3)
+    run(data, tmp_path, progress)
+    assert [line.get("ap50") for line in progress.lines] == [None, 0.1, 0.2, 0.3]
+
+
 def test_curves_are_drawn(tmp_path):
     lines = [
         {"step": 10, "heatmap": 4.0, "overlap": 0.8, "distance": 60.0, "total": 14.0},

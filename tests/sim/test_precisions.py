@@ -16,12 +16,11 @@ from tests.sim.test_networks import IRREGULAR, photo  # noqa: F401
 PRECISIONS = [Precision(activations=4), Precision(weights=8, mixed=(Exemption("heads", 4, 4),))]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
 def test_network_through_the_rtl(precision, photo):  # noqa: F811
     network, photos = prepared(TINY.replace(dilations=CONFLICT_FREE))
     graph, _ = to_graph(quantize(network, calibrate(network, [normalize(photos)]), precision), "test")
-    program = compiler.compile(graph, AcceleratorConfig())
+    program = compiler.compile(graph, AcceleratorConfig.small())
     with RtlDevice(program.config, IRREGULAR) as device:
         result = run.simulate(device, program, graph, photo, name=str(precision), threshold=0.2)
     assert not result.mismatches and result.tensors == len(program.tensors) + 1

@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,17 +19,18 @@ from codenet.config import AcceleratorConfig
 from codenet.devices import zynq
 from codenet.devices.base import Buffer, Device, Parts
 from codenet.devices.bitstream import ENVIRONMENT, SHIPPED, VLNV, Handoff, find_bitstream
-from codenet.errors import DeviceError, DeviceTimeout
+from codenet.devices.interrupt import UioInterrupt, find_uio, wait_until_pending
+from codenet.devices.kernel import Kernel
+from codenet.errors import DeviceError
 from codenet.isa import PLANE_ALIGNMENT
-from codenet.registers import BY_NAME
 
 BOARD = Path("/proc/device-tree/chosen/pynq_board")
 """There on PYNQ's own images."""
 
 MEMORY = Path("/proc/meminfo")
 
-RECHECK_SECONDS = 0.1
-"""How long an interrupt is waited for before IRQ_STATUS is read anyway."""
+FABRIC = "fabric"
+"""UIO device that PYNQ's images have for the first interrupt from the logic (IRQ_F2P[0])."""
 
 WHOLE_ONLY = (3, 1)
 """Since this version of PYNQ its own calls flush and invalidate whole buffers, whatever part they are asked for."""
@@ -68,20 +68,25 @@ class PynqDevice(Device):
         Kept, as registers and interrupts are of no use without it.
     clock_hz:
         What its clock is set to, if that is known.
+    interrupt:
+        Where the accelerator's interrupt arrives, for overlays where PYNQ knows of none.
     """
 
     name = "pynq"
 
-    def __init__(self, ip: Any, overlay: Any = None, clock_hz: float | None = None) -> None:
+    def __init__(
+        self, ip: Any, overlay: Any = None, clock_hz: float | None = None, interrupt: UioInterrupt | None = None
+    ) -> None:
         self._ip = ip
         self._overlay = overlay
         self.clock_hz = clock_hz
-        interrupt = getattr(ip, "interrupt", None)
-        self._interrupt = interrupt if inspect.iscoroutinefunction(getattr(interrupt, "wait", None)) else None
+        self._interrupt: _LoopInterrupt | UioInterrupt | None = interrupt or _overlay_interrupt(ip)
 
     @classmethod
-    def load(cls, bitstream: Path) -> PynqDevice:
+    def load(cls, bitstream: Path, kernel: Kernel | None = None) -> PynqDevice:
         """Load ``bitstream``, with its ``.hwh`` beside it, into the logic, and set its clock and ports as that says.
+
+        ``kernel``: where UIO devices are.
 
         Raises
         ------
@@ -103,7 +108,10 @@ class PynqDevice(Device):
                 clock.pop("enable", None)
             overlay.download()
             ip = _find(overlay)
-        return cls(ip, overlay, _configure(pynq, overlay, handoff))
+        clock_hz = _configure(pynq, overlay, handoff)
+        if _overlay_interrupt(ip) is not None or overlay.device.has_capability("REMOTE"):
+            return cls(ip, overlay, clock_hz)  # At the other end of a network there may be UIO devices, but not for us.
+        return cls(ip, overlay, clock_hz, _fabric_interrupt(kernel or Kernel()))
 
     def facts(self) -> dict[str, str]:
         pynq = _import()
@@ -112,7 +120,7 @@ class PynqDevice(Device):
             facts["bitstream"] = str(self._overlay.bitfile_name)
         if self.clock_hz is not None:
             facts["clock"] = f"{self.clock_hz / 1e6:g} MHz"
-        facts["interrupt"] = "of the overlay" if self._interrupt is not None else "none, IRQ_STATUS is polled"
+        facts["interrupt"] = "none, IRQ_STATUS is polled" if self._interrupt is None else str(self._interrupt)
         return facts | {"memory for the accelerator": _memory_text()}
 
     def read(self, offset: int) -> int:
@@ -153,34 +161,56 @@ class PynqDevice(Device):
             ) from error
 
     def wait(self, timeout: float) -> None:
-        """As of the base class; with the overlay's interrupt if it has one, and no event loop runs (as one does in Jupyter)."""
-        if self._interrupt is None or _loop_runs():
+        """As of the base class, with an interrupt if there is one (in a running event loop, as Jupyter's, not with the overlay's)."""
+        if self._interrupt is None or (isinstance(self._interrupt, _LoopInterrupt) and _loop_runs()):
             super().wait(timeout)
-        else:
-            with _foreign("interrupt"):
-                asyncio.get_event_loop_policy().get_event_loop().run_until_complete(
-                    self._pending(self._interrupt, timeout)
-                )
-
-    async def _pending(self, interrupt: Any, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while not self.read(BY_NAME["IRQ_STATUS"].offset) & 1:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeviceTimeout(f"device {self.name}: no interrupt within {timeout} s")
-            try:
-                await asyncio.wait_for(interrupt.wait(), min(left, RECHECK_SECONDS))
-            except asyncio.TimeoutError:
-                continue
+        elif not wait_until_pending(self, self._interrupt, timeout):
+            self._close_interrupt()
 
     def close(self) -> None:
         """Let go of the overlay, which stays in the logic."""
-        self._ip = self._overlay = self._interrupt = None
+        self._close_interrupt()
+        self._ip = self._overlay = None
+
+    def _close_interrupt(self) -> None:
+        if isinstance(self._interrupt, UioInterrupt):
+            self._interrupt.close()
+        self._interrupt = None
 
     def _open_ip(self) -> Any:
         if self._ip is None:
             raise DeviceError("device pynq: it is closed")
         return self._ip
+
+
+class _LoopInterrupt:
+    """An interrupt of PYNQ's, which comes by its event loop."""
+
+    def __init__(self, interrupt: Any) -> None:
+        self._interrupt = interrupt
+
+    def __str__(self) -> str:
+        return "of the overlay"
+
+    def wait(self, seconds: float) -> bool:
+        with _foreign("interrupt"):
+            loop = asyncio.get_event_loop_policy().get_event_loop()
+            try:
+                loop.run_until_complete(asyncio.wait_for(self._interrupt.wait(), seconds))
+            except asyncio.TimeoutError:
+                return False
+        return True
+
+
+def _overlay_interrupt(ip: Any) -> _LoopInterrupt | None:
+    """The one that PYNQ knows of, if it can be waited for: over a network it cannot."""
+    found = getattr(ip, "interrupt", None)
+    return _LoopInterrupt(found) if inspect.iscoroutinefunction(getattr(found, "wait", None)) else None
+
+
+def _fabric_interrupt(kernel: Kernel) -> UioInterrupt | None:
+    folder = find_uio(kernel, FABRIC)
+    return None if folder is None else UioInterrupt.open(kernel, folder)
 
 
 class _Words:

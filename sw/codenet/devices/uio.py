@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import select
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +11,13 @@ from codenet.config import AcceleratorConfig
 from codenet.devices import fpga_manager, udmabuf, zynq
 from codenet.devices.base import Buffer, Device
 from codenet.devices.bitstream import Handoff, find_bitstream
-from codenet.devices.kernel import Kernel, naming
-from codenet.errors import DeviceError, DeviceTimeout
-from codenet.registers import ADDRESS_BITS, BY_NAME
+from codenet.devices.interrupt import UioInterrupt, find_uio, wait_until_pending
+from codenet.devices.kernel import Kernel
+from codenet.errors import DeviceError
+from codenet.registers import ADDRESS_BITS
 
 NODE = "codenet"
 """Name of the UIO device: that of its node in the device tree."""
-
-RECHECK_SECONDS = 0.1
-"""How long an interrupt is waited for before IRQ_STATUS is read anyway."""
 
 BLOCK_BYTES = 1 << ADDRESS_BITS
 
@@ -78,7 +73,7 @@ class UioDevice(Device):
     ) -> None:
         self._kernel = kernel or Kernel()
         self._bitstream = bitstream
-        self._file: int | None = None
+        self._interrupt: UioInterrupt | None = None
         self._words: np.ndarray | None = None
         self._pool: udmabuf.Pool | None = None
         try:
@@ -98,12 +93,12 @@ class UioDevice(Device):
             )
         self.clock_hz = _configure(kernel, handoff)
         self._pool = udmabuf.Pool(kernel, memory)
-        folder = _find_uio(kernel, node)
+        folder = find_uio(kernel, node)
         if folder is None:
             self._words = _map_directly(kernel, node, handoff)
         else:
             self._words = _map_uio(kernel, folder)
-            self._file = _open_interrupt(kernel, kernel.dev / folder.name)
+            self._interrupt = UioInterrupt.open(kernel, folder)
         self._folder = folder
 
     def facts(self) -> dict[str, str]:
@@ -112,7 +107,7 @@ class UioDevice(Device):
         if self.clock_hz is not None:
             facts["clock"] = f"{self.clock_hz / 1e6:g} MHz"
         facts["registers"] = f"{self._kernel.dev / (self._folder.name if self._folder else 'mem')}"
-        facts["interrupt"] = "of the UIO device" if self._file is not None else "none, IRQ_STATUS is polled"
+        facts["interrupt"] = "none, IRQ_STATUS is polled" if self._interrupt is None else str(self._interrupt)
         coherent = ", coherent" if pool.coherent else ""
         return facts | {
             "memory for the accelerator": f"{pool.free} of {pool.size} bytes of {pool.name} are free{coherent}"
@@ -139,23 +134,20 @@ class UioDevice(Device):
         DeviceError
             The UIO device has gone.
         """
-        if self._file is None:
+        if self._interrupt is None:
             super().wait(timeout)
-            return
-        assert self._folder is not None
-        deadline = time.monotonic() + timeout
-        while not self.read(BY_NAME["IRQ_STATUS"].offset) & 1:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise DeviceTimeout(f"device {self.name}: no interrupt within {timeout} s")
-            with naming(self._kernel.dev / self._folder.name):
-                _next_interrupt(self._file, min(left, RECHECK_SECONDS))
+        elif not wait_until_pending(self, self._interrupt, timeout):
+            self._close_interrupt()
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-        self._file = self._words = self._pool = None
+        self._close_interrupt()
+        self._words = self._pool = None
         self._kernel.close()
+
+    def _close_interrupt(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt.close()
+            self._interrupt = None
 
     def _open_words(self) -> np.ndarray:
         if self._words is None:
@@ -172,13 +164,6 @@ def _index(offset: int) -> int:
     if not 0 <= offset < BLOCK_BYTES or offset % 4:
         raise DeviceError(f"register offset {offset:#x}: expected a multiple of 4, 0 to {BLOCK_BYTES - 4:#x}")
     return offset // 4
-
-
-def _find_uio(kernel: Kernel, node: str) -> Path | None:
-    for folder in kernel.entries("uio"):
-        if kernel.attribute(folder / "name").partition("@")[0] == node:
-            return folder
-    return None
 
 
 def _map_uio(kernel: Kernel, folder: Path) -> np.ndarray:
@@ -200,37 +185,6 @@ def _map_directly(kernel: Kernel, node: str, handoff: Handoff | None) -> np.ndar
             f'device tree (compatible = "generic-uio") and load uio_pdrv_genirq with of_id=generic-uio'
         )
     return kernel.registers(kernel.dev / "mem", BLOCK_BYTES, handoff.base[0])
-
-
-def _open_interrupt(kernel: Kernel, path: Path) -> int | None:
-    """File to wait on; ``None`` if the device has no interrupt."""
-    with naming(path):
-        file = kernel.open(path, os.O_RDWR | os.O_NOCTTY)
-    try:
-        _enable(file)
-    except OSError as error:
-        os.close(file)
-        if error.errno in (errno.EIO, errno.ENOSYS):
-            return None
-        with naming(path):
-            raise
-    return file
-
-
-def _enable(file: int) -> None:
-    """The kernel turns an interrupt off when it has come. Turning it on twice does no harm."""
-    os.write(file, np.uint32(1).tobytes())
-
-
-def _next_interrupt(file: int, timeout: float) -> None:
-    """Return at an interrupt, or after ``timeout`` seconds. Raises OSError if the device has gone."""
-    _enable(file)
-    poll = select.poll()
-    poll.register(file, select.POLLIN)
-    for _, events in poll.poll(1000 * timeout):
-        if not events & select.POLLIN:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        os.read(file, 4)
 
 
 def _configure(kernel: Kernel, handoff: Handoff | None) -> float | None:
