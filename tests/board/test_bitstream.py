@@ -6,7 +6,6 @@ import re
 import struct
 
 import pytest
-from amaranth.build import Clock
 
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
@@ -114,7 +113,7 @@ def test_platform():
     assert PYNQ_Z2.part == "xc7z020clg400-1"
     resources = {(r.name, r.number): r for r in PynqZ2Platform.resources}
     assert sum(name == "led" for name, _ in resources) == 4
-    assert resources["clk125", 0].clock == Clock(125e6) or resources["clk125", 0].clock.frequency == 125e6
+    assert resources["clk125", 0].clock.frequency == 125e6
     pins = re.findall(r"\(pins \w+ (\S+?)\)", " ".join(map(repr, resources.values())))
     assert len(pins) == len(set(pins)) == 1 + 4 + 4 + 2 + 6
     PynqZ2Platform(toolchain="Vivado")
