@@ -16,8 +16,8 @@ from hw.boards.registers_bridge import RegistersBridge
 from hw.boards.reset import ResetSynchronizer
 from hw.verilog import Wrapper, compact_memories
 
-CLOCK_NET = "clk"
-"""Name of the fabric's clock in the Verilog: that of Amaranth's default domain."""
+CLOCK_NET = "aclk"
+"""Name of the fabric's clock in the Verilog and in netlists made of it: that of the accelerator's port, behind which others are only aliases."""
 
 MASTERS = ("m_axi0", "m_axi1")
 """Ports of :class:`hw.verilog.Wrapper` to memory."""

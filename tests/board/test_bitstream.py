@@ -6,7 +6,6 @@ import re
 import struct
 
 import pytest
-from amaranth.build import Clock
 
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
@@ -88,7 +87,7 @@ def test_vivado_constraints():
 
 def test_nextpnr_constraints():
     lines = constraints.for_nextpnr(PYNQ_Z2.pins, 150).splitlines()
-    assert lines[0] == "create_clock -period 6.666 [get_nets clk]"
+    assert lines[0] == "create_clock -period 6.666 [get_nets aclk]"
     assert len(lines) == 5 and all(line.startswith("set_property -dict {PACKAGE_PIN ") for line in lines[1:])
 
 
@@ -99,8 +98,8 @@ def test_constraints_meet_the_verilog():
     block = re.search(r"^  PS7 ps7 \((.*?)^  \);", top, re.S | re.M)[1]
     clocks = re.search(r"\.FCLKCLK\((\S+)\)", block)[1]
     buffer = re.search(r"^  BUFG clock_buffer \((.*?)^  \);", top, re.S | re.M)[1]
-    net = re.search(r"\.O\((\w+)\)", buffer)[1]
-    assert f".I({clocks}[0])" in buffer and (net == "clk" or f"  assign clk = {net};" in top)
+    # Synthesis keeps the name of the net that is driven, and drops those that are assigned from it.
+    assert f".I({clocks}[0])" in buffer and ".O(aclk)" in buffer
     assert re.search(r'\(\* ASYNC_REG = "TRUE" \*\)\s+reg \[2:0\] stages', text)
     assert text.count("ASYNC_REG") == 1
     assert re.search(r"always @\(posedge \w+, (pos|neg)edge \w+\)", text), "the synchronizer's reset waits for no clock"
@@ -114,7 +113,7 @@ def test_platform():
     assert PYNQ_Z2.part == "xc7z020clg400-1"
     resources = {(r.name, r.number): r for r in PynqZ2Platform.resources}
     assert sum(name == "led" for name, _ in resources) == 4
-    assert resources["clk125", 0].clock == Clock(125e6) or resources["clk125", 0].clock.frequency == 125e6
+    assert resources["clk125", 0].clock.frequency == 125e6
     pins = re.findall(r"\(pins \w+ (\S+?)\)", " ".join(map(repr, resources.values())))
     assert len(pins) == len(set(pins)) == 1 + 4 + 4 + 2 + 6
     PynqZ2Platform(toolchain="Vivado")
@@ -192,7 +191,7 @@ def test_yosys_step_of_the_open_flow(tmp_path):
     cells = netlist["cells"].values()
     kinds = [cell["type"] for cell in cells]
     assert {kind: kinds.count(kind) for kind in ("PS7", "OBUF", "IBUF")} == {"PS7": 1, "OBUF": 4, "IBUF": 0}
-    (net,) = netlist["netnames"]["clk"]["bits"]
+    (net,) = netlist["netnames"]["aclk"]["bits"]
     (buffer,) = [cell for cell in cells if cell["type"] == "BUFG"]
     assert buffer["connections"]["O"] == [net]
     (block,) = [cell for cell in cells if cell["type"] == "PS7"]
