@@ -77,6 +77,15 @@ def test_sets_of_dilations(base, dilations):
     check(graph, AcceleratorConfig())
 
 
+def test_deformable_backbone():
+    """The units of stride 1, one in each stage of this network, sample as the decoder does."""
+    network, photos = quantized(TINY.replace(deform_backbone=True, dilations=CONFLICT_FREE), Precision())
+    bad, _, graph = mismatches(network, photos)
+    assert bad == []
+    assert len([op for op in graph.operations if isinstance(op, Depthwise) and len(op.inputs) == 2]) == 6
+    check(graph, AcceleratorConfig())
+
+
 @pytest.mark.parametrize("dilations", [ALL_DILATIONS, CONFLICT_FREE], ids=str)
 def test_dilations_before_training(dilations):
     """All weights of the dilations are 0, and every dilation 1."""

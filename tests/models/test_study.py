@@ -126,6 +126,7 @@ def test_jobs(tmp_path):
     assert [store.result(job.name)["value"] for job in jobs] == ["known", 4, 6] and len(ends) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_stops_no_other(tmp_path):
     store, ends = Store(tmp_path, {}), []
     jobs = [Job("bad", double, (-1,)), Job("good", double, (2,)), Job("better", double, (3,))]
@@ -192,6 +193,7 @@ def test_epochs_and_estimate(coco_folder, tmp_path, capsys, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_precisions_of_a_checkpoint(coco_folder, tmp_path, capsys):
     network = CoDeNet(TINY, CLASSES)
     checkpoint = tmp_path / "float.pt"
