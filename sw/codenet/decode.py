@@ -10,7 +10,10 @@ import numpy as np
 Box = tuple[float, float, float, float]
 
 TOP_K = 100
-"""Detections kept, best first."""
+"""Peaks looked at, best first."""
+
+OVERLAP = 0.6
+"""Intersection over union with a better box of the same class above which a box is the same object found again."""
 
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
 """Their sum is ln 2; the first has 33 bits, so that its product with a small integer is exact."""
@@ -74,11 +77,19 @@ class Peaks:
     output_size: tuple[int, int]
 
 
-def decode(peaks: Peaks, classes: Sequence[str], photo_size: tuple[int, int], *, top_k: int = TOP_K) -> list[Detection]:
-    """Detections in a photo of ``photo_size`` (height, width), best first, at most ``top_k``.
+def decode(
+    peaks: Peaks,
+    classes: Sequence[str],
+    photo_size: tuple[int, int],
+    *,
+    top_k: int = TOP_K,
+    overlap: float = OVERLAP,
+) -> list[Detection]:
+    """Detections in a photo of ``photo_size`` (height, width), best first, of the best ``top_k`` peaks.
 
     The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are stretched to the photo, and
     what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of the peaks.
+    Boxes of one object are suppressed but for the best (:func:`distinct`); an ``overlap`` of 1 keeps them all.
     """
     scores = sigmoid(peaks.logits)
     order = np.argsort(-scores, kind="stable")[:top_k]
@@ -88,9 +99,38 @@ def decode(peaks: Peaks, classes: Sequence[str], photo_size: tuple[int, int], *,
     limit = np.array([photo_size[1], photo_size[0]], dtype=np.float64)
     corners = np.concatenate([(centre - half) * stretch, (centre + half) * stretch], axis=1)
     corners = np.minimum(np.maximum(corners, 0), np.tile(limit, 2))
+    kept = distinct(corners, peaks.class_index[order], overlap)
     return [
         Detection(label=classes[index], class_index=index, score=score, box=tuple(box))
         for index, score, box in zip(
-            peaks.class_index[order].tolist(), scores[order].tolist(), corners.tolist(), strict=True
+            peaks.class_index[order[kept]].tolist(), scores[order[kept]].tolist(), corners[kept].tolist(), strict=True
         )
     ]
+
+
+def distinct(boxes: np.ndarray, class_index: np.ndarray, overlap: float) -> np.ndarray:
+    """Indices of the boxes that overlap none that is kept before them: greedy non-maximum suppression within each class.
+
+    A box overlaps another if the area of both together is more than ``overlap`` times the area that either covers. Only operations that
+    IEEE 754 rounds in one way: every machine keeps the same boxes.
+
+    Parameters
+    ----------
+    boxes:
+        float64 ``[N, 4]`` of x0, y0, x1, y1, best first.
+    class_index:
+        int ``[N]``.
+    """
+    low, high = boxes[:, :2], boxes[:, 2:]
+    sides = high - low
+    area = sides[:, 0] * sides[:, 1]
+    left = np.arange(len(boxes))
+    kept = []
+    while left.size:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        sides = np.maximum(np.minimum(high[left], high[best]) - np.maximum(low[left], low[best]), 0)
+        common = sides[:, 0] * sides[:, 1]
+        union = area[left] + area[best] - common
+        left = left[(common <= overlap * union) | (class_index[left] != class_index[best])]
+    return np.array(kept, dtype=np.int64)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from codenet.decode import Detection, Peaks, decode, sigmoid
+from codenet.decode import Detection, Peaks, decode, distinct, sigmoid
 
 
 def peaks(*rows, output_size=(64, 64)):
@@ -57,6 +57,42 @@ def test_box_outside_of_the_photo_is_empty_at_its_edge():
 def test_negative_size_counts_as_zero():
     (found,) = decode(peaks((8, 8, 0, 0, -3, 2, 0, 0)), ["a"], (64, 64))
     assert found.box == (8, 7, 8, 9)
+
+
+def test_an_object_found_twice_is_one():
+    # Boxes of 10 x 10, the second shifted by 2: 80 / 120 is above 0.6; the third by 3: 70 / 130 is not.
+    rows = [(20, 20, 0, 1.0, 10, 10, 0, 0), (22, 20, 0, 2.0, 10, 10, 0, 0), (25, 20, 0, 0.0, 10, 10, 0, 0)]
+    found = decode(peaks(*rows), ["a", "b"], (64, 64))
+    assert [d.box[0] for d in found] == [17, 20]
+    assert len(decode(peaks(*rows), ["a", "b"], (64, 64), overlap=1)) == 3
+    assert [d.box[0] for d in decode(peaks(*rows), ["a", "b"], (64, 64), overlap=0.5)] == [17]
+    other = [(*row[:2], n % 2, *row[3:]) for n, row in enumerate(rows)]
+    assert len(decode(peaks(*other), ["a", "b"], (64, 64))) == 3, "of two classes"
+
+
+def test_a_suppressed_box_suppresses_none():
+    boxes = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]], float)
+    assert distinct(boxes, np.zeros(3, int), 0.6).tolist() == [0, 2]
+    assert distinct(boxes[1:], np.zeros(2, int), 0.6).tolist() == [0]
+
+
+def test_suppression_against_loops():
+    rng = np.random.default_rng(7)
+    corner, sides = rng.uniform(0, 20, (200, 2)), rng.uniform(0, 15, (200, 2))
+    sides[::17] = 0  # empty boxes overlap nothing
+    boxes, classes = np.concatenate([corner, corner + sides], axis=1), rng.integers(0, 3, 200)
+    expected = []
+    for n in range(200):
+        for k in expected:
+            width, height = np.minimum(boxes[n, 2:], boxes[k, 2:]) - np.maximum(boxes[n, :2], boxes[k, :2])
+            common = max(width, 0) * max(height, 0)
+            union = np.prod(sides[n]) + np.prod(sides[k]) - common
+            if classes[n] == classes[k] and common > 0.4 * union:
+                break
+        else:
+            expected.append(n)
+    assert distinct(boxes, classes, 0.4).tolist() == expected
+    assert 20 < len(expected) < 180
 
 
 def test_no_peaks():
