@@ -90,10 +90,16 @@ def float_identity(network: CoDeNet) -> dict[str, Any]:
 
 
 def start_from(network: CoDeNet, path: Path) -> None:
-    """Take the averaged weights of another run's checkpoint, nothing else; `CodenetError` if they are of another shape."""
+    """Take the averaged weights of another run's checkpoint; `CodenetError` if they are of another shape.
+
+    A network with another number of classes keeps the last layer of its heatmap, and takes the rest: so one starts from a shipped detector with
+    classes of one's own.
+    """
+    state, own = dict(load_checkpoint(path)["average"]), network.state_dict()
+    for key in ("heads.heatmap.out.weight", "heads.heatmap.out.bias"):
+        if key in state and state[key].shape[1:] == own[key].shape[1:]:
+            state[key] = state[key] if len(state[key]) == len(own[key]) else own[key]
     try:
-        network.load_state_dict(load_checkpoint(path)["average"])
+        network.load_state_dict(state)
     except RuntimeError as error:
-        raise CodenetError(
-            f"checkpoint {path}: does not fit a network {network.config.name} with {len(network.classes)} classes: {error}"
-        ) from error
+        raise CodenetError(f"checkpoint {path}: does not fit a network {network.config.name}: {error}") from error

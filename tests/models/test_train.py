@@ -21,7 +21,7 @@ from models.train import (
     load_network,
     parameter_groups,
 )
-from tests.models.common import TINY
+from tests.models.common import TINY, TINY_II
 
 CLASSES = ("cat", "dog")
 STILL = Augmentation(scale=(1.0, 1.0), aspect=1.0, flip=0.0, jitter=0.0)
@@ -120,9 +120,20 @@ def test_checkpoint_of_another_network_is_refused(batches, tmp_path):
     other = Trainer(network, SHORT, float_identity(network))
     with pytest.raises(CodenetError, match="classes is \\['cat', 'dog'\\], expected \\['cat', 'cow'\\]"):
         other.resume(tmp_path / "a.pt")
-    with pytest.raises(CodenetError, match="a.pt: does not fit a network tiny with 3 classes"):
-        start_from(CoDeNet(TINY, ("cat", "dog", "cow")), tmp_path / "a.pt")
+    with pytest.raises(CodenetError, match="a.pt: does not fit a network tiny-ii"):
+        start_from(CoDeNet(TINY_II, ("cat", "dog")), tmp_path / "a.pt")
     assert not other.resume(tmp_path / "none.pt")
+
+
+def test_other_classes_start_with_all_but_their_heatmap(tmp_path):
+    first = trainer()
+    first.save(tmp_path / "a.pt")
+    network = CoDeNet(TINY, ("cat", "dog", "cow"))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    start_from(network, tmp_path / "a.pt")
+    for key, value in network.state_dict().items():
+        kept = key.startswith("heads.heatmap.out")
+        assert torch.equal(value, before[key] if kept else first.average[key]), key
 
 
 @pytest.mark.parametrize(
