@@ -122,7 +122,7 @@ class Precision:
     def to_arguments(self) -> list[str]:
         """Words of a command line that `from_arguments` reads."""
         words = [f"--{name}={getattr(self, name)}" for name in ("weights", "activations", "stem", "depthwise")]
-        return [*words, "--mixed", *map(str, self.mixed)] if self.mixed else words
+        return [*words, "--exceptions", *map(str, self.mixed)] if self.mixed else words
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Precision:
@@ -152,7 +152,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bits of depthwise weights; with 8 the accelerator cannot run the network",
     )
     parser.add_argument(
-        "--mixed",
+        "--exceptions",
+        dest="mixed",
         nargs="+",
         default=[],
         metavar="MODULE=W8",

@@ -173,7 +173,7 @@ def test_arguments_text_and_values():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert from_arguments(parser.parse_args([])) == Precision()
-    words = "--weights 4 --activations 4 --stem 4 --depthwise 8 --mixed heads=W8A8 decoder=W8".split()
+    words = "--weights 4 --activations 4 --stem 4 --depthwise 8 --exceptions heads=W8A8 decoder=W8".split()
     precision = from_arguments(parser.parse_args(words))
     assert precision == Precision(4, 4, 4, 8, (Exemption("heads", 8, 8), Exemption("decoder", 8)))
     assert str(precision) == "W4A4 stem W4 depthwise W8 heads=W8A8 decoder=W8"
