@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from codenet import image as photos
-from codenet.decode import Detection, decode
+from codenet.decode import OVERLAP, Detection, decode
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from models.command import exit_status
@@ -75,8 +75,8 @@ class Score:
         return "\n".join([*lines, str(self)])
 
 
-def network_source(network: CoDeNet) -> Source:
-    """Detections of a PyTorch network, in floating point or quantized, at its own precision."""
+def network_source(network: CoDeNet, overlap: float = OVERLAP) -> Source:
+    """Detections of a PyTorch network, in floating point or quantized, at its own precision; ``overlap`` as of `codenet.decode.decode`."""
     size = network.config.size
     dtype = next(network.parameters()).dtype
     network.eval()
@@ -85,7 +85,7 @@ def network_source(network: CoDeNet) -> Source:
         x = normalize(photos.resize(photo, size, size)[None]).to(dtype)
         with torch.no_grad():
             peaks = find_peaks(network(x))[0]
-        return decode(peaks, network.classes, (photo.height, photo.width))
+        return decode(peaks, network.classes, (photo.height, photo.width), overlap=overlap)
 
     return Source(network.classes, detect)
 
@@ -98,7 +98,7 @@ def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, 
     }
 
 
-def graph_source(path: Path) -> Source:
+def graph_source(path: Path, overlap: float = OVERLAP) -> Source:
     """Detections of a graph file, computed by the golden model on integers."""
     from codenet.interpreter import run
 
@@ -109,29 +109,30 @@ def graph_source(path: Path) -> Source:
     def detect(photo: Image.Image) -> list[Detection]:
         image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
         tensors = run(graph, image, keep=graph.outputs.values())
-        return decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, (photo.height, photo.width))
+        peaks = find_peaks(graph_outputs(graph, tensors))[0]
+        return decode(peaks, graph.classes, (photo.height, photo.width), overlap=overlap)
 
     return Source(graph.classes, detect)
 
 
-def program_source(path: Path, device: str) -> Source:
+def program_source(path: Path, device: str, overlap: float = OVERLAP) -> Source:
     """Detections of a compiled program through `codenet.Detector`, on any of its devices."""
     from codenet import Detector
 
-    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD)
+    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD, overlap=overlap)
     return Source(tuple(detector.classes), lambda photo: list(detector(photo)))
 
 
-def checkpoint_source(path: Path, exact: bool = False) -> Source:
+def checkpoint_source(path: Path, exact: bool = False, overlap: float = OVERLAP) -> Source:
     """Detections of a checkpoint's network; ``exact`` takes the snapped float64 network that equals the graph."""
     from models.qat import load_quantized
     from models.quantize import to_graph
     from models.train import load_checkpoint, load_network
 
     if load_checkpoint(path)["kind"] == "float":
-        return network_source(load_network(path))
+        return network_source(load_network(path), overlap)
     network = load_quantized(path)
-    return network_source(to_graph(network, path.stem)[1] if exact else network)
+    return network_source(to_graph(network, path.stem)[1] if exact else network, overlap)
 
 
 def _check_file(path: Path) -> None:
@@ -141,12 +142,12 @@ def _check_file(path: Path) -> None:
         raise CodenetError(f"{path}: suffix is {path.suffix!r}, expected .cdn, .cdg or .pt")
 
 
-def open_source(path: Path, device: str = "golden", exact: bool = False) -> Source:
+def open_source(path: Path, device: str = "golden", exact: bool = False, overlap: float = OVERLAP) -> Source:
     """The source for a file by its suffix: ``.cdn`` program, ``.cdg`` graph, ``.pt`` checkpoint."""
     _check_file(path)
     if path.suffix == ".cdn":
-        return program_source(path, device)
-    return graph_source(path) if path.suffix == ".cdg" else checkpoint_source(path, exact)
+        return program_source(path, device, overlap)
+    return graph_source(path, overlap) if path.suffix == ".cdg" else checkpoint_source(path, exact, overlap)
 
 
 def _ground_truth(data: DetectionData) -> dict[str, Any]:
@@ -245,9 +246,9 @@ def evaluate(source: Source, data: DetectionData) -> Score:
 _worker_source: list[Source] = []
 
 
-def _open_in_worker(path: Path, device: str, exact: bool) -> None:
+def _open_in_worker(path: Path, device: str, exact: bool, overlap: float) -> None:
     torch.set_num_threads(1)
-    _worker_source[:] = [open_source(path, device, exact)]
+    _worker_source[:] = [open_source(path, device, exact, overlap)]
 
 
 def _detect_in_worker(path: Path) -> list[Detection]:
@@ -255,7 +256,12 @@ def _detect_in_worker(path: Path) -> list[Detection]:
 
 
 def evaluate_file(
-    path: Path, data: DetectionData, device: str = "golden", exact: bool = False, workers: int = 1
+    path: Path,
+    data: DetectionData,
+    device: str = "golden",
+    exact: bool = False,
+    workers: int = 1,
+    overlap: float = OVERLAP,
 ) -> Score:
     """Run a file, as `open_source` takes it, on every image of ``data`` in ``workers`` processes of one thread.
 
@@ -264,9 +270,9 @@ def evaluate_file(
     if workers < 1:
         raise CodenetError(f"evaluation: {workers} workers, expected at least one")
     if workers == 1:
-        return evaluate(open_source(path, device, exact), data)
+        return evaluate(open_source(path, device, exact, overlap), data)
     # Started anew: a fork would copy the threads' locks of libraries that are in use.
-    with multiprocessing.get_context("spawn").Pool(workers, _open_in_worker, (path, device, exact)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _open_in_worker, (path, device, exact, overlap)) as pool:
         found = pool.imap(_detect_in_worker, [record.path for record in data], chunksize=4)
         return average_precision(data, _progress(found, data))
 
@@ -295,6 +301,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="golden",
         help="what runs a .cdn program: golden, rtl (slow: with --limit), a board's (golden)",
     )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=OVERLAP,
+        help=f"of boxes that count as one object; 1: suppress none ({OVERLAP})",
+    )
     parser.add_argument("--limit", type=int, help="evaluate only the first images")
     parser.add_argument("--exact", action="store_true", help="snap a quantized checkpoint's scales, as export does")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the images (1)")
@@ -305,11 +317,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     data = load_data(options.data, options.split, read_classes(options.program))
     data.records = data.records[: options.limit]
-    score = evaluate_file(options.program, data, options.device, options.exact, options.workers)
+    score = evaluate_file(options.program, data, options.device, options.exact, options.workers, options.overlap)
     print(score.table())
     if options.json is not None:
         what = {"program": options.program.name, "data": options.data.name, "split": options.split}
-        options.json.write_text(json.dumps({**what, "device": options.device, **score.to_dict()}, indent=1))
+        options.json.write_text(
+            json.dumps({**what, "device": options.device, "overlap": options.overlap, **score.to_dict()}, indent=1)
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

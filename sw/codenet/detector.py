@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from codenet.accelerator import Accelerator
-from codenet.decode import TOP_K, Detection, Peaks, decode
+from codenet.decode import OVERLAP, TOP_K, Detection, Peaks, decode
 from codenet.devices import Device, open_device
 from codenet.draw import draw
-from codenet.errors import DeviceError, FormatError
+from codenet.errors import ConfigError, DeviceError, FormatError
 from codenet.frame import Outputs
 from codenet.image import Source
 from codenet.program import PlacedTensor, Program
@@ -38,6 +38,8 @@ class Detector:
         :func:`codenet.devices.open_device` knows, or an open device, which stays the caller's.
     threshold:
         Smallest score, in (0, 1), of what is reported.
+    overlap:
+        Intersection over union, 0 to 1, above which two boxes of a class are one object (:func:`codenet.decode.decode`).
 
     Attributes
     ----------
@@ -50,17 +52,27 @@ class Detector:
         Not a program file, or not the program of a detector.
     GraphError
         The threshold is not within (0, 1).
+    ConfigError
+        The overlap is not within [0, 1].
     DeviceError
         The device is missing, doesn't answer or doesn't fit the program.
     """
 
     def __init__(
-        self, program: str | os.PathLike[str] | Program, device: str | Device = "auto", *, threshold: float = 0.3
+        self,
+        program: str | os.PathLike[str] | Program,
+        device: str | Device = "auto",
+        *,
+        threshold: float = 0.3,
+        overlap: float = OVERLAP,
     ) -> None:
+        if not 0 <= overlap <= 1:
+            raise ConfigError(f"overlap {overlap}: expected 0 to 1")
         self.program = program if isinstance(program, Program) else Program.load(program)
         _check_outputs(self.program)
         self.program.threshold_for(threshold)
         self.threshold = threshold
+        self.overlap = overlap
         self.times = Times()
         self._owns_device = isinstance(device, str)
         self.device = open_device(device, self.program.config) if isinstance(device, str) else device
@@ -77,7 +89,7 @@ class Detector:
         return self.program.classes
 
     def __call__(self, photo: Source, *, threshold: float | None = None, top_k: int = TOP_K) -> list[Detection]:
-        """Detections in a photo, best first, at most ``top_k``.
+        """Detections in a photo, best first, of the best ``top_k`` peaks.
 
         Parameters
         ----------
@@ -140,7 +152,7 @@ class Detector:
                 outputs.peaks_found,
                 len(outputs.peaks),
             )
-        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k)
+        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k, overlap=self.overlap)
 
     def draw(self, photo: Source, detections: Iterable[Detection]) -> Image.Image:
         """The photo with its detections (:func:`codenet.draw.draw`)."""

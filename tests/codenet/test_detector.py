@@ -10,7 +10,7 @@ from PIL import Image
 import codenet
 from codenet import Detection, Detector
 from codenet.accelerator import Accelerator
-from codenet.errors import DeviceError, FormatError, GraphError
+from codenet.errors import ConfigError, DeviceError, FormatError, GraphError
 from tests.codenet.fakes import HEIGHT, WIDTH, FakeDevice, detector_program, write_outputs
 
 PHOTO = np.zeros((6, 20, 3), np.uint8)
@@ -56,6 +56,22 @@ def test_threshold_goes_to_the_device(program, device):
 def test_top_k(program, device):
     with Detector(program, device) as detector:
         assert [d.label for d in detector(PHOTO, top_k=1)] == ["cow"]
+
+
+def test_boxes_of_one_object(program):
+    # Two peaks in a row, two output pixels apart, with boxes of more than nine pixels, cut off by the photo.
+    frame = [(n, 2, 2, 10 - n) for n in (1, 3)]
+    device = FakeDevice(program.config, write_outputs(frame, lane_0=9 * 256, lane_1=9 * 256, lane_4=0, lane_6=0))
+    with Detector(program, device, threshold=0.01, overlap=0.3) as detector:
+        assert len(detector(PHOTO)) == 1
+    with Detector(program, device, threshold=0.01, overlap=1) as detector:
+        assert len(detector(PHOTO)) == 2
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.5, float("nan")])
+def test_overlap_out_of_range(program, device, overlap):
+    with pytest.raises(ConfigError, match="overlap .*: expected 0 to 1"):
+        Detector(program, device, overlap=overlap)
 
 
 def test_draws(program, device):
