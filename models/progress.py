@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codenet.errors import CodenetError
+from codenet.svg import COLOURS, Axis, Chart
 from models.checkpoints import write_checkpoint
 from models.distributed import rank
 from models.losses import WEIGHTS
-from sim.svg import COLOURS, Axis, Chart
 
 if TYPE_CHECKING:
     from models.trainer import Trainer

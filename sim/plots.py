@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codenet.registers import ProfileCounter
+from codenet.svg import COLOURS, Axis, Chart
 from sim.roofline import Roof
 from sim.search import Candidate, pareto
-from sim.svg import COLOURS, Axis, Chart
 
 CAUSE_COLOURS = {
     ProfileCounter.ACTIVE: "#3b6fb6",

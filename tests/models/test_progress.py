@@ -30,7 +30,7 @@ class Scores:
 
     def score(self, average, slope):
         self.slopes.append(slope)
-        return Score(self.scores.pop(0), 0.1, 2, {})
+        return Score(self.scores.pop(0), 0.1, 2, {}, 0.2, 0.3)
 
 
 @pytest.fixture

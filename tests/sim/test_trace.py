@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import pytest
 
 from codenet.registers import ProfileCounter
+from codenet.svg import HEIGHT, WIDTH, Axis, Chart
 from sim.cycles.model import CAUSES
 from sim.plots import StepBar, causes, pareto_front, roofline, utilization
 from sim.roofline import Roof
-from sim.svg import HEIGHT, WIDTH, Axis, Chart
 from sim.trace import TracedStep, trace
 from tests.sim.test_search import candidate
 

@@ -1,4 +1,4 @@
-"""Charts as SVG text: axes, bars, points and lines, and nothing else."""
+"""Charts as SVG text, for reports of training and simulation: axes, bars, points and lines, and nothing else."""
 
 from __future__ import annotations
 
