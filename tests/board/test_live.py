@@ -51,6 +51,9 @@ def test_runs_by_itself_and_calls_at_the_interrupt(live):
 def test_stray_access_is_told_at_the_next_register_access(live):
     address, _, _ = start_copy(live)
     live.write(BY_NAME["CONTROL"].offset, 2)
+    status = BY_NAME["STATUS"]
+    while status.extract(live.read(status.offset), "busy"):  # A start before the last transfers have ended is ignored.
+        time.sleep(0.001)
     live.free(address)
     live.write(BY_NAME["CONTROL"].offset, 1)
     with pytest.raises(DeviceError, match="lie outside"):
