@@ -214,7 +214,8 @@ def _photo(detector: Detector, name: str, photo: Source, frames: int) -> PhotoTi
 def _stream(detector: Detector, photo: Source, frames: int, workers: int) -> float:
     """Milliseconds a frame: the median of blocks of six, the first two frames left out."""
     means: list[float] = []
-    with detector.stream([photo] * (2 + BLOCK * -(-frames // BLOCK)), workers=workers) as stream:
+    # One photo more than is counted: while the last counted frame runs, another is prepared, as with all.
+    with detector.stream([photo] * (3 + BLOCK * -(-frames // BLOCK)), workers=workers) as stream:
         next(stream), next(stream)
         while True:
             begin = time.perf_counter()
