@@ -6,8 +6,8 @@ import re
 from datetime import datetime, timezone
 from pathlib import Path
 
+from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
-from hw.boards.bit_file import BitFile, parse_raw
 from hw.boards.implementation import Implementation, Job, Timing
 from hw.boards.tools import BuildError, Tool, require, run
 from hw.synthesis.usage import usage

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from codenet.devices.bit_file import BitFile
 from hw.boards import constraints
-from hw.boards.bit_file import BitFile
 from hw.boards.implementation import Implementation, Job, Timing
 from hw.boards.tools import BuildError, Tool, require, run
 from hw.synthesis.usage import Usage

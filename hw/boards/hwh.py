@@ -14,13 +14,11 @@ from xml.etree.ElementTree import Element, SubElement
 from amaranth.hdl._ir import PortDirection as Direction
 
 from codenet.config import AcceleratorConfig
+from codenet.devices.bitstream import VLNV
 from codenet.registers import ADDRESS_BITS, REGISTERS, Register
 from hw.accelerator import Accelerator
 from hw.boards.clocking import FabricClock
 from hw.verilog import NAME, Wrapper
-
-VLNV = "codenet.org:user:codenet:1.0"
-"""Vendor, library, name and version: what drivers bind to."""
 
 AXI = "xilinx.com:interface:aximm:1.0"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codenet.config import AcceleratorConfig
-from hw.boards.bit_file import BitFile
+from codenet.devices.bit_file import BitFile
 from hw.boards.board import Board
 from hw.boards.constraints import period_ns
 from hw.synthesis.usage import Usage

@@ -8,9 +8,9 @@ import struct
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices.bit_file import SYNC_WORD, BitFile, parse_raw
 from codenet.errors import ConfigError, FormatError
 from hw.boards import constraints, flow_open
-from hw.boards.bit_file import SYNC_WORD, BitFile, parse_raw
 from hw.boards.board import PYNQ_Z2
 from hw.boards.clocking import DDR_PLL, IO_PLL, PLLS, FabricClock, fabric_clock
 from hw.boards.flow_vivado import parse_timing, parse_utilization

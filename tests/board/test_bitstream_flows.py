@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices.bit_file import BitFile
 from codenet.errors import ConfigError, FormatError
 from hw.boards import __main__ as command
-from hw.boards.bit_file import BitFile
 from hw.boards.bitstream import build
 from hw.boards.board import PYNQ_Z2, ULTRA96
 from hw.boards.implementation import Job

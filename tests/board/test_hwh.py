@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices.bit_file import SYNC_WORD, BitFile
+from codenet.devices.bitstream import VLNV
 from codenet.registers import BY_NAME, REGISTERS
 from hw.boards import hwh
-from hw.boards.bit_file import SYNC_WORD, BitFile
 from hw.boards.clocking import DDR_PLL, FabricClock, fabric_clock
 from hw.boards.pynq_z2 import REGISTERS_BASE
 from hw.verilog import Wrapper
@@ -122,7 +123,7 @@ def test_overlay_of_the_real_package(program, text, tmp_path):
     (tmp_path / "codenet.hwh").write_text(text)
     script = Path(__file__).with_name("pynq_overlay.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [program, "-W", "ignore", str(script), str(tmp_path), hwh.VLNV]
+    command = [program, "-W", "ignore", str(script), str(tmp_path), VLNV]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])

@@ -234,8 +234,8 @@ def test_missing_file(open_board, kernel, tmp_path, name, words):
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (b"no bitstream at all", FormatError, "its header is not that of a .bit file"),
-        (None, FormatError, r"bytes of configuration, expected \d+ as its header says"),
+        (b"no bitstream at all", FormatError, "as a .bit file does"),
+        (None, FormatError, r"bytes of bitstream: expected \d+, as its header says"),
     ],
     ids=["something else", "truncated"],
 )

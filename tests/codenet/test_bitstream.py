@@ -27,11 +27,11 @@ def test_bin_file_of_either_byte_order(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("a.bit", b"", "header is not that of a .bit"),
-        ("a.bit", b"\x00\x09" + bytes(100), "header is not that of a .bit"),
-        ("a.bit", bit_file(WORDS)[:-1], "43 bytes of configuration, expected 44"),
+        ("a.bit", b"", "as a .bit file does"),
+        ("a.bit", b"\x00\x09" + bytes(100), "as a .bit file does"),
+        ("a.bit", bit_file(WORDS)[:-1], "43 bytes of bitstream: expected 44, as its header says"),
         ("a.bin", bytes(4096), "no sync word aa995566"),
-        ("a.bin", b"\xff" * 32 + bytes.fromhex("aa995566") + WORDS + b"x", "expected whole 32-bit words"),
+        ("a.bin", b"\xff" * 32 + bytes.fromhex("aa995566") + WORDS + b"x", "expected whole words of 4 bytes"),
     ],
 )
 def test_no_bitstream(tmp_path, name, data, words):

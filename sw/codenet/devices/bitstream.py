@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
-from codenet.errors import DeviceError, FormatError
+from codenet.devices.bit_file import BitFile, checked, has_sync_word, turned
+from codenet.errors import DeviceError
 
 ENVIRONMENT = "CODENET_BITSTREAM"
 """Names the bitstream; without it the one beside the package's programs is taken."""
@@ -17,10 +16,7 @@ ENVIRONMENT = "CODENET_BITSTREAM"
 SHIPPED = Path(__file__).parents[1] / "zoo" / "codenet.bit"
 
 VLNV = "codenet.org:user:codenet:1.0"
-"""Vendor, library, name and version of the accelerator in a .hwh."""
-
-_SYNC_WORD = b"\xaa\x99\x55\x66"
-"""Begins the configuration of every 7 series and UltraScale device, in the byte order of a .bit (UG470, table 5-12)."""
+"""Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""
 
 _CLOCK_PARAMETERS = (
     "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ",
@@ -104,44 +100,16 @@ def _base(root: ElementTree.Element) -> tuple[int, int] | None:
 def configuration(path: Path) -> bytes:
     """What the kernel's FPGA manager wants of a bitstream file: no header, and the bytes of each 32-bit word reversed.
 
-    A ``.bit`` has a header of tagged fields and its bytes in the order of the configuration port; a ``.bin`` is taken in either order.
+    A ``.bit`` has a header of tagged fields and its bytes in the order of the configuration port (:mod:`codenet.devices.bit_file`); a ``.bin`` is taken in either order.
 
     Raises
     ------
     FormatError
         Not a bitstream, or truncated.
     """
-    data = path.read_bytes()
+    data, name = path.read_bytes(), f"bitstream {path}"
     if path.suffix == ".bit":
-        data = _without_header(data, path)
-    start = data[:4096]
-    if _SYNC_WORD[::-1] in start and _SYNC_WORD not in start:
+        return BitFile.parse(data, name).to_bin()
+    if has_sync_word(turned(data)):
         return data
-    if _SYNC_WORD not in start:
-        raise FormatError(
-            f"bitstream {path}: no sync word {_SYNC_WORD.hex()} at its beginning: not for this kind of device"
-        )
-    if len(data) % 4:
-        raise FormatError(f"bitstream {path}: {len(data)} bytes of configuration: expected whole 32-bit words")
-    return np.frombuffer(data, "<u4").byteswap().tobytes()
-
-
-def _without_header(data: bytes, path: Path) -> bytes:
-    """Behind a field of fixed meaning come fields of a letter, a length (2 bytes, big endian) and text; "e" is the configuration, its
-    length has 4 bytes.
-    """
-    offset = 2 + int.from_bytes(data[:2], "big") + 2
-    while offset < len(data) - 5:
-        tag = data[offset : offset + 1]
-        if tag == b"e":
-            size = int.from_bytes(data[offset + 1 : offset + 5], "big")
-            found = data[offset + 5 :]
-            if len(found) != size:
-                raise FormatError(
-                    f"bitstream {path}: {len(found)} bytes of configuration, expected {size} as its header says"
-                )
-            return found
-        if tag not in (b"a", b"b", b"c", b"d"):
-            break
-        offset += 3 + int.from_bytes(data[offset + 1 : offset + 3], "big")
-    raise FormatError(f"bitstream {path}: its header is not that of a .bit file")
+    return turned(checked(data, name))

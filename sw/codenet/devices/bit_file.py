@@ -18,6 +18,7 @@ _START = bytes.fromhex("0009 0ff0 0ff0 0ff0 0ff0 00 0001")
 _TEXTS = {b"a": "design", b"b": "part", b"c": "date", b"d": "time"}
 
 SYNC_WORD = bytes.fromhex("aa995566")
+"""Begins the configuration of every 7 series and UltraScale device, in the byte order of a .bit (UG470, table 5-12)."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class BitFile:
         (length,) = _unpack(">I", raw, position + 1, name)
         data = raw[position + 5 :]
         if len(data) != length:
-            raise FormatError(f"{name}: {len(data)} bytes of bitstream: expected {length}")
-        return cls(data=_checked(data, name), **texts)
+            raise FormatError(f"{name}: {len(data)} bytes of bitstream: expected {length}, as its header says")
+        return cls(data=checked(data, name), **texts)
 
     def encode(self) -> bytes:
         """The ``.bit``."""
@@ -80,7 +81,7 @@ class BitFile:
 
     def to_bin(self) -> bytes:
         """The ``.bin`` for fpga_manager."""
-        return np.frombuffer(self.data, ">u4").astype("<u4").tobytes()
+        return turned(self.data)
 
     def renamed(self, design: str) -> BitFile:
         """With another name of the design, the tool's remarks kept."""
@@ -96,15 +97,32 @@ def parse_raw(raw: bytes, name: str, *, design: str, part: str, date: str, time:
     FormatError
         No sync word in the first 256 bytes.
     """
-    return BitFile(design, part, date, time, _checked(raw, name))
+    return BitFile(design, part, date, time, checked(raw, name))
 
 
-def _checked(data: bytes, name: str) -> bytes:
+def checked(data: bytes, name: str) -> bytes:
+    """``data``, if it is a bitstream in the order of the configuration port.
+
+    Raises
+    ------
+    FormatError
+        Not whole words of 4 bytes, or no sync word in the first 256.
+    """
     if len(data) % 4:
         raise FormatError(f"{name}: {len(data)} bytes of bitstream: expected whole words of 4 bytes")
-    if SYNC_WORD not in data[:256]:
+    if not has_sync_word(data):
         raise FormatError(f"{name}: no sync word {SYNC_WORD.hex()} in the first 256 bytes: not a bitstream")
     return data
+
+
+def has_sync_word(data: bytes) -> bool:
+    """Whether the sync word stands near the beginning."""
+    return SYNC_WORD in data[:256]
+
+
+def turned(data: bytes) -> bytes:
+    """With the bytes of each word of 4 in reverse; what is left over of a last word is dropped."""
+    return np.frombuffer(data[: len(data) & ~3], ">u4").astype("<u4").tobytes()
 
 
 def _unpack(layout: str, raw: bytes, position: int, name: str) -> tuple[int, ...]:
