@@ -15,6 +15,7 @@ Fractional places are sampled by bilinear interpolation; outside of the image al
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -83,15 +84,13 @@ def rounded_conv(
     masks = dilation_masks(s, dilations)
     below = _below(s.detach(), torch.tensor(dilations, dtype=s.dtype, device=s.device))
     first, last = int(below.min()), min(int(below.max()) + 1, len(dilations) - 1)
-    out = x.new_zeros(len(x), len(weight), *x.shape[2:])
-    for number in range(first, last + 1):
-        d = dilations[number]
+
+    def at(d: int) -> torch.Tensor:
         if d == 0:
-            samples = F.conv2d(x, weight.sum(dim=(2, 3), keepdim=True), groups=groups)
-        else:
-            samples = F.conv2d(x, weight, padding=d, dilation=d, groups=groups)
-        out = out + masks[number] * samples
-    return out
+            return F.conv2d(x, weight.sum(dim=(2, 3), keepdim=True), groups=groups)
+        return F.conv2d(x, weight, padding=d, dilation=d, groups=groups)
+
+    return functools.reduce(torch.add, (masks[number] * at(dilations[number]) for number in range(first, last + 1)))
 
 
 def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
