@@ -61,7 +61,7 @@ test-pynq: $(PYNQ_VERSIONS:%=.venv-pynq-%/.installed)  ## Run the PYNQ driver wi
 	@for version in $(PYNQ_VERSIONS); do echo "pynq $$version"; \
 		OMP_NUM_THREADS=1 .venv-pynq-$$version/bin/python -m pytest $(PYNQ_TESTS) || exit 1; done
 
-PYNQ_TESTS := tests/codenet/test_pynq.py tests/board/test_pynq.py tests/board/test_pynq_remote.py
+PYNQ_TESTS := tests/codenet/test_pynq.py tests/board/test_pynq.py tests/board/test_pynq_remote.py tests/board/test_hwh.py
 
 # An environment of their own, as pynq insists on old versions of NumPy, gRPC and Protobuf.
 .venv-pynq-%/.installed: requirements-pynq.txt

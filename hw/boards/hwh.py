@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 from amaranth.hdl._ir import PortDirection as Direction
 
 from codenet.config import AcceleratorConfig
-from codenet.devices.bitstream import VLNV
+from codenet.devices.bitstream import CLOCK_PARAMETER, VLNV
 from codenet.registers import ADDRESS_BITS, REGISTERS, Register
 from hw.accelerator import Accelerator
 from hw.boards.clocking import FabricClock
@@ -36,14 +36,18 @@ Net = tuple[str, int, str, str, str]
 
 
 def generate(config: AcceleratorConfig, clock: FabricClock, requested_mhz: float, base: int) -> str:
-    """The file for an accelerator with its registers at ``base``, run by ``clock`` where ``requested_mhz`` was asked for."""
+    """The file for an accelerator with its registers at ``base``.
+
+    ``requested_mhz`` is what timing was held against: our driver sets the nearest clock that is not above it, of any PLL. ``clock`` is for PYNQ,
+    which cannot choose the PLL.
+    """
     root = Element("EDKSYSTEM", EDWVERSION="1.2", TIMESTAMP="", VIVADOVERSION="")
     SubElement(root, "SYSTEMINFO", ARCH="zynq", DEVICE="7z020", NAME=NAME, PACKAGE="clg400", SPEEDGRADE="-1")
     SubElement(root, "EXTERNALPORTS")
     SubElement(root, "EXTERNALINTERFACES")
     modules = SubElement(root, "MODULES")
     nets = list(_nets(config))
-    _accelerator(modules, config, nets, clock, base)
+    _accelerator(modules, config, nets, clock, requested_mhz, base)
     _processor(modules, nets, clock, requested_mhz, base)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
@@ -78,12 +82,14 @@ def _module(parent: Element, instance: str, kind: str, vlnv: str, **attributes: 
     )
 
 
-def _accelerator(parent: Element, config: AcceleratorConfig, nets: list[Net], clock: FabricClock, base: int) -> None:
+def _accelerator(
+    parent: Element, config: AcceleratorConfig, nets: list[Net], clock: FabricClock, requested_mhz: float, base: int
+) -> None:
     module = _module(parent, NAME, NAME, VLNV, MODCLASS="PERIPHERAL")
     _address_block(SubElement(module, "ADDRESSBLOCKS"))
     sizes = {f"C_{name.upper()}": str(value) for name, value in config.to_dict().items()}
     addresses = {"C_BASEADDR": f"{base:#010x}", "C_HIGHADDR": f"{base + (1 << ADDRESS_BITS) - 1:#010x}"}
-    _parameters(module, {**sizes, **addresses})
+    _parameters(module, {**sizes, **addresses, CLOCK_PARAMETER: str(round(1e6 * requested_mhz))})
     _ports(module, [(mine, bits, letter, other, kind) for mine, bits, letter, other, kind in nets], PROCESSOR, clock)
     buses = SubElement(module, "BUSINTERFACES")
     for interface in INTERFACES:

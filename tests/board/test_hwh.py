@@ -17,7 +17,7 @@ import pytest
 
 from codenet.config import AcceleratorConfig
 from codenet.devices.bit_file import SYNC_WORD, BitFile
-from codenet.devices.bitstream import VLNV
+from codenet.devices.bitstream import VLNV, Handoff
 from codenet.registers import BY_NAME, REGISTERS
 from hw.boards import hwh
 from hw.boards.clocking import DDR_PLL, FabricClock, fabric_clock
@@ -70,6 +70,12 @@ def test_configuration_travels_along(modules):
     assert {name: values[f"C_{name.upper()}"] for name in CONFIG.to_dict()} == {
         name: str(value) for name, value in CONFIG.to_dict().items()
     }
+
+
+def test_driver_finds_registers_ports_and_the_clock_of_the_build(text, tmp_path):
+    """150 MHz, which it can set, not the 142.857 of the file's other parameters, which are for PYNQ."""
+    (tmp_path / "codenet.hwh").write_text(text)
+    assert Handoff.read(tmp_path / "codenet.bit") == Handoff(150e6, (0x43C0_0000, 4096), (0, 1))
 
 
 @pytest.mark.parametrize(

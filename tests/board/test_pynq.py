@@ -12,6 +12,8 @@ from codenet import devices, selftest
 from codenet.accelerator import Accelerator
 from codenet.devices.kernel import Kernel
 from codenet.errors import DeviceError, DeviceTimeout
+from hw.boards import hwh
+from hw.boards.clocking import fabric_clock
 from sim.live import LiveBoard
 from sim.processing_system import SimulatedTime
 from sim.timing import DramTiming
@@ -76,6 +78,22 @@ def test_clock_that_is_another_than_the_registers_say(board, live, system, monke
     monkeypatch.setattr(selftest, "time", SimulatedTime(live, system, slower=1.5))
     with pytest.raises(DeviceError, match=r"self-test: clock: 100\.0 MHz counted against the wall, set to 150\.0 MHz"):
         open_board()
+
+
+def test_files_of_the_build(board, system, tmp_path, monkeypatch):
+    """What ``make bitstream`` writes, not the least that PYNQ reads: it binds our driver, which sets the build's clock, 150 MHz of the DDR PLL."""
+    (tmp_path / "build").mkdir()
+    path = write_bitstream(tmp_path / "build")
+    path.with_suffix(".hwh").write_text(hwh.generate(SMALL, fabric_clock(150), 150, BASE))
+    monkeypatch.setenv("CODENET_BITSTREAM", str(path))
+    with open_board() as device:
+        assert device.clock_hz == system.clock_hz == 150e6
+        assert system.is_wide(0) and system.is_wide(1)
+        assert device.facts()["bitstream"].endswith("build/codenet.bit")
+        checks.detects(device, times=2)
+    overlay = pynq.Overlay(str(path), download=False)
+    assert isinstance(overlay.codenet.open_device(), PynqDevice)
+    assert overlay.ip_dict["codenet"]["parameters"]["C_OUTPUTS"] == str(SMALL.outputs)
 
 
 def test_overlay_that_is_already_there(board, tmp_path):

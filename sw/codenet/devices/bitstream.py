@@ -18,13 +18,16 @@ SHIPPED = Path(__file__).parents[1] / "zoo" / "codenet.bit"
 VLNV = "codenet.org:user:codenet:1.0"
 """Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""
 
+CLOCK_PARAMETER = "C_CLOCK_HZ"
+"""Of the accelerator in a .hwh that we made: the clock that timing was held against, where the processing system's parameters have what PYNQ can set."""
+
 _CLOCK_PARAMETERS = (
     "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ",
     "PCW_FPGA0_PERIPHERAL_FREQMHZ",
     "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ",
     "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ",
 )
-"""Of the processing system, the first that is there counts: what the tools could reach, before what was asked for."""
+"""Of the processing system, for designs that other tools made; the first that is there counts: what they could reach, before what was asked for."""
 
 
 def find_bitstream() -> Path | None:
@@ -76,20 +79,37 @@ class Handoff:
             raise DeviceError(f"bitstream {bitstream}: its hardware description {path.name} is not beside it")
         try:
             root = ElementTree.parse(path).getroot()
-            parameters = {item.get("NAME"): item.get("VALUE", "") for item in root.iter("PARAMETER")}
-            clock = next((float(parameters[name]) for name in _CLOCK_PARAMETERS if parameters.get(name)), None)
+            accelerators = _accelerators(root)
+            parameters = _parameters(root)
             return cls(
-                None if clock is None else 1e6 * clock,
-                _base(root),
+                _clock_hz(parameters, accelerators),
+                _base(root, accelerators),
                 tuple(n for n in range(4) if parameters.get(f"PCW_USE_S_AXI_HP{n}") == "1"),
             )
         except (ElementTree.ParseError, ValueError) as error:
             raise DeviceError(f"hardware description {path}: cannot be read ({error})") from error
 
 
-def _base(root: ElementTree.Element) -> tuple[int, int] | None:
+def _accelerators(root: ElementTree.Element) -> list[ElementTree.Element]:
+    """Modules that are our accelerator, of any version."""
     kind = VLNV.rpartition(":")[0] + ":"
-    names = {item.get("INSTANCE") for item in root.iter("MODULE") if item.get("VLNV", "").startswith(kind)}
+    return [item for item in root.iter("MODULE") if item.get("VLNV", "").startswith(kind)]
+
+
+def _parameters(element: ElementTree.Element) -> dict[str, str]:
+    return {item.get("NAME", ""): item.get("VALUE", "") for item in element.iter("PARAMETER")}
+
+
+def _clock_hz(parameters: dict[str, str], accelerators: list[ElementTree.Element]) -> float | None:
+    for accelerator in accelerators:
+        if value := _parameters(accelerator).get(CLOCK_PARAMETER):
+            return float(value)
+    megahertz = next((float(parameters[name]) for name in _CLOCK_PARAMETERS if parameters.get(name)), None)
+    return None if megahertz is None else 1e6 * megahertz
+
+
+def _base(root: ElementTree.Element, accelerators: list[ElementTree.Element]) -> tuple[int, int] | None:
+    names = {item.get("INSTANCE") for item in accelerators}
     for item in root.iter("MEMRANGE"):
         if item.get("INSTANCE") in names:
             first, last = (int(item.get(name, ""), 16) for name in ("BASEVALUE", "HIGHVALUE"))
