@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from codenet.errors import CodenetError
+from models.command import exit_status
 from models.configs import NetworkConfig
 from models.data import cached_images, load_data
 from models.detector import CoDeNet
 from models.distill import FloatDistillation
+from models.distributed import first_of_machine, from_first, pick_device
 from models.precision import W4A8, Precision, add_arguments, from_arguments
 from models.quantize import calibrate, quantize
 from models.train import (
@@ -22,6 +25,7 @@ from models.train import (
     TrainConfig,
     Trainer,
     add_common_arguments,
+    check_output,
     load_checkpoint,
     load_network,
     setup_logging,
@@ -83,6 +87,7 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     """One worker of a quantization-aware run."""
     setup_logging(arguments.output)
     torch.manual_seed(arguments.seed)
+    device = pick_device(arguments.device)
     network = load_network(arguments.checkpoint)
     config = dataclasses.replace(
         DEFAULTS,
@@ -93,12 +98,13 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
         cache_size=max(DEFAULTS.cache_size, network.config.size),
     )
     precision = from_arguments(arguments)
-    data = load_data(arguments.data, "train", network.classes)
-    images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
+    data = from_first(load_data(arguments.data, "train", network.classes) if worker == 0 else None)
+    with first_of_machine():
+        images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     # All workers calibrate on the same images, so that they start equal.
     whole = Batches(data, images, config, network.config)
     ranges = calibrate(network, (whole[step].images for step in range(CALIBRATION_BATCHES)))
-    quantized = quantize(network, ranges, precision).to(memory_format=torch.channels_last)
+    quantized = quantize(network, ranges, precision).to(device, memory_format=torch.channels_last)
     distillation = FloatDistillation(quantized, network) if arguments.distill else None
     trainer = Trainer(quantized, config, quantized_identity(quantized, precision), distillation)
     path = arguments.output / "checkpoint.pt"
@@ -126,10 +132,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Command line."""
-    start_workers(make_parser().parse_args(), fine_tune)
+def _run(arguments: argparse.Namespace) -> None:
+    check_output(arguments)
+    start_workers(arguments, fine_tune)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Command line; status 2 for a checkpoint or data that do not fit."""
+    return exit_status(lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

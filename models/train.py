@@ -36,6 +36,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "add_common_arguments",
+    "check_output",
     "float_identity",
     "has_fast_bfloat16",
     "load_checkpoint",
@@ -73,6 +74,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints, log and curves")
     parser.add_argument("--resume", action="store_true", help="continue from OUTPUT/checkpoint.pt if there is one")
+    parser.add_argument("--overwrite", action="store_true", help="start anew where OUTPUT has a checkpoint")
     parser.add_argument("--iterations", type=int, default=defaults.iterations)
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--rate", type=float, default=defaults.rate)
@@ -80,6 +82,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument(
         "--workers", type=int, help="processes that share a batch, a thread or GPU each (default: one a GPU, else 2)"
     )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +98,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--difficult", action="store_true", help="train on VOC's difficult boxes too")
     add("--extend", action="store_true", help="with --resume: go on with other settings than the checkpoint's")
-    add("--overwrite", action="store_true", help="start anew where OUTPUT has a checkpoint")
     add("--warmup", type=int, default=defaults.warmup, metavar="STEPS", help="steps with a growing learning rate")
     add("--save-every", type=int, default=100, metavar="STEPS", help="between checkpoints: what a kill can lose")
     start = parser.add_argument_group("start")
@@ -113,7 +115,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--trunk-rate", type=float, default=1.0, help="multiplies the backbone's learning rate")
     start.add_argument("--slope", type=float, default=defaults.slope, help="negative slope at the start")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")
     machine.add_argument(
         "--mixed", action=argparse.BooleanOptionalAction, help="16-bit convolutions (default: where fast)"
     )

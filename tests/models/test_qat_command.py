@@ -1,0 +1,59 @@
+"""``python -m models.qat`` as a user runs it, with a network that trains in seconds."""
+
+import pytest
+
+from models import qat
+from models.checkpoints import load_checkpoint
+from models.detector import CoDeNet
+from models.zoo.shelve import save_compact
+from tests.models.common import TINY
+
+
+@pytest.fixture
+def command(coco_folder, tmp_path):
+    """Runs the command on the tiny data set; returns its status and the checkpoint that it should have written."""
+    start = tmp_path / "float.pt"
+    save_compact(CoDeNet(TINY, ("cat", "dog")), start)
+
+    def run(*words, start=start):
+        output = tmp_path / "build" / "run"
+        arguments = [start, "--data", coco_folder, "--output", output, "--workers", 1, "--batch", 2, *words]
+        return qat.main(list(map(str, arguments))), output / "checkpoint.pt"
+
+    return run
+
+
+def test_fine_tunes(command):
+    status, checkpoint = command("--iterations", 2, "--device", "cpu")
+    assert (status, load_checkpoint(checkpoint)["step"]) == (0, 2)
+    assert qat.load_quantized(checkpoint).classes == ("cat", "dog")
+
+
+def test_a_checkpoint_is_not_overwritten_by_accident(command, capsys):
+    _, checkpoint = command("--iterations", 2)
+    assert command("--iterations", 1)[0] == 2
+    assert "is there already: --resume continues it, --overwrite starts anew" in capsys.readouterr().err
+    assert load_checkpoint(checkpoint)["step"] == 2
+    assert command("--iterations", 1, "--overwrite")[0] == 0
+    assert load_checkpoint(checkpoint)["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--device", "gpu"), "device is 'gpu', expected auto, cpu, cuda or cuda:NUMBER"),
+        (("--workers", 0), "workers is 0, expected 1 or more"),
+        (("--exceptions", "nowhere=W8"), "nowhere"),
+    ],
+)
+def test_bad_arguments(command, capsys, words, complaint):
+    assert command(*words)[0] == 2
+    error = capsys.readouterr().err
+    assert complaint in error and "Traceback" not in error
+
+
+def test_checkpoint_that_is_quantized_already(command, capsys, tmp_path):
+    _, checkpoint = command("--iterations", 1)
+    again = checkpoint.rename(tmp_path / "quantized.pt")
+    assert command("--overwrite", start=again)[0] == 2
+    assert "kind is 'quantized', expected 'float'" in capsys.readouterr().err
