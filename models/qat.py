@@ -110,7 +110,7 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     path = arguments.output / "checkpoint.pt"
     if arguments.resume:
         _check_resumed(path, precision)
-        trainer.resume(path)
+        trainer.resume(path, arguments.extend)
     if worker == 0:
         logger.info("network %s, %s, %s, %d images", network.config, precision, config, len(data))
     batches = Batches(data, images, config, network.config, worker, arguments.workers)

@@ -74,6 +74,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints, log and curves")
     parser.add_argument("--resume", action="store_true", help="continue from OUTPUT/checkpoint.pt if there is one")
+    parser.add_argument(
+        "--extend", action="store_true", help="with --resume: go on with other settings than the checkpoint's"
+    )
     parser.add_argument("--overwrite", action="store_true", help="start anew where OUTPUT has a checkpoint")
     parser.add_argument("--iterations", type=int, default=defaults.iterations)
     parser.add_argument("--batch", type=int, default=defaults.batch)
@@ -97,7 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"names, or one of {', '.join(LISTS)}; auto (default): those in the data",
     )
     add("--difficult", action="store_true", help="train on VOC's difficult boxes too")
-    add("--extend", action="store_true", help="with --resume: go on with other settings than the checkpoint's")
     add("--warmup", type=int, default=defaults.warmup, metavar="STEPS", help="steps with a growing learning rate")
     add("--save-every", type=int, default=100, metavar="STEPS", help="between checkpoints: what a kill can lose")
     start = parser.add_argument_group("start")

@@ -34,6 +34,10 @@ def test_a_checkpoint_is_not_overwritten_by_accident(command, capsys):
     assert command("--iterations", 1)[0] == 2
     assert "is there already: --resume continues it, --overwrite starts anew" in capsys.readouterr().err
     assert load_checkpoint(checkpoint)["step"] == 2
+    assert command("--iterations", 3, "--resume")[0] == 2
+    assert "iterations is 2 there, 3 here" in capsys.readouterr().err
+    assert command("--iterations", 3, "--resume", "--extend")[0] == 0
+    assert load_checkpoint(checkpoint)["step"] == 3
     assert command("--iterations", 1, "--overwrite")[0] == 0
     assert load_checkpoint(checkpoint)["step"] == 1
 
