@@ -17,8 +17,10 @@ from codenet.errors import CompileError
 from codenet.graph import Graph
 from codenet.program import Program
 
-DEFAULT_PEAKS = 1024
-"""Peak records that a program makes room for."""
+LEAST_PEAKS = 1024
+"""Peak records that a program makes room for, unless its heatmap is large or it is asked for fewer."""
+
+MOST_PEAKS = 2**16 - 1
 
 DEFAULT_SCORE = 0.1
 """Score from which on a peak is recorded, until the driver asks for another."""
@@ -28,7 +30,7 @@ def compile(
     graph: Graph,
     config: AcceleratorConfig | None = None,
     *,
-    peak_capacity: int = DEFAULT_PEAKS,
+    peak_capacity: int | None = None,
     score: float = DEFAULT_SCORE,
 ) -> Program:
     """Compile ``graph`` for accelerators of ``config`` (by default, the default configuration).
@@ -36,7 +38,8 @@ def compile(
     Parameters
     ----------
     peak_capacity:
-        Peak records that are kept of a frame, 1 to 65535.
+        Peak records that are kept of a frame, 1 to 65535. By default a quarter of the heatmap's pixels, as many as one class can have where all differ,
+        and at least 1024.
     score:
         Initial threshold of the peaks, within (0, 1).
 
@@ -46,11 +49,21 @@ def compile(
         The graph is valid but does not fit; names the operation, its shape and the limit that it breaks.
     """
     config = config or AcceleratorConfig()
-    if not 1 <= peak_capacity < 2**16:
-        raise CompileError(f"peak_capacity {peak_capacity}: expected 1 to {2**16 - 1}")
+    if peak_capacity is None:
+        peak_capacity = _room_for_peaks(graph)
+    if not 1 <= peak_capacity <= MOST_PEAKS:
+        raise CompileError(f"peak_capacity {peak_capacity}: expected 1 to {MOST_PEAKS}")
     if not 0 < score < 1:
         raise CompileError(f"score {score}: expected more than 0 and less than 1")
     lowered = merge_heads(lower(graph), config)
     prove(lowered.nodes, lowered.tensors)
     lowered = fuse_expansions(lowered, graph.outputs.values(), config)
     return emit(graph, lowered, tile(lowered, config), config, peak_capacity, score)
+
+
+def _room_for_peaks(graph: Graph) -> int:
+    heatmap = graph.outputs.get("heatmap")
+    if heatmap is None:
+        return LEAST_PEAKS
+    height, width, _ = graph.tensors[heatmap].shape
+    return min(max(LEAST_PEAKS, height * width // 4), MOST_PEAKS)
