@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from brevitas import config as brevitas_config
 from brevitas.inject.enum import RestrictValueType, ScalingImplType
 from brevitas.nn import QuantConv2d, QuantIdentity, QuantReLU
 from brevitas.quant.base import IntQuant, NarrowIntQuant, UintQuant
@@ -22,6 +23,9 @@ from models.configs import ALL_DILATIONS
 from models.deform import DeformDepthwise, deform_depthwise
 from models.detector import CoDeNet
 from models.precision import W4A8, Precision
+
+# Otherwise loading a state puts new parameters in the place of the learned scales, and an optimizer that knows the old ones trains nothing.
+brevitas_config.REINIT_ON_STATE_DICT_LOAD = False
 
 #: Head outputs are int16 with this scale.
 HEAD_BITS = 16

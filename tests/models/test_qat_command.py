@@ -1,6 +1,7 @@
 """``python -m models.qat`` as a user runs it, with a network that trains in seconds."""
 
 import pytest
+import torch
 
 from models import qat
 from models.checkpoints import load_checkpoint
@@ -27,6 +28,31 @@ def test_fine_tunes(command):
     status, checkpoint = command("--iterations", 2, "--device", "cpu")
     assert (status, load_checkpoint(checkpoint)["step"]) == (0, 2)
     assert qat.load_quantized(checkpoint).classes == ("cat", "dog")
+
+
+def test_resumed_run_equals_uninterrupted_one(command, monkeypatch, tmp_path):
+    """Scales that brevitas replaced when the state was loaded did not learn after that; with several processes the run ended with an error."""
+    whole = load_checkpoint(command("--iterations", 4)[1])
+    half = tmp_path / "half.pt"
+
+    def run(trainer, batches, path, **options):
+        trainer.network.train()
+        while trainer.step < 2:
+            trainer.train_step(batches[trainer.step])
+        trainer.save(half)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(qat.Trainer, "run", run)
+        _, checkpoint = command("--iterations", 4, "--overwrite")
+    half.rename(checkpoint)
+    assert command("--iterations", 4, "--resume")[0] == 0
+    rest = load_checkpoint(checkpoint)
+    assert rest["step"] == whole["step"] == 4
+    for part in ("network", "average"):
+        for key, value in whole[part].items():
+            assert torch.equal(value, rest[part][key]), (part, key)
+    assert command("--iterations", 7, "--resume", "--extend", "--workers", 2)[0] == 0
+    assert load_checkpoint(checkpoint)["step"] == 7
 
 
 def test_a_checkpoint_is_not_overwritten_by_accident(command, capsys):
