@@ -114,7 +114,7 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
     if worker == 0:
         logger.info("network %s, %s, %s, %d images", network.config, precision, config, len(data))
     batches = Batches(data, images, config, network.config, worker, arguments.workers)
-    trainer.run(batches, path, report=logger.info)
+    trainer.run(batches, path, arguments.save_every, logger.info)
 
 
 def make_parser() -> argparse.ArgumentParser:

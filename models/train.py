@@ -83,6 +83,9 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
     parser.add_argument("--rate", type=float, default=defaults.rate)
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument(
+        "--save-every", type=int, default=100, metavar="STEPS", help="between checkpoints: what a kill can lose"
+    )
+    parser.add_argument(
         "--workers", type=int, help="processes that share a batch, a thread or GPU each (default: one a GPU, else 2)"
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")
@@ -101,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--difficult", action="store_true", help="train on VOC's difficult boxes too")
     add("--warmup", type=int, default=defaults.warmup, metavar="STEPS", help="steps with a growing learning rate")
-    add("--save-every", type=int, default=100, metavar="STEPS", help="between checkpoints: what a kill can lose")
     start = parser.add_argument_group("start")
     start.add_argument("--trunk", type=Path, help="backbone weights: torchvision's or the original ShuffleNetV2 layout")
     start.add_argument("--teacher", type=Path, help="trunk weights whose features the backbone learns too")

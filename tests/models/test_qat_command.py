@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models import qat
-from models.checkpoints import load_checkpoint
+from models.checkpoints import load_checkpoint, previous
 from models.detector import CoDeNet
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
@@ -25,8 +25,9 @@ def command(coco_folder, tmp_path):
 
 
 def test_fine_tunes(command):
-    status, checkpoint = command("--iterations", 2, "--device", "cpu")
-    assert (status, load_checkpoint(checkpoint)["step"]) == (0, 2)
+    status, checkpoint = command("--iterations", 3, "--device", "cpu", "--save-every", 2)
+    assert (status, load_checkpoint(checkpoint)["step"]) == (0, 3)
+    assert load_checkpoint(previous(checkpoint))["step"] == 2
     assert qat.load_quantized(checkpoint).classes == ("cat", "dog")
 
 
@@ -35,7 +36,7 @@ def test_resumed_run_equals_uninterrupted_one(command, monkeypatch, tmp_path):
     whole = load_checkpoint(command("--iterations", 4)[1])
     half = tmp_path / "half.pt"
 
-    def run(trainer, batches, path, **options):
+    def run(trainer, batches, path, *options):
         trainer.network.train()
         while trainer.step < 2:
             trainer.train_step(batches[trainer.step])
