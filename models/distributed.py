@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -134,6 +135,8 @@ def parallel(network: nn.Module, device: torch.device) -> nn.Module:
     """``network`` itself, or a wrapper that averages gradients over all processes and starts from the first one's state."""
     if world() == 1:
         return network
+    # With one input channel or a 1x1 kernel, channels first and last are the same order in memory under two names: nothing is copied.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # Running averages of batch norm are not exchanged: those of the first process are kept.
     devices = [device] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(network, device_ids=devices, forward_sync_buffers=False)
