@@ -21,7 +21,6 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from codenet.errors import CodenetError
-from models.memory import keep_freed_memory
 
 #: How long processes wait for another one, which may be caching images or compiling kernels.
 _PATIENCE = timedelta(hours=6)
@@ -80,7 +79,6 @@ def start_workers(arguments: argparse.Namespace, job: Job) -> None:
     times slower on a machine that has other things to do.
     """
     arguments.output.mkdir(parents=True, exist_ok=True)
-    keep_freed_memory()
     if "WORLD_SIZE" in os.environ:
         arguments.workers = int(os.environ["WORLD_SIZE"])
         _join("env://", int(os.environ["RANK"]), arguments, job)
@@ -107,7 +105,6 @@ def start_workers(arguments: argparse.Namespace, job: Job) -> None:
 
 def _worker(worker: int, arguments: argparse.Namespace, job: Job, meeting: Path) -> None:
     torch.set_num_threads(1)
-    keep_freed_memory()
     try:
         _join(f"file://{meeting.resolve()}", worker, arguments, job)
     except CodenetError as error:

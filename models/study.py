@@ -24,7 +24,6 @@ from models.configs import NetworkConfig
 from models.data import DetectionData, cached_images, load_data
 from models.detector import CoDeNet
 from models.evaluate import Score, evaluate, network_source
-from models.memory import keep_freed_memory
 from models.train import Batches, TrainConfig, Trainer, float_identity, load_network
 from models.weights import load_trunk
 
@@ -216,7 +215,6 @@ class Job:
     def __call__(self) -> Mapping[str, Any]:
         # One thread a process: threads wait for one another at each operation.
         torch.set_num_threads(1)
-        keep_freed_memory()
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {self.name}  %(message)s", force=True)
         return self.function(*self.arguments)
 

@@ -19,6 +19,7 @@ from models.blocks import set_slope
 from models.checkpoints import load_newest, write_checkpoint
 from models.distributed import from_first, parallel, rank, sum_over_processes, world
 from models.losses import Batch, detection_loss, divisors
+from models.memory import keep_freed_memory
 from models.schedule import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -190,6 +191,7 @@ class Trainer:
         loaders: int = 0,
     ) -> None:
         """Train up to ``config.iterations``, saving to ``path`` every ``every`` steps and at the end."""
+        keep_freed_memory()
         self.network.train()
         if observer is not None:
             observer.resumed(self)

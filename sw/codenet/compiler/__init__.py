@@ -21,6 +21,7 @@ LEAST_PEAKS = 1024
 """Peak records that a program makes room for, unless its heatmap is large or it is asked for fewer."""
 
 MOST_PEAKS = 2**16 - 1
+"""What the descriptor's field holds."""
 
 DEFAULT_SCORE = 0.1
 """Score from which on a peak is recorded, until the driver asks for another."""
