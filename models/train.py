@@ -18,6 +18,7 @@ from models.authors import NORMALIZATIONS, load_authors, to_rounded
 from models.batches import Batches
 from models.checkpoints import float_identity, load_checkpoint, load_network, previous, start_from
 from models.classes import LISTS, named_classes
+from models.command import exit_status
 from models.configs import CONFIGS, NetworkConfig, get_config
 from models.data import DetectionData, cached_images, load_data, split_of
 from models.detector import CoDeNet
@@ -252,18 +253,19 @@ def check_output(arguments: argparse.Namespace) -> None:
         )
 
 
-def main() -> None:
-    """Command line."""
+def _run(arguments: argparse.Namespace) -> None:
+    check_output(arguments)
+    start_workers(arguments, train)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Command line; status 2 for arguments or data that do not fit."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser, TrainConfig())
     add_arguments(parser)
-    arguments = parser.parse_args()
-    try:
-        check_output(arguments)
-        start_workers(arguments, train)
-    except CodenetError as error:
-        sys.exit(f"error: {error}")
+    arguments = parser.parse_args(words)
+    return exit_status(lambda: _run(arguments))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -163,6 +163,10 @@ class Trainer:
                 continue
             if state.get(key) != value:
                 raise CodenetError(f"checkpoint {path}: {key} is {state.get(key)!r}, expected {value!r}")
+        if "optimizer" not in state:
+            raise CodenetError(
+                f"checkpoint {path}: has weights alone, nothing to resume from; start a run from it with --start"
+            )
         changes = self.config.differences(state["train"])
         if state.get("data", self.identity.get("data")) != self.identity.get("data"):
             changes.append("the data set is another one")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 import torch
@@ -16,15 +15,15 @@ from tests.models.test_authors import authors_state
 
 
 @pytest.fixture
-def command(monkeypatch, coco_folder, tmp_path):
+def command(monkeypatch, coco_folder, tmp_path, capsys):
     """Runs the command on the tiny data set; returns the folder of its output."""
     monkeypatch.setitem(CONFIGS, "a", TINY)
 
     def run(*words, data=coco_folder, output="run"):
         arguments = ["--data", str(data), "--output", str(tmp_path / "build" / output), "--workers", "1"]
         arguments += ["--batch", "2", "--warmup", "1", "--no-tensorboard", "--no-mixed", *map(str, words)]
-        monkeypatch.setattr(sys, "argv", ["train", *arguments])
-        train.main()
+        if train.main(arguments) != 0:
+            raise SystemExit(capsys.readouterr().err)
         return tmp_path / "build" / output
 
     return run

@@ -1,5 +1,6 @@
 """``python -m models.train`` with a network that trains in seconds as configuration a: what tests start as a process of its own."""
 
+import sys
 import warnings
 
 from models.configs import CONFIGS
@@ -11,4 +12,4 @@ warnings.filterwarnings("ignore")
 CONFIGS["a"] = TINY
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The mean of several checkpoints' weights, one network that is often better than each: ``python -m models.soup CHECKPOINT CHECKPOINT ... -o FILE``.
+
+A model soup (Wortsman et al., *Model soups: averaging weights of multiple fine-tuned models*, ICML 2022). It works where all were fine-tuned from the
+same network, or one from another, so that their weights lie in one basin of the loss; not for networks that were trained apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codenet.errors import CodenetError
+from models.checkpoints import load_checkpoint, write_checkpoint
+from models.command import exit_status
+
+#: What all checkpoints of a soup must have in common, and what of them it has. A checkpoint of W4A8 has no precision.
+IDENTITY = ("kind", "config", "classes", "precision")
+
+
+def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first one's.
+
+    `CodenetError` naming the key if they have not the same.
+    """
+    first = states[0]
+    for state in states[1:]:
+        if different := first.keys() ^ state.keys():
+            raise CodenetError(f"{min(different)}: only in some of the states, expected in all")
+        for key, value in first.items():
+            if state[key].shape != value.shape:
+                raise CodenetError(f"{key}: shape is {list(state[key].shape)}, expected {list(value.shape)}")
+    return {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value.clone()
+        for key, value in first.items()
+    }
+
+
+def soup(paths: Sequence[Path]) -> dict[str, Any]:
+    """A checkpoint's content with the mean of the averaged weights of those at ``paths``; no training can resume from it, any can start.
+
+    `CodenetError` for fewer than two, and naming the file that is no checkpoint or of another network than the first.
+    """
+    if len(paths) < 2:
+        raise CodenetError(f"{len(paths)} checkpoints, expected at least 2")
+    checkpoints = [load_checkpoint(path) for path in paths]
+    first = checkpoints[0]
+    for path, checkpoint in zip(paths, checkpoints, strict=True):
+        for key in IDENTITY:
+            if checkpoint.get(key) != first.get(key):
+                raise CodenetError(
+                    f"checkpoint {path}: {key} is {checkpoint.get(key)!r}, expected {first.get(key)!r} as in {paths[0]}"
+                )
+        try:
+            mean_state([first["average"], checkpoint["average"]])
+        except CodenetError as error:
+            raise CodenetError(f"checkpoint {path}: {error}") from error
+    average = mean_state([checkpoint["average"] for checkpoint in checkpoints])
+    return {**{key: first[key] for key in IDENTITY if key in first}, "network": average, "average": average}
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.output.exists():
+        raise CodenetError(f"{options.output}: exists, expected a new file")
+    state = soup(options.checkpoints)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(state, options.output)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 2 for checkpoints that do not fit one another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", nargs="+", type=Path, help="of the same network, floating-point or quantized")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="new checkpoint")
+    options = parser.parse_args(arguments)
+    return exit_status(lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
