@@ -19,7 +19,7 @@ from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError
 from sim import results_page
 from sim.frames import BENCH, Frame, key_of, load_frame
-from sim.plan import CONFIGURATIONS, load_configuration
+from sim.graphs import CONFIGURATIONS, load_kept
 from sim.plots import StepBar, causes, pareto_front, roofline, utilization
 from sim.report import configuration_report, report, search_report
 from sim.resources import TARGETS, resources_of
@@ -76,7 +76,7 @@ def draw(frame: Frame) -> None:
 def run_search(names: str) -> tuple[list[Candidate], Candidate | None]:
     """Search with the graphs of ``names``, and draw the Pareto fronts."""
     print(f"searching shapes for configurations {', '.join(names)}", flush=True)
-    candidates = search({name: load_configuration(name) for name in names}, TARGET)
+    candidates = search({name: load_kept(name) for name in names}, TARGET)
     chosen = choose(candidates)
     for resource in ("bram36", "dsp", "lut"):
         title = f"{TARGET.name} at {TARGET.clock_mhz:g} MHz, configurations {', '.join(names)}: cycle model"

@@ -20,7 +20,8 @@ from codenet.errors import CodenetError
 from codenet.program import Program
 from sim.cycles import predict
 from sim.cycles.dilation import dilation_sources
-from sim.plan import CONFIGURATIONS, read_dilations
+from sim.graphs import CONFIGURATIONS
+from sim.plan import read_dilations
 
 ALL = tuple(range(MAX_DILATION + 1))
 

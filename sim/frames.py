@@ -28,7 +28,8 @@ from sim.cycles import FramePrediction, dilation_maps, predict
 from sim.cycles.fetch import DESCRIPTOR_BEATS
 from sim.cycles.model import CAUSES
 from sim.cycles.work import work_of
-from sim.plan import compile_for, load_configuration
+from sim.graphs import PHOTO, load_kept
+from sim.plan import compile_for
 from sim.timing import DramTiming
 from sim.trace import TracedStep
 
@@ -138,7 +139,6 @@ def load_frame(path: Path) -> Frame:
 
 def key_of(name: str, config: AcceleratorConfig | None = None) -> str:
     """Digest of the graph, the photo, the hardware, the compiler, the model and the memory's timing."""
-    from sim.run import PHOTO
 
     sources = [
         *ROOT.glob("hw/*.py"),
@@ -147,7 +147,7 @@ def key_of(name: str, config: AcceleratorConfig | None = None) -> str:
         ROOT / "sim/board.cpp",
     ]
     digest = hashlib.sha256(repr((config or AcceleratorConfig(), DramTiming())).encode())
-    for operation in load_configuration(name).operations:
+    for operation in load_kept(name).operations:
         digest.update(repr(sorted((field, _bytes(value)) for field, value in vars(operation).items())).encode())
     for path in (PHOTO, *sorted(sources)):
         digest.update(path.read_bytes())
@@ -191,12 +191,12 @@ def simulate(name: str) -> Frame:
     from sim.board import CLOCK_HZ, RtlDevice
 
     key = key_of(name)
-    graph = load_configuration(name)
+    graph = load_kept(name)
     program = compile_for(graph, None)
-    activation = to_activation(resize(load(run.PHOTO), program.input.height, program.input.width))
+    activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(program.config) as device:
-        result = run.simulate(device, program, graph, run.PHOTO, name=name, threshold=0.3)
+        result = run.simulate(device, program, graph, PHOTO, name=name, threshold=0.3)
     return Frame(
         key=key,
         name=name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ from codenet.errors import ConfigError, FormatError
 from codenet.graph import Graph
 from codenet.program import FILE_MAGIC, Program
 from codenet.registers import ProfileCounter
+from hw.synthesis.usage import Usage
 from sim.cycles import FramePrediction, predict
 from sim.cycles.dilation import dilation_sources
-from sim.resources import TARGETS, Resources, Target, resources_of
+from sim.graphs import CONFIGURATIONS, load_kept
+from sim.resources import TARGETS, Target, resources_of
 from sim.roofline import Point, points, roof
 from sim.timing import DramTiming
 
 ROOT = Path(__file__).resolve().parent.parent
-ZOO = ROOT / "models" / "zoo"
-GRAPHS = ROOT / "build" / "graphs"
-CONFIGURATIONS = "abcde"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Plan:
     target: Target
     clock_mhz: float
     timing: DramTiming
-    resources: Resources
+    resources: Usage
     resource_source: str
 
     @property
@@ -69,23 +67,6 @@ def plan(
     resources, source = resources_of(program.config, target)
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     return Plan(predict(program, timing, dilations), target, clock, timing, resources, source)
-
-
-def load_configuration(name: str) -> Graph:
-    """The trained graph of configuration ``name``; where there is none, one of random weights, made once and kept in ``build/graphs``."""
-    trained = ZOO / f"codenet-{name}.cdg"
-    if trained.exists():
-        return Graph.load(trained)
-    sources = [*sorted((ROOT / "models").glob("*.py")), ROOT / "sw" / "codenet" / "graph.py"]
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    kept = GRAPHS / f"codenet-{name}-untrained-{digest}.cdg"
-    if not kept.exists():
-        from sim.run import PHOTO, load_graph
-
-        graph = load_graph(name, PHOTO)
-        GRAPHS.mkdir(parents=True, exist_ok=True)
-        graph.save(kept)
-    return Graph.load(kept)
 
 
 def load_program(path: Path, outputs: int | None) -> Program:
@@ -239,7 +220,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.config is not None:
-        program = compile_for(load_configuration(options.config), options.outputs)
+        program = compile_for(load_kept(options.config), options.outputs)
     else:
         program = load_program(options.file, options.outputs)
     dilations = None if options.dilations is None else read_dilations(options.dilations, program)

@@ -8,9 +8,10 @@ from typing import Any
 
 from codenet.config import BEAT_BYTES, LANES, AcceleratorConfig
 from codenet.registers import ProfileCounter
+from hw.synthesis.usage import Usage
 from sim.frames import Frame
 from sim.plan import STALLS
-from sim.resources import Resources, Target, resources_of
+from sim.resources import Target, resources_of
 from sim.search import Candidate
 
 VERSION = 1
@@ -52,7 +53,7 @@ def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
     }
 
 
-def resources_report(resources: Resources, source: str) -> dict[str, Any]:
+def resources_report(resources: Usage, source: str) -> dict[str, Any]:
     """Resources, and whether they are from synthesis or an estimate."""
     return {**dataclasses.asdict(resources), "source": source}
 

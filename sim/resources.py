@@ -31,28 +31,6 @@ _DISTRIBUTED = 250
 
 
 @dataclass(frozen=True)
-class Resources:
-    """Lookup tables, flip-flops, DSP slices, block RAMs of 36 Kbit (halves count 0.5)."""
-
-    lut: int = 0
-    ff: int = 0
-    dsp: int = 0
-    bram36: float = 0.0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, self.bram36 + other.bram36)
-
-    def within(self, limit: Resources) -> bool:
-        """Whether none of the four exceeds that of ``limit``."""
-        return not self.exceeding(limit)
-
-    def exceeding(self, limit: Resources) -> list[str]:
-        """Names of those that exceed ``limit``."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return [name for name in names if getattr(self, name) > getattr(limit, name)]
-
-
-@dataclass(frozen=True)
 class Target:
     """A chip with its memory.
 
@@ -69,8 +47,8 @@ class Target:
     """
 
     name: str
-    resources: Resources
-    budget: Resources
+    resources: Usage
+    budget: Usage
     array_slices: int
     clock_mhz: float
     memory_bytes_per_second: float
@@ -97,17 +75,11 @@ class Target:
         )
 
 
-def _resources(usage: Usage) -> Resources:
-    return Resources(usage.lut, usage.ff, usage.dsp, usage.bram36)
-
-
 TARGETS = {
     # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
-    "xc7z020": Target("xc7z020", _resources(XC7Z020), _resources(BUDGET), SLICES, 150.0, 1.5e9, 400.0),
+    "xc7z020": Target("xc7z020", XC7Z020, BUDGET, SLICES, 150.0, 1.5e9, 400.0),
     # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
-    "zu3eg": Target(
-        "zu3eg", _resources(ZU3EG), _resources(same_share(ZU3EG)), ultra96.ARRAY_SLICES, 250.0, 2.5e9, 240.0
-    ),
+    "zu3eg": Target("zu3eg", ZU3EG, same_share(ZU3EG), ultra96.ARRAY_SLICES, 250.0, 2.5e9, 240.0),
 }
 
 
@@ -129,10 +101,10 @@ def block_ram(width: int, depth: int) -> float:
     return total
 
 
-def memories(count: int, words: int, distributed: int) -> Resources:
+def memories(count: int, words: int, distributed: int) -> Usage:
     """``count`` memories of ``words`` beats, of which ``distributed`` are LUTs if they are short enough."""
     distributed = count if words <= LUT_RAM_WORDS else distributed if words <= DISTRIBUTED_WORDS else 0
-    return Resources(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
+    return Usage(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
 
 
 MULTIPLY_LUTS = 1235
@@ -141,63 +113,61 @@ MULTIPLY_LUTS = 1235
 _PAIR_LUTS, _PAIR_FFS = 40, 150
 """LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
 
-_ACCUMULATOR = Resources(lut=45, ff=90)
+_ACCUMULATOR = Usage(lut=45, ff=90)
 """Of one output: scaling, accumulator, drain register."""
 
-_REQUANTIZER = Resources(lut=250, ff=260, dsp=1)
+_REQUANTIZER = Usage(lut=250, ff=260, dsp=1)
 
 
-def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> dict[str, Resources]:
+def estimate(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> dict[str, Usage]:
     """Resources by component. Block RAM and DSP slices are counted from the structure, LUTs and flip-flops are coefficients."""
     outputs = config.outputs
     in_slices = min(outputs, 2 * (array_slices // LANES))
     in_luts = outputs - in_slices
     bank = block_ram(VECTOR_BITS, config.window_depth)
     return {
-        "array": Resources(
+        "array": Usage(
             lut=in_slices // 2 * _PAIR_LUTS + in_luts * MULTIPLY_LUTS,
             ff=in_slices // 2 * _PAIR_FFS + in_luts * 280,
             dsp=in_slices * LANES // 2,
         ),
-        "weights": Resources(
-            lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)
-        ),
-        "accumulators": Resources(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
+        "weights": Usage(lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)),
+        "accumulators": Usage(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
         "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth, distributed=CHUNK),
-        "window": Resources(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
-        "depthwise": Resources(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
+        "window": Usage(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
+        "depthwise": Usage(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
         + _times(_REQUANTIZER, LANES)
         + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
         "row buffer": _row_buffer(config.expand_depth),
-        "vector buffer": Resources(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
-        "peaks": Resources(lut=1900, ff=2600),
-        "loader": Resources(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
-        "storer": Resources(
+        "vector buffer": Usage(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
+        "peaks": Usage(lut=1900, ff=2600),
+        "loader": Usage(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
+        "storer": Usage(
             lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
         ),
-        "parameters": Resources(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
-        "control": Resources(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
+        "parameters": Usage(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
+        "control": Usage(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
     }
 
 
-def _row_buffer(depth: int) -> Resources:
+def _row_buffer(depth: int) -> Usage:
     """Before the expansion; its memory is LUTs up to 256 vectors (:mod:`hw.row_buffer`)."""
-    control = Resources(lut=190, ff=380)
+    control = Usage(lut=190, ff=380)
     if depth <= 256:
-        return control + Resources(lut=-(-depth // 64) * 204)
-    return control + Resources(bram36=block_ram(VECTOR_BITS, depth))
+        return control + Usage(lut=-(-depth // 64) * 204)
+    return control + Usage(bram36=block_ram(VECTOR_BITS, depth))
 
 
-def _times(resources: Resources, count: int) -> Resources:
-    return Resources(*(count * getattr(resources, field.name) for field in dataclasses.fields(resources)))
+def _times(resources: Usage, count: int) -> Usage:
+    return Usage(*(count * getattr(resources, field.name) for field in dataclasses.fields(resources)))
 
 
-def total(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> Resources:
+def total(config: AcceleratorConfig, array_slices: int = TARGETS["xc7z020"].array_slices) -> Usage:
     """Sum of :func:`estimate`."""
-    return sum(estimate(config, array_slices).values(), Resources())
+    return sum(estimate(config, array_slices).values(), Usage())
 
 
-def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Resources | None:
+def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Usage | None:
     """What synthesis reports for ``config`` in ``path`` (``make synth``); None without the file, or if it is about another configuration.
 
     Raises
@@ -211,12 +181,12 @@ def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Resources 
         report = json.loads(path.read_text())
         if AcceleratorConfig.from_dict(report["config"]) != config:
             return None
-        return Resources(int(report["lut"]), int(report["ff"]), int(report["dsp"]), float(report["bram36"]))
+        return Usage(int(report["lut"]), int(report["ff"]), int(report["dsp"]), float(report["bram36"]))
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: expected config, lut, ff, dsp and bram36 ({error!r})") from error
 
 
-def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Resources, str]:
+def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Usage, str]:
     """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or ``"estimate"``."""
     found = synthesized(config, path) if target.name == "xc7z020" else None
     return (found, "synthesis") if found else (total(config, target.array_slices), "estimate")

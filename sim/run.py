@@ -28,12 +28,10 @@ from codenet.profile import profile_table
 from codenet.program import Program
 from codenet.verify import Comparison, Mismatch, peak_records
 from sim.board import CLOCK_HZ, RtlDevice
+from sim.graphs import CONFIGURATIONS, PHOTO, load_graph
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-ZOO = ROOT / "models" / "zoo"
-PHOTO = ROOT / "docs" / "photos" / "chelsea.jpg"
-CONFIGURATIONS = "abcde"
 
 FRAME_SECONDS = 0.5
 """Simulated time that a frame may take: 75 million cycles."""
@@ -91,18 +89,6 @@ def simulate(device: Device, program: Program, graph: Graph, photo: Path, *, nam
     if completed:
         raise CodenetError(f"steps {sorted(completed)} of {len(program.descriptors)} did not report their end")
     return Result(name, comparison.tensors, comparison.mismatches, outputs.cycles, detections, profile)
-
-
-def load_graph(configuration: str, photo: Path) -> Graph:
-    """The trained graph of a configuration; random weights, calibrated on the photo, where there is none."""
-    path = ZOO / f"codenet-{configuration}.cdg"
-    if path.exists():
-        return Graph.load(path)
-    from models.configs import get_config
-    from models.untrained import untrained
-
-    size = get_config(configuration).size
-    return untrained(configuration, photo=resize(load(photo), size, size))
 
 
 def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:

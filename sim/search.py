@@ -17,9 +17,10 @@ from codenet import compiler
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, CompileError
 from codenet.graph import Graph
+from hw.synthesis.usage import Usage
 from sim.cycles import predict
-from sim.plan import CONFIGURATIONS, load_configuration
-from sim.resources import TARGETS, Resources, Target, resources_of
+from sim.graphs import CONFIGURATIONS, load_kept
+from sim.resources import TARGETS, Target, resources_of
 
 SPACE: Mapping[str, tuple[int, ...]] = {
     "outputs": (16, 24, 32, 40, 48),
@@ -42,7 +43,7 @@ class Candidate:
     config: AcceleratorConfig
     fps: Mapping[str, float]
     refused: Mapping[str, str]
-    resources: Resources
+    resources: Usage
     resource_source: str
     excess: tuple[str, ...]
 
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.configs or set(options.configs) - set(CONFIGURATIONS):
         parser.error(f"--configs {options.configs!r}: expected letters of {CONFIGURATIONS}")
     try:
-        graphs = {name: load_configuration(name) for name in options.configs}
+        graphs = {name: load_kept(name) for name in options.configs}
         candidates = search(graphs, TARGETS[options.target])
     except (CodenetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hw.synthesis.yosys import SynthesisError
@@ -32,6 +32,14 @@ class Usage:
         return Usage(
             self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, round(self.bram36 + other.bram36, 1)
         )
+
+    def within(self, limit: Usage) -> bool:
+        """Whether none of the four exceeds that of ``limit``."""
+        return not self.exceeding(limit)
+
+    def exceeding(self, limit: Usage) -> list[str]:
+        """Names of those that exceed ``limit``."""
+        return [field.name for field in fields(self) if getattr(self, field.name) > getattr(limit, field.name)]
 
     def to_dict(self) -> dict[str, float]:
         """Plain dictionary, for ``build/synth.json``."""
@@ -85,8 +93,10 @@ def _cells(kind: str, count: int) -> Usage:
 
 def over_budget(total: Usage, budget: Usage = BUDGET) -> list[str]:
     """A line for each resource of which ``total`` has more than ``budget``."""
-    used, limit = total.to_dict(), budget.to_dict()
-    return [f"{name} = {used[name]:g}: expected at most {limit[name]:g}" for name in used if used[name] > limit[name]]
+    return [
+        f"{name} = {getattr(total, name):g}: expected at most {getattr(budget, name):g}"
+        for name in total.exceeding(budget)
+    ]
 
 
 def table(rows: Iterable[tuple[str, Usage]]) -> str:

@@ -179,7 +179,7 @@ def test_unusable_synthesis_is_found_before_the_frames(bench, monkeypatch, capsy
 
 def test_command_with_a_search(bench, monkeypatch):
     folder, _ = bench
-    monkeypatch.setattr(benchmark, "load_configuration", lambda name: networks.network(32))
+    monkeypatch.setattr(benchmark, "load_kept", lambda name: networks.network(32))
     monkeypatch.setattr(benchmark, "search", lambda graphs, target: benchmark_search(graphs, target))
     assert benchmark.main(["--configs", "a", "--search", "c"]) == 0
     shapes = json.loads((folder / "bench.json").read_text())["search"]["shapes"]
@@ -219,7 +219,7 @@ def test_usage(arguments, capsys):
 
 def test_key_depends_on_the_network(monkeypatch):
     graphs = {"a": networks.network(32), "b": networks.network(32, seed=1), "c": networks.network(32)}
-    monkeypatch.setattr(frames, "load_configuration", graphs.__getitem__)
+    monkeypatch.setattr(frames, "load_kept", graphs.__getitem__)
     keys = {name: frames.key_of(name) for name in graphs}
     assert keys["a"] == keys["c"] != keys["b"]
     assert frames.key_of("a", AcceleratorConfig.small()) != keys["a"]

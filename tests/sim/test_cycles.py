@@ -30,6 +30,7 @@ from sim.cycles.dilation import window_beats
 from sim.cycles.fetch import Fetch
 from sim.cycles.flow import Flow
 from sim.cycles.work import work_of
+from sim.graphs import CONFIGURATIONS, PHOTO, load_graph
 from sim.timing import DramTiming
 from tests import networks
 from tests.rtl import SECONDS, load_step, start
@@ -302,9 +303,9 @@ def test_single_steps(kind, board):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("configuration", run.CONFIGURATIONS)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_default_configurations(configuration):
-    graph = run.load_graph(configuration, run.PHOTO)
-    result, frame = measure(graph, AcceleratorConfig(), run.PHOTO, DramTiming())
+    graph = load_graph(configuration)
+    result, frame = measure(graph, AcceleratorConfig(), PHOTO, DramTiming())
     check_counts(result, frame)
     check_cycles(result, frame, DramTiming().refresh_cycles)

@@ -13,10 +13,11 @@ from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
 from hw.block_memory import DISTRIBUTED_WORDS, LUT_RAM_WORDS
 from hw.depthwise_filter import DISTRIBUTED
+from hw.synthesis.usage import Usage
 from sim import plan, resources
 from sim.cycles.dilation import dilation_sources
 from sim.plan import load_program
-from sim.resources import TARGETS, Resources, block_ram, estimate, synthesized, total
+from sim.resources import TARGETS, block_ram, estimate, synthesized, total
 from sim.roofline import Roof, points, roof
 from sim.timing import DramTiming
 from tests import networks
@@ -58,7 +59,7 @@ def test_plan_of_a_program(files, capsys):
 
 
 def test_configuration_by_name(capsys, monkeypatch):
-    monkeypatch.setattr(plan, "load_configuration", lambda name: networks.network(32, name=f"named-{name}"))
+    monkeypatch.setattr(plan, "load_kept", lambda name: networks.network(32, name=f"named-{name}"))
     status, out, _ = run(capsys, "--config", "c", "--outputs", "16")
     assert status == 0 and "named-c on xc7z020, 16 x 16 multipliers" in out
 
@@ -156,7 +157,7 @@ def test_memories_in_luts():
     """Thresholds are those of the RTL; short memories trade block RAM for LUTs."""
     assert (resources.LUT_RAM_WORDS, resources.DISTRIBUTED_WORDS) == (LUT_RAM_WORDS, DISTRIBUTED_WORDS)
     assert resources.DISTRIBUTED_DEPTHWISE == DISTRIBUTED
-    assert resources.memories(25, 512, distributed=10) == Resources(bram36=25)
+    assert resources.memories(25, 512, distributed=10) == Usage(bram36=25)
     mixed = resources.memories(25, 128, distributed=10)
     assert (mixed.bram36, mixed.lut) == (15, 10 * 250)
     assert resources.memories(25, 64, distributed=0).bram36 == 0
@@ -180,14 +181,14 @@ def test_estimate_grows(size):
 
 
 def test_sum_of_components():
-    assert total(AcceleratorConfig()) == sum(estimate(AcceleratorConfig()).values(), Resources())
-    assert Resources(1, 2, 3, 4).exceeding(Resources(1, 1, 3, 3.5)) == ["ff", "bram36"]
+    assert total(AcceleratorConfig()) == sum(estimate(AcceleratorConfig()).values(), Usage())
+    assert Usage(1, 2, 3, 4).exceeding(Usage(1, 1, 3, 3.5)) == ["ff", "bram36"]
 
 
 def test_budgets():
     """The budget of the xc7z020 is that of synthesis; the larger chip's is the same part of it."""
     small, large = TARGETS["xc7z020"], TARGETS["zu3eg"]
-    assert small.budget == Resources(40_000, 60_000, 200, 125)
+    assert small.budget == Usage(40_000, 60_000, 200, 125)
     for target in (small, large):
         assert target.budget.within(target.resources)
         # Of 24 requantizers too.
@@ -206,8 +207,8 @@ def test_synthesis_report(tmp_path):
     assert synthesized(default, path) is None
     path.write_text(json.dumps({"config": small.to_dict(), "lut": 1, "ff": 2, "dsp": 3, "bram36": 4.5, "budget": {}}))
     assert synthesized(default, path) is None
-    assert synthesized(small, path) == Resources(1, 2, 3, 4.5)
-    assert resources.resources_of(small, TARGETS["xc7z020"], path) == (Resources(1, 2, 3, 4.5), "synthesis")
+    assert synthesized(small, path) == Usage(1, 2, 3, 4.5)
+    assert resources.resources_of(small, TARGETS["xc7z020"], path) == (Usage(1, 2, 3, 4.5), "synthesis")
     # Synthesis is for one chip only.
     assert resources.resources_of(small, TARGETS["zu3eg"], path)[1] == "estimate"
     assert resources.resources_of(default, TARGETS["xc7z020"], path)[1] == "estimate"
@@ -215,26 +216,6 @@ def test_synthesis_report(tmp_path):
         path.write_text(bad)
         with pytest.raises(FormatError, match=r"synth\.json: expected config, lut, ff, dsp and bram36"):
             synthesized(default, path)
-
-
-def test_untrained_graphs_are_kept(tmp_path, monkeypatch):
-    from sim import run as sim_run
-
-    made = []
-
-    def make(name, photo):
-        made.append(name)
-        return networks.network(32, seed=5)
-
-    monkeypatch.setattr(sim_run, "load_graph", make)
-    monkeypatch.setattr(plan, "GRAPHS", tmp_path / "graphs")
-    monkeypatch.setattr(plan, "ZOO", tmp_path / "zoo")
-    first, second = plan.load_configuration("b"), plan.load_configuration("b")
-    assert made == ["b"]
-    assert first.name == second.name and np.array_equal(first["last"].weights, second["last"].weights)
-    (tmp_path / "zoo").mkdir()
-    networks.network(32, name="trained").save(tmp_path / "zoo" / "codenet-b.cdg")
-    assert plan.load_configuration("b").name == "trained"
 
 
 def test_clock_changes_the_rate(files):

@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 
 from codenet.config import AcceleratorConfig
+from hw.synthesis.usage import Usage
 from sim import search
 from sim.report import search_report
-from sim.resources import TARGETS, Resources
+from sim.resources import TARGETS
 from sim.results_page import search_table
 from sim.search import Candidate, choose, evaluate, pareto, shapes
 from tests import networks
@@ -17,7 +18,7 @@ from tests import networks
 
 def candidate(score: float, bram36: float, excess: tuple[str, ...] = (), outputs: int = 32) -> Candidate:
     config = AcceleratorConfig(outputs=outputs)
-    return Candidate(config, {"a": score}, {}, Resources(1, 1, 1, bram36), "estimate", excess)
+    return Candidate(config, {"a": score}, {}, Usage(1, 1, 1, bram36), "estimate", excess)
 
 
 def test_shapes_are_all_combinations():
@@ -73,7 +74,7 @@ def test_table_shows_every_shape():
 
 
 def test_command(capsys, monkeypatch):
-    monkeypatch.setattr(search, "load_configuration", lambda name: networks.network(32, seed=ord(name)))
+    monkeypatch.setattr(search, "load_kept", lambda name: networks.network(32, seed=ord(name)))
     monkeypatch.setattr(search, "SPACE", {"outputs": (8, 16)})
     monkeypatch.setattr(search.search, "__defaults__", (search.SPACE, None))
     assert search.main(["--configs", "ab"]) == 0
