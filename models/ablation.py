@@ -204,7 +204,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     length.add_argument("--epochs", type=float, help="instead of iterations: how often each image is seen")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    start.add_argument(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="a trained detector: all rows start from its backbone and heads, decoders from random weights",
+    )
     parser.add_argument(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
@@ -240,6 +247,7 @@ def _run(options: argparse.Namespace) -> None:
         options.rate,
         options.bfloat16,
         options.trunk,
+        options.start,
         None if options.val_data is None else tuple(options.val_data),
         limit=options.limit,
     )

@@ -92,7 +92,8 @@ class Schedule:
     """How every network of a study is trained.
 
     ``data``: folders, with their split after a colon if it is not ``train``; ``val``: the same for evaluation (default ``val`` of the first folder);
-    ``limit``: evaluate on the first images only (None: on all).
+    ``limit``: evaluate on the first images only (None: on all). ``trunk``: backbone weights of another project; ``start``: a checkpoint
+    of this one, whose backbone and heads every network starts from, with plain ReLU; decoders start at random.
     """
 
     data: tuple[str, ...]
@@ -102,6 +103,7 @@ class Schedule:
     rate: float
     mixed: bool
     trunk: Path | None = None
+    start: Path | None = None
     val: tuple[str, ...] | None = None
     save_every: int = 100
     limit: int | None = None
@@ -117,6 +119,7 @@ class Schedule:
             "rate": self.rate,
             "mixed": self.mixed,
             "trunk": None if self.trunk is None else self.trunk.name,
+            "start": None if self.start is None else self.start.name,
             "limit": self.limit,
         }
 
@@ -129,6 +132,7 @@ class Schedule:
             seed=seed,
             mixed=self.mixed,
             cache_size=max(TrainConfig.cache_size, size),
+            slope=TrainConfig.slope if self.start is None else 0.0,
         )
 
     def training(self) -> DetectionData:
@@ -152,12 +156,33 @@ def start_from_trunk(backbone: Backbone, config: NetworkConfig, trunk: Path) -> 
     load_plain(backbone, plain)
 
 
+def start_around_decoder(network: CoDeNet, path: Path) -> None:
+    """Load backbone and heads of a checkpoint, not its decoder. The network's backbone may be deformable: it starts as the ordinary one.
+
+    `CodenetError` if it has other classes, or does not fit.
+    """
+    trained = load_network(path)
+    if trained.classes != network.classes:
+        raise CodenetError(f"checkpoint {path}: classes are {trained.classes}, expected {network.classes}")
+    plain = Backbone(network.config.replace(deform_backbone=False))
+    try:
+        plain.load_state_dict(trained.backbone.state_dict())
+        network.heads.load_state_dict(trained.heads.state_dict())
+    except RuntimeError as error:
+        raise CodenetError(
+            f"checkpoint {path}: does not fit around {network.config.name}'s decoder: {error}"
+        ) from error
+    load_plain(network.backbone, plain)
+
+
 def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -> tuple[Trainer, Batches]:
     """A network before its first step, and what it learns from. The same seed gives the same images to every network."""
     torch.manual_seed(seed)
     network = CoDeNet(config, schedule.classes)
     if schedule.trunk is not None:
         start_from_trunk(network.backbone, config, schedule.trunk)
+    if schedule.start is not None:
+        start_around_decoder(network, schedule.start)
     network = network.to(memory_format=torch.channels_last)
     training = schedule.train_config(config.size, seed)
     data = schedule.training()

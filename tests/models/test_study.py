@@ -1,5 +1,6 @@
 """Many trainings with one result each: kept, stopped and gone on with, put into tables."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,8 +12,9 @@ from models.ablation import ROWS, Row, choose_rows, make_table
 from models.configs import ALL_DILATIONS, CONFIGS, CONFLICT_FREE
 from models.detector import CoDeNet
 from models.precision import Precision
-from models.study import Job, Schedule, Store, run_jobs, spread, start_from_trunk, train_float
+from models.study import Job, Schedule, Store, prepare, run_jobs, spread, start_from_trunk, train_float
 from models.train import TrainConfig, Trainer, float_identity, load_checkpoint
+from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
 CLASSES = ("cat", "dog")
@@ -110,6 +112,37 @@ def test_deformable_backbones_start_as_the_trunk(real_data):
         backbones[-1].last.load_state_dict(backbones[0].last.state_dict())
     x = torch.randn(1, 3, 64, 64)
     assert torch.allclose(backbones[0](x), backbones[1](x), atol=1e-4)
+
+
+@pytest.mark.parametrize("deform", [False, True])
+def test_networks_start_as_a_checkpoint_but_for_the_decoder(deform, tmp_path, schedule):
+    trained, path = CoDeNet(TINY, CLASSES).eval(), tmp_path / "trained.pt"
+    save_compact(trained, path)
+    start = dataclasses.replace(schedule, start=path)
+    config = TINY.replace(deform_backbone=deform, sampling="square")
+    trainer, _ = prepare(config, start, 1, tmp_path / "cache")
+    x = torch.randn(1, 3, TINY.size, TINY.size)
+    torch.testing.assert_close(trainer.network.eval().backbone(x), trained.backbone(x), rtol=1e-2, atol=1e-2)
+    x = torch.randn(1, 16, 8, 8)
+    for name, head in trainer.network.heads.items():
+        torch.testing.assert_close(head(x), trained.heads[name](x), rtol=1e-2, atol=1e-2)
+    assert not torch.equal(trainer.network.decoder[0].deform.weight, trained.decoder[0].deform.weight)
+    assert trainer.config.slope == 0, "a trained detector has plain ReLU"
+
+
+@pytest.mark.parametrize(
+    ("config", "classes", "message"),
+    [
+        (TINY.replace(channels=(8, 24, 32, 48, 32)), CLASSES, "does not fit around tiny's decoder"),
+        (TINY.replace(head=24), CLASSES, "does not fit around tiny's decoder"),
+        (TINY, ("cat", "cow"), r"classes are \('cat', 'cow'\), expected \('cat', 'dog'\)"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(config, classes, message, tmp_path, schedule):
+    path = tmp_path / "other.pt"
+    save_compact(CoDeNet(config, classes), path)
+    with pytest.raises(CodenetError, match=rf"other\.pt: {message}"):
+        prepare(TINY, dataclasses.replace(schedule, start=path), 1, tmp_path / "cache")
 
 
 def double(number):
