@@ -1,7 +1,7 @@
 """The mean of several checkpoints' weights, one network that is often better than each: ``python -m models.soup CHECKPOINT CHECKPOINT ... -o FILE``.
 
 A model soup (Wortsman et al., *Model soups: averaging weights of multiple fine-tuned models*, ICML 2022). It works where all were fine-tuned from the
-same network, or one from another, so that their weights lie in one basin of the loss; not for networks that were trained apart.
+same network, or one from another, so that their weights lie in one basin of the loss; not for networks that were trained apart, nor for quantized ones that were calibrated apart.
 """
 
 from __future__ import annotations
