@@ -23,27 +23,34 @@ IDENTITY = ("kind", "config", "classes", "precision")
 
 
 def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first one's.
-
-    `CodenetError` naming the key if they have not the same.
-    """
-    first = states[0]
-    for state in states[1:]:
-        if different := first.keys() ^ state.keys():
-            raise CodenetError(f"{min(different)}: only in some of the states, expected in all")
-        for key, value in first.items():
-            if state[key].shape != value.shape:
-                raise CodenetError(f"{key}: shape is {list(state[key].shape)}, expected {list(value.shape)}")
+    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first one's."""
     return {
         key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
         if value.is_floating_point()
         else value.clone()
-        for key, value in first.items()
+        for key, value in states[0].items()
     }
 
 
+def _check_fits(path: Path, checkpoint: dict[str, Any], first: dict[str, Any], first_path: Path) -> None:
+    """`CodenetError` naming ``path`` unless its checkpoint is of the same network as the first, with the same keys and shapes."""
+    for key in IDENTITY:
+        if checkpoint.get(key) != first.get(key):
+            raise CodenetError(
+                f"checkpoint {path}: {key} is {checkpoint.get(key)!r}, expected {first.get(key)!r} as in {first_path}"
+            )
+    state, expected = checkpoint["average"], first["average"]
+    if different := expected.keys() ^ state.keys():
+        raise CodenetError(f"checkpoint {path}: {min(different)}: only in some of the states, expected in all")
+    for key, value in expected.items():
+        if state[key].shape != value.shape:
+            raise CodenetError(
+                f"checkpoint {path}: {key}: shape is {list(state[key].shape)}, expected {list(value.shape)}"
+            )
+
+
 def soup(paths: Sequence[Path]) -> dict[str, Any]:
-    """A checkpoint's content with the mean of the averaged weights of those at ``paths``; no training can resume from it, any can start.
+    """A checkpoint's content with the mean of the averaged weights of those at ``paths``; no training can resume from it.
 
     `CodenetError` for fewer than two, and naming the file that is no checkpoint or of another network than the first.
     """
@@ -52,15 +59,7 @@ def soup(paths: Sequence[Path]) -> dict[str, Any]:
     checkpoints = [load_checkpoint(path) for path in paths]
     first = checkpoints[0]
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        for key in IDENTITY:
-            if checkpoint.get(key) != first.get(key):
-                raise CodenetError(
-                    f"checkpoint {path}: {key} is {checkpoint.get(key)!r}, expected {first.get(key)!r} as in {paths[0]}"
-                )
-        try:
-            mean_state([first["average"], checkpoint["average"]])
-        except CodenetError as error:
-            raise CodenetError(f"checkpoint {path}: {error}") from error
+        _check_fits(path, checkpoint, first, paths[0])
     average = mean_state([checkpoint["average"] for checkpoint in checkpoints])
     return {**{key: first[key] for key in IDENTITY if key in first}, "network": average, "average": average}
 

@@ -139,7 +139,6 @@ def load_frame(path: Path) -> Frame:
 
 def key_of(name: str, config: AcceleratorConfig | None = None) -> str:
     """Digest of the graph, the photo, the hardware, the compiler, the model and the memory's timing."""
-
     sources = [
         *ROOT.glob("hw/*.py"),
         *ROOT.glob("sw/codenet/**/*.py"),

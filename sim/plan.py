@@ -25,8 +25,6 @@ from sim.resources import TARGETS, Target, resources_of
 from sim.roofline import Point, points, roof
 from sim.timing import DramTiming
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @dataclass(frozen=True)
 class Plan:
