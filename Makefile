@@ -61,7 +61,7 @@ test-pynq: $(PYNQ_VERSIONS:%=.venv-pynq-%/.installed)  ## Run the PYNQ driver wi
 	@for version in $(PYNQ_VERSIONS); do echo "pynq $$version"; \
 		OMP_NUM_THREADS=1 .venv-pynq-$$version/bin/python -m pytest $(PYNQ_TESTS) || exit 1; done
 
-PYNQ_TESTS := tests/codenet/test_pynq.py tests/board/test_pynq.py tests/board/test_pynq_remote.py tests/board/test_hwh.py
+PYNQ_TESTS := tests/codenet/devices/test_pynq.py tests/sim/platforms/test_pynq.py tests/sim/platforms/test_pynq_remote.py tests/hw/flow/test_hwh.py
 
 # An environment of their own, as pynq insists on old versions of NumPy, gRPC and Protobuf.
 .venv-pynq-%/.installed: requirements-pynq.txt
@@ -71,7 +71,7 @@ PYNQ_TESTS := tests/codenet/test_pynq.py tests/board/test_pynq.py tests/board/te
 	touch $@
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
-	$(PY) -m codenet.reference docs
+	$(PY) -m codenet.cli.reference docs
 
 sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
 	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
@@ -103,7 +103,7 @@ bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2
 # USER is this machine's user unless it is given on the command line.
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)
 	$(if $(HOST)$(ARGS),,$(error HOST is missing: make flash HOST=pynq, the name or address of the board))
-	$(PY) -m hw.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) $(if $(DEVICE),--device $(DEVICE)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
+	$(PY) -m hw.flow.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) $(if $(DEVICE),--device $(DEVICE)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

@@ -6,19 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.array import SLICES
-from hw.depthwise import Depthwise
-from hw.interfaces import ReadPort, WritePort
-from hw.loader import Loader
-from hw.parameters import ParameterFetcher
-from hw.peaks import Peaks
-from hw.pointwise import Pointwise
-from hw.profiler import Profiler
-from hw.registers import AxiLite, Registers
-from hw.row_buffer import RowBuffer
-from hw.sequencer import Sequencer
-from hw.storer import Storer
-from hw.vector_buffer import VectorBuffer
+from hw.axi import AxiLite, ReadPort, WritePort
+from hw.chips import XC7Z020
+from hw.control import Profiler, Registers, Sequencer
+from hw.depthwise import Depthwise, Peaks
+from hw.dma import Loader, ParameterFetcher, Storer
+from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
 
@@ -36,7 +29,7 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     array_slices:
-        DSP slices that the array may take (:class:`hw.array.Array`); what chip it is on decides that, nothing else depends on it.
+        DSP slices that the array may take (:class:`hw.arithmetic.mac_array.Array`); what chip it is on decides that, nothing else depends on it.
 
     Members
     -------
@@ -52,7 +45,7 @@ class Accelerator(wiring.Component):
         One cycle at the end of every step, when all of its results are in memory; for logic analysers and simulation.
     """
 
-    def __init__(self, config: AcceleratorConfig, array_slices: int = SLICES):
+    def __init__(self, config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices):
         self.config = config
         self.array_slices = array_slices
         super().__init__(

@@ -6,7 +6,7 @@ double-buffered parameter memories it uses), both stable from one ``start`` puls
 
 from amaranth import signed, unsigned
 from amaranth.lib import data, enum, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from codenet.config import LANES
 from codenet.isa import DESCRIPTOR_WORDS, FIELDS, Section
@@ -71,50 +71,6 @@ depthwise unit brings the weights to the banks instead of the samples to the tap
 6, whose taps share banks), ``first`` and ``last`` mark them, and each has exactly one bank with a part, except in the
 modes without depthwise (``full`` and centre), where ``first`` and ``last`` are set in every beat, each beat is one vector and it is
 ``samples[0]``."""
-
-
-class ReadPort(wiring.Signature):
-    """AXI3/AXI4 read channels of a master with one ID, 64-bit data, INCR bursts of 1 to 16 beats of 8 bytes, 32-bit addresses.
-
-    ``ar_len`` is beats - 1. Constant fields (size 3, burst INCR, cache 0b0011, prot 0, id 0) are added by the top level.
-    """
-
-    def __init__(self):
-        super().__init__(
-            {
-                "ar_valid": Out(1),
-                "ar_ready": In(1),
-                "ar_addr": Out(32),
-                "ar_len": Out(4),
-                "r_valid": In(1),
-                "r_ready": Out(1),
-                "r_data": In(64),
-                "r_resp": In(2),
-                "r_last": In(1),
-            }
-        )
-
-
-class WritePort(wiring.Signature):
-    """AXI3/AXI4 write channels of a master with one ID; conventions of :class:`ReadPort`."""
-
-    def __init__(self):
-        super().__init__(
-            {
-                "aw_valid": Out(1),
-                "aw_ready": In(1),
-                "aw_addr": Out(32),
-                "aw_len": Out(4),
-                "w_valid": Out(1),
-                "w_ready": In(1),
-                "w_data": Out(64),
-                "w_strb": Out(8),
-                "w_last": Out(1),
-                "b_valid": In(1),
-                "b_ready": Out(1),
-                "b_resp": In(2),
-            }
-        )
 
 
 STORE_ITEM = data.StructLayout({"data": unsigned(64), "end": unsigned(1)})

@@ -17,7 +17,7 @@ from amaranth.hdl._ir import PortDirection as Direction  # without directions, u
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
-from hw.registers import AxiLite
+from hw.axi import AxiLite
 
 NAME = "codenet"
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from codenet.errors import CodenetError
 from models.command import exit_status
-from models.configs import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
 from models.data import ANIMALS
-from models.precision import Precision, add_arguments, from_arguments
+from models.network.config import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
 from models.precisions import quantized_result
-from models.study import Job, Schedule, Store, float_result, load_sources, run_jobs, seconds_per_step, spread
+from models.quantization.precision import Precision, add_arguments, from_arguments
+from models.studies.study import Job, Schedule, Store, float_result, load_sources, run_jobs, seconds_per_step, spread
 from models.train import has_fast_bfloat16
 
 logger = logging.getLogger(__name__)

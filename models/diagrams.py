@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 
 import torch
 
-from models.configs import CONFLICT_FREE, MAX_DILATION, NetworkConfig, get_config
-from models.deform import offset_places, round_dilation, square_places
+from models.network.config import CONFLICT_FREE, MAX_DILATION, NetworkConfig, get_config
+from models.network.deform import offset_places, round_dilation, square_places
 
 _FILLS = {"data": "#f2f2f2", "conv": "#d7e3f4", "deform": "#f6d9c6", "head": "#dcedd9"}
 

@@ -1,7 +1,7 @@
 """Average precision of a program, graph or checkpoint: ``python -m models.evaluate PROGRAM --data FOLDER --split val``.
 
 Each photo is stretched to the network's one resolution and seen once: no flip averaging, no scales. Prints COCO's AP50 and AP (pycocotools) and
-the two rules of VOC (`models.voc_metric`).
+the two rules of VOC (`models.evaluation.voc_metric`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from codenet import image as photos
-from codenet.decode import OVERLAP, Detection, decode
 from codenet.errors import CodenetError
 from codenet.graph import Graph
+from codenet.vision import image as photos
+from codenet.vision.boxes import OVERLAP, Detection, decode
 from models.command import exit_status
-from models.configs import normalize
 from models.data import DetectionData, load_data, read_image
-from models.decode import find_peaks
-from models.detector import CoDeNet
-from models.voc_metric import voc_average_precision
+from models.evaluation.voc_metric import voc_average_precision
+from models.network.config import normalize
+from models.network.detector import CoDeNet
+from models.network.peaks import find_peaks
 
 #: Detections below this score are too few and too late to change the average precision.
 SCORE_THRESHOLD = 0.01
@@ -76,7 +76,7 @@ class Score:
 
 
 def network_source(network: CoDeNet, overlap: float = OVERLAP) -> Source:
-    """Detections of a PyTorch network, in floating point or quantized, at its own precision; ``overlap`` as of `codenet.decode.decode`."""
+    """Detections of a PyTorch network, in floating point or quantized, at its own precision; ``overlap`` as of `codenet.vision.boxes.decode`."""
     size = network.config.size
     dtype = next(network.parameters()).dtype
     network.eval()
@@ -100,7 +100,7 @@ def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, 
 
 def graph_source(path: Path, overlap: float = OVERLAP) -> Source:
     """Detections of a graph file, computed by the golden model on integers."""
-    from codenet.interpreter import run
+    from codenet.golden.interpreter import run
 
     graph = Graph.load(path)
     if not {"heatmap", "size", "offset"} <= graph.outputs.keys():
@@ -126,7 +126,7 @@ def program_source(path: Path, device: str, overlap: float = OVERLAP) -> Source:
 def checkpoint_source(path: Path, exact: bool = False, overlap: float = OVERLAP) -> Source:
     """Detections of a checkpoint's network; ``exact`` takes the snapped float64 network that equals the graph."""
     from models.qat import load_quantized
-    from models.quantize import to_graph
+    from models.quantization.quantize import to_graph
     from models.train import load_checkpoint, load_network
 
     if load_checkpoint(path)["kind"] == "float":

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from codenet import image as photos
-from codenet import interpreter
 from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
+from codenet.golden import interpreter
 from codenet.graph import Graph
-from models.configs import normalize
+from codenet.vision import image as photos
 from models.data import read_image
+from models.network.config import normalize
 from models.qat import load_precision, load_quantized
-from models.quantize import to_graph
-from models.untrained import untrained
+from models.quantization.quantize import to_graph
+from models.quantization.untrained import untrained
 
 __all__ = ["differing_outputs", "to_graph", "untrained"]
 

@@ -18,22 +18,22 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from codenet import image as photos
-from codenet.decode import Detection, decode
 from codenet.errors import CodenetError
+from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
-from codenet.interpreter import run
+from codenet.vision import image as photos
+from codenet.vision.boxes import Detection, decode
 from models.command import exit_status
-from models.configs import ALL_DILATIONS, normalize
 from models.data import load_data, read_image
-from models.decode import find_peaks
-from models.deform import DeformConv, offset_places, round_dilation, square_places
-from models.detector import CoDeNet
 from models.evaluate import graph_outputs, read_classes
-from models.figures import Samples, histogram_picture, sampling_picture
+from models.network.config import ALL_DILATIONS, normalize
+from models.network.deform import DeformConv, offset_places, round_dilation, square_places
+from models.network.detector import CoDeNet
+from models.network.peaks import find_peaks
 from models.qat import load_quantized
-from models.quantize import to_graph
-from models.study import write_json
+from models.quantization.quantize import to_graph
+from models.studies.figures import Samples, histogram_picture, sampling_picture
+from models.studies.study import write_json
 from models.train import load_checkpoint, load_network
 
 #: Distances of square sampling, rounded: -7 to 8. Dilations are 0 to 7.

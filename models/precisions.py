@@ -17,11 +17,11 @@ from brevitas.nn import QuantConv2d
 
 from models import qat
 from models.command import exit_status
-from models.detector import CoDeNet
 from models.evaluate import Score, evaluate, graph_source, network_source
-from models.precision import Exemption, Precision
-from models.quantize import to_graph
-from models.study import Job, Schedule, Store, run_jobs
+from models.network.detector import CoDeNet
+from models.quantization.precision import Exemption, Precision
+from models.quantization.quantize import to_graph
+from models.studies.study import Job, Schedule, Store, run_jobs
 from models.train import load_checkpoint, load_network
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,11 @@ import torch
 
 from codenet.errors import CodenetError
 from models.command import exit_status
-from models.configs import NetworkConfig
 from models.data import cached_images, load_data
-from models.detector import CoDeNet
-from models.distill import FloatDistillation
-from models.distributed import first_of_machine, from_first, pick_device
-from models.precision import W4A8, Precision, add_arguments, from_arguments
-from models.quantize import calibrate, quantize
+from models.network.config import NetworkConfig
+from models.network.detector import CoDeNet
+from models.quantization.precision import W4A8, Precision, add_arguments, from_arguments
+from models.quantization.quantize import calibrate, quantize
 from models.train import (
     Batches,
     TrainConfig,
@@ -31,6 +29,8 @@ from models.train import (
     setup_logging,
     start_workers,
 )
+from models.training.distill import FloatDistillation
+from models.training.distributed import first_of_machine, from_first, pick_device
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from codenet.errors import CodenetError
-from models.checkpoints import load_checkpoint, write_checkpoint
 from models.command import exit_status
+from models.network.checkpoints import load_checkpoint, write_checkpoint
 
 #: What all checkpoints of a soup must have in common, and what of them it has. A checkpoint of W4A8 has no precision.
 IDENTITY = ("kind", "config", "classes", "precision")

@@ -13,23 +13,23 @@ import numpy as np
 import torch
 
 from codenet.errors import CodenetError
-from models.augment import Augmentation
-from models.authors import NORMALIZATIONS, load_authors, to_rounded
-from models.batches import Batches
-from models.checkpoints import float_identity, load_checkpoint, load_network, previous, start_from
-from models.classes import LISTS, named_classes
 from models.command import exit_status
-from models.configs import CONFIGS, NetworkConfig, get_config
 from models.data import DetectionData, cached_images, load_data, split_of
-from models.detector import CoDeNet
-from models.distill import Distillation
-from models.distributed import first_of_machine, from_first, pick_device, rank, start_workers
-from models.losses import WEIGHTS
-from models.progress import Progress
-from models.schedule import BOX_RATES, TrainConfig
-from models.trainer import Trainer, parameter_groups
-from models.validation import Validation, subset
-from models.weights import load_trunk
+from models.data.augment import Augmentation
+from models.data.classes import LISTS, named_classes
+from models.network.checkpoints import float_identity, load_checkpoint, load_network, previous, start_from
+from models.network.config import CONFIGS, NetworkConfig, get_config
+from models.network.detector import CoDeNet
+from models.pretrained.authors import NORMALIZATIONS, load_authors, to_rounded
+from models.pretrained.shufflenet import load_trunk
+from models.training.batches import Batches
+from models.training.distill import Distillation
+from models.training.distributed import first_of_machine, from_first, pick_device, rank, start_workers
+from models.training.losses import WEIGHTS
+from models.training.progress import Progress
+from models.training.schedule import BOX_RATES, TrainConfig
+from models.training.trainer import Trainer, parameter_groups
+from models.training.validation import Validation, subset
 
 # What other modules know from here.
 __all__ = [

@@ -20,8 +20,8 @@ from codenet.errors import CodenetError
 from codenet.program import Program
 from sim.cycles import predict
 from sim.cycles.dilation import dilation_sources
-from sim.graphs import CONFIGURATIONS
-from sim.plan import read_dilations
+from sim.networks import CONFIGURATIONS
+from sim.performance.plan import read_dilations
 
 ALL = tuple(range(MAX_DILATION + 1))
 
@@ -65,8 +65,8 @@ def measure(configuration: str, offsets: Path | None) -> list[SetCost]:
     FormatError
         ``offsets`` are not those of such a network.
     """
-    from models.configs import get_config
-    from models.untrained import untrained
+    from models.network.config import get_config
+    from models.quantization.untrained import untrained
 
     found = []
     for dilations in SETS:

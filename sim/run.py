@@ -14,24 +14,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from codenet import compiler, interpreter
-from codenet.accelerator import Accelerator, StepProfile
+from codenet import compiler
+from codenet.checkout import BUILD, ROOT
 from codenet.config import AcceleratorConfig
-from codenet.decode import Detection, decode
-from codenet.detector import to_units
 from codenet.devices.base import Device
-from codenet.draw import draw
 from codenet.errors import CodenetError
+from codenet.golden import interpreter
 from codenet.graph import Graph
-from codenet.image import load, resize, to_activation
-from codenet.profile import profile_table
 from codenet.program import Program
-from codenet.verify import Comparison, Mismatch, peak_records
-from sim.board import CLOCK_HZ, RtlDevice
-from sim.graphs import CONFIGURATIONS, PHOTO, load_graph
-
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
+from codenet.runtime.accelerator import Accelerator, StepProfile
+from codenet.runtime.detector import to_units
+from codenet.runtime.profile import profile_table
+from codenet.runtime.verify import Comparison, Mismatch, peak_records
+from codenet.vision.boxes import Detection, decode
+from codenet.vision.draw import draw
+from codenet.vision.image import load, resize, to_activation
+from sim.networks import CONFIGURATIONS, PHOTO, load_graph
+from sim.verilator.board import CLOCK_HZ, RtlDevice
 
 FRAME_SECONDS = 0.5
 """Simulated time that a frame may take: 75 million cycles."""
@@ -92,7 +91,7 @@ def simulate(device: Device, program: Program, graph: Graph, photo: Path, *, nam
 
 
 def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
-    """Simulate with the shared library (:mod:`sim.board`)."""
+    """Simulate with the shared library (:mod:`sim.verilator.board`)."""
     begin = time.monotonic()
     with RtlDevice(program.config) as device:
         print(f"simulated board ready after {time.monotonic() - begin:.1f} s", flush=True)
@@ -100,9 +99,10 @@ def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold:
 
 
 def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
-    """Simulate under cocotb, in a process of its own (:mod:`sim.cocotb_board`)."""
+    """Simulate under cocotb, in a process of its own (:mod:`sim.testbench.cocotb_device`)."""
     from hw.verilog import NAME
-    from sim import bench, cocotb_board, cocotb_frame
+    from sim.testbench import bench, cocotb_frame
+    from sim.testbench import cocotb_device as cocotb_board
 
     folder = BUILD / f"cocotb-{name}"
     folder.mkdir(parents=True, exist_ok=True)

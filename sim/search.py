@@ -17,10 +17,10 @@ from codenet import compiler
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, CompileError
 from codenet.graph import Graph
-from hw.synthesis.usage import Usage
+from hw.chips import Usage
 from sim.cycles import predict
-from sim.graphs import CONFIGURATIONS, load_kept
-from sim.resources import TARGETS, Target, resources_of
+from sim.networks import CONFIGURATIONS, load_kept
+from sim.performance.targets import TARGETS, Target, resources_of
 
 SPACE: Mapping[str, tuple[int, ...]] = {
     "outputs": (16, 24, 32, 40, 48),
@@ -83,7 +83,7 @@ def evaluate(
             continue
         fps[name] = clock * 1e6 / predict(program, target.timing(clock)).cycles
     resources, source = resources_of(config, target)
-    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.budget)))
+    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.chip.budget)))
 
 
 def search(
@@ -124,8 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--configs", default="ac", help="configurations of the network (default ac)")
     parser.add_argument("--target", choices=sorted(TARGETS), default="xc7z020", help="chip (default xc7z020)")
     options = parser.parse_args(arguments)
-    from sim.report import search_report  # these two import this module
-    from sim.results_page import search_table
+    from sim.benchmark.report import search_report  # these two import this module
+    from sim.benchmark.results_page import search_table
 
     if not options.configs or set(options.configs) - set(CONFIGURATIONS):
         parser.error(f"--configs {options.configs!r}: expected letters of {CONFIGURATIONS}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from codenet.config import VECTOR_BYTES, AcceleratorConfig
-from codenet.executor import Counts, execute
+from codenet.golden.executor import Counts, execute
 from codenet.isa import PEAK_BYTES, DepthwiseOp
 from codenet.registers import BY_NAME
-from sim.board import RtlDevice
-from sim.cocotb_board import CocotbDevice
+from sim.testbench.cocotb_device import CocotbDevice
+from sim.verilator.board import RtlDevice
 from tests.steps import Step
 
 SimulatedDevice = RtlDevice | CocotbDevice

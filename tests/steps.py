@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codenet import packing
 from codenet.config import CHUNK, LANES, MAX_DILATION, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PLANE_ALIGNMENT, DepthwiseOp, Descriptor
+from codenet.isa import parameters as packing
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The accelerator on real chips: board tops, constraints, bitstreams, and what PYNQ wants to know of them."""
+"""Designs of boards around the accelerator: processor block, clock, reset, lights."""

@@ -13,6 +13,7 @@ from hw.boards.board_top import BoardTop
 from hw.boards.constraints import Pin, pins_of
 from hw.boards.lights import LIGHTS
 from hw.boards.pynq_z2_platform import PynqZ2Platform
+from hw.chips import XC7Z020, ZU3EG
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ PYNQ_Z2 = Board(
     chip=PynqZ2Platform.device,
     package=PynqZ2Platform.package,
     family="zynq7",
-    config=AcceleratorConfig(),
+    config=XC7Z020.config,
     top=pynq_z2.PynqZ2,
     base=pynq_z2.REGISTERS_BASE,
     resources=tuple(PynqZ2Platform.resources),
@@ -72,7 +73,7 @@ ULTRA96 = Board(
     chip="xczu3eg",
     package="sbva484",
     family=None,
-    config=ultra96.CONFIG,
+    config=ZU3EG.config,
     top=ultra96.Ultra96,
     base=ultra96.REGISTERS_BASE,
 )

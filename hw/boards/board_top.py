@@ -9,10 +9,10 @@ from amaranth.hdl._ir import PortDirection as Direction
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
+from hw.axi import RegistersBridge
 from hw.boards.hard_cell import HardCell
 from hw.boards.lights import LIGHTS, Lights
 from hw.boards.processor_system import ProcessorSystem
-from hw.boards.registers_bridge import RegistersBridge
 from hw.boards.reset import ResetSynchronizer
 from hw.verilog import Wrapper, compact_memories
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hw.axi import ProcessorPort
 from hw.boards.hard_cell import Ports
-from hw.boards.processor_port import ProcessorPort
 
 
 @dataclass(frozen=True)

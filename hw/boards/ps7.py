@@ -5,8 +5,8 @@ Its other ports are left open: pads of memory and peripherals belong to the bloc
 
 from __future__ import annotations
 
+from hw.axi import ProcessorPort
 from hw.boards.hard_cell import AxiWidths, Ports, axi_ports
-from hw.boards.processor_port import ProcessorPort
 from hw.boards.processor_system import ProcessorSystem
 
 REGISTERS_PORT = ProcessorPort(address_width=32, id_width=12, len_width=4)

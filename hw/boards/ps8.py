@@ -7,8 +7,8 @@ must set them. The fabric's reset is the last bit of the extended GPIO.
 
 from __future__ import annotations
 
+from hw.axi import ProcessorPort
 from hw.boards.hard_cell import AxiWidths, Ports, axi_ports
-from hw.boards.processor_port import ProcessorPort
 from hw.boards.processor_system import ProcessorSystem
 
 REGISTERS_PORT = ProcessorPort(address_width=40, id_width=16, len_width=8)

@@ -1,1 +1,1 @@
-"""What the accelerator needs on a chip, and how long its paths are, by open tools: ``python -m hw.synthesis --help``."""
+"""Resources and longest paths of the accelerator, as synthesized by Yosys."""

@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 from codenet.errors import CodenetError
+from hw.chips import Usage
 from hw.synthesis import place
 from hw.synthesis.components import COMPONENTS, TOTAL, component, to_rtlil
 from hw.synthesis.levels import Levels, unregistered
 from hw.synthesis.targets import TARGETS, Target
-from hw.synthesis.usage import Usage, over_budget, table, usage
+from hw.synthesis.usage import over_budget, table, usage
 from hw.synthesis.yosys import ECP5, read_netlist, synthesize
 
 DEFAULT = "pynq-z2"
@@ -27,7 +28,7 @@ PLACED = ("registers", "sequencer", "profiler", "parameters", "loader", "vector_
 
 def netlists(names: list[str], target: Target = TARGETS[DEFAULT], command: str | None = None) -> dict[str, Path]:
     """Netlists of components of a target's accelerator, by its own ``command`` or another one."""
-    texts = {name: to_rtlil(component(name, target.config, target.array_slices)) for name in names}
+    texts = {name: to_rtlil(component(name, target.chip.config, target.chip.array_slices)) for name in names}
     paths = synthesize({f"{target.label}{name}": text for name, text in texts.items()}, command or target.command)
     return {name: paths[f"{target.label}{name}"] for name in names}
 
@@ -40,19 +41,19 @@ def budget(names: list[str], target: Target, report: Path) -> int:
         for family, command in target.other.items():
             other[family] = usage(read_netlist(netlists([TOTAL], target, command)[TOTAL]))
     rows = [*used.items(), *((f"{TOTAL}, {family}", found) for family, found in other.items())]
-    print(table([*rows, ("budget", target.budget), ("chip", target.chip)]))
+    print(table([*rows, ("budget", target.chip.budget), ("chip", target.chip.resources)]))
     if TOTAL not in used:
         return 0
     total = used.pop(TOTAL)
     values = {
-        "config": target.config.to_dict(),
+        "config": target.chip.config.to_dict(),
         **total.to_dict(),
-        "budget": target.budget.to_dict(),
+        "budget": target.chip.budget.to_dict(),
         "components": {name: u.to_dict() for name, u in used.items()},
         **{family: found.to_dict() for family, found in other.items()},
     }
     report.write_text(json.dumps(values, indent=2) + "\n")
-    lines = over_budget(total, target.budget)
+    lines = over_budget(total, target.chip.budget)
     for line in lines:
         print(f"over budget: {line}", file=sys.stderr)
     return 1 if lines else 0

@@ -11,18 +11,11 @@ from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
-from hw.array import SLICES
-from hw.depthwise import Depthwise
-from hw.loader import Loader
-from hw.parameters import ParameterFetcher
-from hw.peaks import Peaks
-from hw.pointwise import Pointwise
-from hw.profiler import Profiler
-from hw.registers import Registers
-from hw.row_buffer import RowBuffer
-from hw.sequencer import Sequencer
-from hw.storer import Storer
-from hw.vector_buffer import VectorBuffer
+from hw.chips import XC7Z020
+from hw.control import Profiler, Registers, Sequencer
+from hw.depthwise import Depthwise, Peaks
+from hw.dma import Loader, ParameterFetcher, Storer
+from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
 COMPONENTS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
@@ -45,7 +38,7 @@ TOTAL = "total"
 """Name of the whole, synthesized at once."""
 
 
-def component(name: str, config: AcceleratorConfig, array_slices: int = SLICES) -> wiring.Component:
+def component(name: str, config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -> wiring.Component:
     """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`); ``array_slices`` as for the accelerator."""
     if name in (TOTAL, "pointwise"):
         return (Accelerator if name == TOTAL else Pointwise)(config, array_slices)

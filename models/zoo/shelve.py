@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from codenet import image as photos
 from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
 from codenet.graph import Graph
-from models.configs import NetworkConfig
+from codenet.vision import image as photos
 from models.data import DetectionData, load_data, read_image
-from models.detector import CoDeNet
 from models.evaluate import evaluate, evaluate_file, network_source
 from models.export import differing_outputs
+from models.network.config import NetworkConfig
+from models.network.detector import CoDeNet
 from models.qat import load_precision, load_quantized
-from models.quantize import to_graph
-from models.study import read_json, write_json
+from models.quantization.quantize import to_graph
+from models.studies.study import read_json, write_json
 from models.train import float_identity, load_checkpoint, load_network
 from models.zoo import SHELF, Shelf
 from models.zoo.record import ABOUT, card

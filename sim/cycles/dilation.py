@@ -41,7 +41,7 @@ def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[i
     Parameters
     ----------
     tensors:
-        Tensors of the graph by name, int8 ``[H, W, C]`` (:func:`codenet.interpreter.run`).
+        Tensors of the graph by name, int8 ``[H, W, C]`` (:func:`codenet.golden.interpreter.run`).
 
     Returns
     -------

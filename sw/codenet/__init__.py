@@ -15,13 +15,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from codenet.accelerator import Accelerator
     from codenet.config import AcceleratorConfig
-    from codenet.decode import Detection
-    from codenet.detector import Detector
     from codenet.errors import CodenetError
     from codenet.graph import Graph
     from codenet.program import Program
+    from codenet.runtime.accelerator import Accelerator
+    from codenet.runtime.detector import Detector
+    from codenet.vision.boxes import Detection
 
 __version__ = "0.1.0"
 
@@ -29,11 +29,11 @@ __all__ = ["Accelerator", "AcceleratorConfig", "CodenetError", "Detection", "Det
 
 # Loaded at first use, so that `import codenet` costs milliseconds, NumPy and Pillow included, on a slow board too.
 _HOMES = {
-    "Accelerator": "codenet.accelerator",
+    "Accelerator": "codenet.runtime.accelerator",
     "AcceleratorConfig": "codenet.config",
     "CodenetError": "codenet.errors",
-    "Detection": "codenet.decode",
-    "Detector": "codenet.detector",
+    "Detection": "codenet.vision.boxes",
+    "Detector": "codenet.runtime.detector",
     "Graph": "codenet.graph",
     "Program": "codenet.program",
 }

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import zipfile
 
-from hw.wheel import ROOT, build_wheel
+from codenet.checkout import ROOT
+from hw.flow.wheel import build_wheel
 
 BUILD = ROOT / "build" / "arm"
 USERLAND = BUILD / "root"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 
-from hw.boards.processor_port import FIXED, OKAY, WRAP
-from sim.bench import pauses
+from hw.axi.processor_port import FIXED, OKAY, WRAP
+from sim.testbench.bench import pauses
 
 TIMEOUT = 5000
 """Cycles that an answer may take."""

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from codenet import Detector
-from codenet.accelerator import Accelerator
 from codenet.config import AcceleratorConfig
 from codenet.devices.base import Device
 from codenet.errors import DeviceError
 from codenet.registers import BY_NAME
-from sim.board import PORT0_READ
-from sim.live import LiveBoard
+from codenet.runtime.accelerator import Accelerator
+from sim.platforms.live_board import LiveBoard
+from sim.verilator.board import PORT0_READ
 from tests.board.networks import PHOTO, THRESHOLD, expected, program
 
 IMAGE = np.zeros((64, 64, 3), np.int8)

@@ -16,8 +16,8 @@ import PIL
 from PIL import Image
 
 from codenet import Detector
-from codenet.cli import DEFAULT_PROGRAM
-from codenet.image import load, resize
+from codenet.vision.image import load, resize
+from codenet.zoo import DEFAULT_PROGRAM
 
 THRESHOLD = 0.02
 

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 
-from hw.wheel import ROOT, build_wheel
+from codenet.checkout import ROOT
+from hw.flow.wheel import build_wheel
 
 BUILD = ROOT / "build" / "oldest"
 PACKAGES = ("numpy==1.21.5", "pillow==9.0.1", "pytest", "pytest-timeout", "hypothesis")

@@ -17,12 +17,12 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from codenet.config import AcceleratorConfig
+from hw.axi.processor_port import INCR, OKAY
 from hw.boards.board_top import BoardTop
-from hw.boards.processor_port import INCR, OKAY
 from hw.boards.processor_system import ProcessorSystem
-from sim import bench
-from sim.cocotb_board import CLOCK_NS, MEMORY_BASE, CocotbDevice
-from sim.dram import Dram
+from sim.testbench import bench
+from sim.testbench.cocotb_device import CLOCK_NS, MEMORY_BASE, CocotbDevice
+from sim.testbench.dram import Dram
 from sim.timing import DramTiming
 from tests.board.axi import Burst, ProcessorMaster
 

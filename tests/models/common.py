@@ -1,6 +1,6 @@
 """A network small enough to train in a test."""
 
-from models.configs import NetworkConfig
+from models.network.config import NetworkConfig
 
 TINY = NetworkConfig(
     "tiny", size=64, channels=(8, 16, 32, 48, 32), units=(2, 2, 2), decoder=(24, 16, 16), head=16, deform="i"

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from codenet.image import to_activation
-from codenet.interpreter import run
-from models.configs import normalize
-from models.detector import CoDeNet
-from models.quantize import QuantBlock, QuantDeformBlock, grid, to_graph
-from models.untrained import _normalize_on, synthetic_photo
+from codenet.golden.interpreter import run
+from codenet.vision.image import to_activation
+from models.network.config import normalize
+from models.network.detector import CoDeNet
+from models.quantization.quantize import QuantBlock, QuantDeformBlock, grid, to_graph
+from models.quantization.untrained import _normalize_on, synthetic_photo
 
 CLASSES = ("cat", "dog", "cow")
 

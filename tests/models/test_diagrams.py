@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from models.configs import CONFIGS
-from models.detector import CoDeNet
 from models.diagrams import drawings, main, network_rows, sampling_places
+from models.network.config import CONFIGS
+from models.network.detector import CoDeNet
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "models"
 

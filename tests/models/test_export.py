@@ -9,12 +9,12 @@ from PIL import Image
 from codenet.graph import Graph
 from codenet.program import Program
 from models import export
-from models.configs import normalize
-from models.detector import CoDeNet
+from models.network.config import normalize
+from models.network.detector import CoDeNet
 from models.qat import quantized_identity
-from models.quantize import calibrate, quantize
+from models.quantization.quantize import calibrate, quantize
+from models.quantization.untrained import _normalize_on, synthetic_photo
 from models.train import TrainConfig, Trainer
-from models.untrained import _normalize_on, synthetic_photo
 from tests.models.common import TINY
 
 

@@ -9,10 +9,9 @@ from PIL import Image
 
 from codenet.errors import CodenetError
 from models import offsets
-from models.configs import normalize
 from models.data import load_data
-from models.detector import CoDeNet
-from models.figures import Samples, histogram_picture, sampling_picture
+from models.network.config import normalize
+from models.network.detector import CoDeNet
 from models.offsets import (
     LayerSampling,
     OffsetSource,
@@ -22,9 +21,10 @@ from models.offsets import (
     network_offsets,
     samples_at,
 )
-from models.quantize import calibrate, quantize, to_graph
+from models.quantization.quantize import calibrate, quantize, to_graph
+from models.quantization.untrained import untrained
+from models.studies.figures import Samples, histogram_picture, sampling_picture
 from models.train import TrainConfig, Trainer, float_identity
-from models.untrained import untrained
 from tests.models.common import TINY
 from tests.models.exact import prepared
 

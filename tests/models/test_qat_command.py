@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models import qat
-from models.checkpoints import load_checkpoint, previous
-from models.detector import CoDeNet
+from models.network.checkpoints import load_checkpoint, previous
+from models.network.detector import CoDeNet
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 

@@ -5,12 +5,12 @@ import torch
 
 from codenet.errors import CodenetError
 from models import soup, train
-from models.checkpoints import load_checkpoint, load_network
-from models.configs import CONFIGS
-from models.detector import CoDeNet
-from models.precision import Precision
+from models.network.checkpoints import load_checkpoint, load_network
+from models.network.config import CONFIGS
+from models.network.detector import CoDeNet
 from models.qat import load_precision, load_quantized, quantized_identity
-from models.quantize import calibrate, quantize
+from models.quantization.precision import Precision
+from models.quantization.quantize import calibrate, quantize
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from models import train
-from models.checkpoints import load_checkpoint, load_network
-from models.configs import CONFIGS
-from models.progress import read_history
+from models.network.checkpoints import load_checkpoint, load_network
+from models.network.config import CONFIGS
+from models.training.progress import read_history
 from tests.models.common import TINY
-from tests.models.test_authors import authors_state
+from tests.models.pretrained.test_authors import authors_state
 
 
 @pytest.fixture

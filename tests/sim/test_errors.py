@@ -11,8 +11,8 @@ from codenet.config import AcceleratorConfig
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.isa import DESCRIPTOR_BYTES, DepthwiseOp, ErrorCause
 from codenet.registers import BY_NAME, IDENTITY
-from sim.board import PORT0_READ, PORT0_WRITE, PORT1_READ, READ, WRITE, RtlDevice
 from sim.timing import DramTiming
+from sim.verilator.board import PORT0_READ, PORT0_WRITE, PORT1_READ, READ, WRITE, RtlDevice
 from tests.rtl import SECONDS, compare, load_step, reset, run_step, start, status
 from tests.steps import Step, random_step
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-import models.untrained
-from sim import graphs
+import models.quantization.untrained
+from sim import networks as graphs
 from tests import networks
 
 
@@ -14,7 +14,7 @@ def test_untrained_graphs_are_kept(tmp_path, monkeypatch):
         made.append((name, photo.shape))
         return networks.network(32, seed=5)
 
-    monkeypatch.setattr(models.untrained, "untrained", make)
+    monkeypatch.setattr(models.quantization.untrained, "untrained", make)
     monkeypatch.setattr(graphs, "GRAPHS", tmp_path / "graphs")
     monkeypatch.setattr(graphs, "ZOO", tmp_path / "zoo")
     first, second = graphs.load_kept("b"), graphs.load_kept("b")

@@ -12,8 +12,8 @@ from codenet import compiler
 from codenet.config import AcceleratorConfig
 from codenet.registers import ProfileCounter
 from sim import run
-from sim.board import RtlDevice
 from sim.timing import DramTiming
+from sim.verilator.board import RtlDevice
 from tests import networks
 
 NETWORKS = {

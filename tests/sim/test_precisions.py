@@ -4,11 +4,11 @@ import pytest
 
 from codenet import compiler
 from codenet.config import AcceleratorConfig
-from models.configs import CONFLICT_FREE, normalize
-from models.precision import Exemption, Precision
-from models.quantize import calibrate, quantize, to_graph
+from models.network.config import CONFLICT_FREE, normalize
+from models.quantization.precision import Exemption, Precision
+from models.quantization.quantize import calibrate, quantize, to_graph
 from sim import run
-from sim.board import RtlDevice
+from sim.verilator.board import RtlDevice
 from tests.models.common import TINY
 from tests.models.exact import prepared
 from tests.sim.test_networks import IRREGULAR, photo  # noqa: F401

@@ -9,8 +9,8 @@ import pytest
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
-from sim.board import RtlDevice
 from sim.timing import DramTiming
+from sim.verilator.board import RtlDevice
 from tests.rtl import run_step
 from tests.steps import random_step
 

@@ -11,7 +11,7 @@ from codenet.config import CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
 from codenet.errors import CompileError, FormatError
 from codenet.graph import Convolution, Graph, Tensor
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, DepthwiseOp, Descriptor
-from codenet.packing import pack_depthwise, pack_parameters, pack_requantize, pack_weights
+from codenet.isa.parameters import pack_depthwise, pack_parameters, pack_requantize, pack_weights
 from codenet.program import InputLayout, PlacedTensor, Program, peak_threshold
 
 MEMORY_LIMIT = 2**32

@@ -38,7 +38,7 @@ def register(
     """Make a device known as ``name``; a later registration replaces an earlier one.
 
     ``is_present`` is for boards: it tells, without side effects, whether this machine has one. ``"auto"`` opens the first
-    that is present. ``self_test``: run :func:`codenet.selftest.require` on it when it is opened.
+    that is present. ``self_test``: run :func:`codenet.devices.selftest.require` on it when it is opened.
     """
     if name == "auto":
         raise DeviceError("device name 'auto': is reserved for the choice of a device")
@@ -82,7 +82,7 @@ def open_device(name: str, config: AcceleratorConfig, *, test: bool = True) -> D
 
 
 def _require(device: Device) -> None:
-    from codenet import selftest
+    from codenet.devices import selftest
 
     try:
         selftest.require(device)
@@ -102,25 +102,25 @@ def _golden(config: AcceleratorConfig) -> Device:
 
 
 def _pynq(config: AcceleratorConfig) -> Device:
-    from codenet.devices import pynq
+    from codenet.devices.pynq import device as pynq
 
     return pynq.open_device(config)
 
 
 def _pynq_is_present() -> bool:
-    from codenet.devices import pynq
+    from codenet.devices.pynq import device as pynq
 
     return pynq.is_present()
 
 
 def _uio(config: AcceleratorConfig) -> Device:
-    from codenet.devices import uio
+    from codenet.devices.linux import uio
 
     return uio.open_device(config)
 
 
 def _uio_is_present() -> bool:
-    from codenet.devices import uio
+    from codenet.devices.linux import uio
 
     return uio.is_present()
 

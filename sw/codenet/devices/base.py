@@ -1,4 +1,4 @@
-"""The small interface that every device implements; the driver (:mod:`codenet.accelerator`) needs nothing else."""
+"""The small interface that every device implements; the driver (:mod:`codenet.runtime.accelerator`) needs nothing else."""
 
 from __future__ import annotations
 

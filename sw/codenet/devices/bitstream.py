@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 from codenet.devices.bit_file import BitFile, checked, has_sync_word, turned
 from codenet.errors import DeviceError
+from codenet.zoo import ZOO
 
 ENVIRONMENT = "CODENET_BITSTREAM"
 """Names the bitstream; without it the one beside the package's programs is taken."""
 
-SHIPPED = Path(__file__).parents[1] / "zoo" / "codenet.bit"
+SHIPPED = ZOO / "codenet.bit"
 
 VLNV = "codenet.org:user:codenet:1.0"
 """Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""

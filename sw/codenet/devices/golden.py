@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from codenet import executor
-from codenet.checker import StepError
 from codenet.config import AcceleratorConfig
 from codenet.devices.base import Buffer, Device
 from codenet.errors import DeviceError, DeviceTimeout
+from codenet.golden import executor
 from codenet.isa import PLANE_ALIGNMENT, Descriptor, ErrorCause
+from codenet.isa.rules import StepError
 from codenet.registers import ADDRESS_BITS, BY_NAME, IDENTITY, REGISTERS, config_registers
 
 DRAM_BASE = 0x1000_0000
@@ -43,10 +43,10 @@ class GoldenBuffer(Buffer):
 
 
 class GoldenDevice(Device):
-    """Registers and memory of an accelerator of ``config``, computing with :mod:`codenet.executor`.
+    """Registers and memory of an accelerator of ``config``, computing with :mod:`codenet.golden.executor`.
 
     Errors that hardware notices stop the program as there: STATUS has cause and step, and only a reset leads on. A program
-    that hardware would run, but that breaks a rule of :mod:`codenet.isa`, raises :class:`codenet.checker.StepError` from the write
+    that hardware would run, but that breaks a rule of :mod:`codenet.isa`, raises :class:`codenet.isa.rules.StepError` from the write
     to CONTROL. A program reaches no further than the buffer that its base address lies in.
 
     Attributes

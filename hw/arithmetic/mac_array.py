@@ -1,0 +1,103 @@
+"""Array: 16 inputs x ``outputs`` products of 4-bit weights a cycle, in DSP slices and, beyond their number, in LUTs."""
+
+from amaranth import Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import LANES, AcceleratorConfig
+from hw.arithmetic.dsp_sums import CASCADE, EXCESS_LATENCY, SUM_WIDTH, SliceSums
+from hw.arithmetic.lut_sums import LookupSums
+from hw.chips import XC7Z020
+from hw.interfaces import VECTOR
+from hw.lib import delay
+
+
+def slice_outputs(outputs: int, slices: int) -> int:
+    """Outputs, of ``outputs``, that ``slices`` DSP slices compute."""
+    return min(outputs, 2 * (slices // LANES))
+
+
+class Array(wiring.Component):
+    """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a cycle.
+
+    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. Lane ``n`` of
+    a sum is added ``n`` cycles after its first one (in LUTs, two lanes a cycle), so everything is delayed by lane.
+
+    Parameters
+    ----------
+    slices:
+        DSP slices that may be used: 0 for none, ``8 * config.outputs`` for all outputs in slices.
+
+    Members
+    -------
+    i_weights : nibbles, [output][lane].
+    i_unsigned : nibbles are 0 to 15 (the low halves of 8-bit weights), otherwise -8 to 7.
+    """
+
+    def __init__(self, config: AcceleratorConfig, slices: int = XC7Z020.array_slices):
+        self.config = config
+        self.slices = slices
+        nibbles = data.ArrayLayout(unsigned(4), LANES)
+        super().__init__(
+            {
+                "i_vector": In(VECTOR),
+                "i_weights": In(data.ArrayLayout(nibbles, config.outputs)),
+                "i_unsigned": In(1),
+                "o_sums": Out(data.ArrayLayout(signed(SUM_WIDTH), config.outputs)),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        return CASCADE + 5
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        count = slice_outputs(self.config.outputs, self.slices)
+        in_slices, in_lookup = range(0, count, 2), range(count, self.config.outputs)
+        if in_slices:
+            halves = [self._half(m, range(first, first + CASCADE), in_slices) for first in range(0, LANES, CASCADE)]
+            for pair, partial in zip(in_slices, zip(*halves, strict=True), strict=True):
+                for n in range(2):
+                    total = Signal(signed(SUM_WIDTH), name=f"total_{pair + n}", reset_less=True)
+                    m.d.sync += total.eq(partial[0][n] + partial[1][n])
+                    m.d.comb += self.o_sums[pair + n].eq(total)
+        if in_lookup:
+            m.submodules.lookup = lookup = LookupSums(len(in_lookup))
+            m.d.comb += [lookup.i_vector.eq(self.i_vector), lookup.i_unsigned.eq(self.i_unsigned)]
+            for n, output in enumerate(in_lookup):
+                sums = delay(m, lookup.o_sums[n], self.latency - lookup.latency, f"lookup_{output}")
+                m.d.comb += [lookup.i_weights[n].eq(self.i_weights[output]), self.o_sums[output].eq(sums)]
+        return m
+
+    def _half(self, m: Module, lanes: range, pairs: range) -> list:
+        """Sums over half of the lanes, two for each pair of outputs, a cycle before the result."""
+        excess = self._excess(m, lanes)
+        kind = [delay(m, self.i_unsigned, n, f"unsigned_{lane}") for n, lane in enumerate(lanes)]
+        activations = [delay(m, self.i_vector[lane], n, f"activation_{lane}") for n, lane in enumerate(lanes)]
+        sums = []
+        for pair in pairs:
+            m.submodules[f"slices_{lanes[0]}_{pair}"] = cascade = SliceSums()
+            m.d.comb += cascade.i_excess.eq(excess)
+            for n, lane in enumerate(lanes):
+                m.d.comb += [cascade.i_vector[n].eq(activations[n]), cascade.i_unsigned[n].eq(kind[n])]
+                for k in range(2):
+                    weight = delay(m, self.i_weights[pair + k][lane], n, f"weight_{pair + k}_{lane}")
+                    m.d.comb += cascade.i_weights[n][k].eq(weight)
+            # Two registers to cross the chip with.
+            sums.append(delay(m, cascade.o_sums, 2, f"partial_{lanes[0]}_{pair}"))
+        return sums
+
+    def _excess(self, m: Module, lanes: range) -> Signal:
+        """What takes off :class:`SliceSums`' excess: minus the sum of the lanes if weights are signed."""
+        quarters = []
+        for n in range(0, CASCADE, 4):
+            # -x is ~x + 1.
+            a, b, c, d = (~self.i_vector[lane] for lane in lanes[n : n + 4])
+            quarter = Signal(signed(10), name=f"quarter_{lanes[n]}", reset_less=True)
+            m.d.sync += quarter.eq((a + b) + (c + d))
+            quarters.append(quarter)
+        excess = Signal(signed(12), name=f"excess_{lanes[0]}", reset_less=True)
+        is_unsigned = delay(m, self.i_unsigned, EXCESS_LATENCY - 1, f"kind_{lanes[0]}")
+        m.d.sync += excess.eq(Mux(is_unsigned, 0, sum(quarters) + Const(CASCADE)))
+        return excess

@@ -1,0 +1,7 @@
+"""Control: registers for the host, the sequencer of steps, and the profiler."""
+
+from hw.control.profiler import Profiler
+from hw.control.registers import Registers
+from hw.control.sequencer import Sequencer
+
+__all__ = ["Profiler", "Registers", "Sequencer"]

@@ -1,0 +1,63 @@
+"""Depthwise unit: 16 channels x 9 taps a cycle, or their maximum, or the sample itself."""
+
+from amaranth import Module, Mux
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import AcceleratorConfig
+from codenet.isa import DepthwiseOp
+from hw.depthwise.filter import DepthwiseFilter
+from hw.depthwise.maximum import DepthwiseMaximum
+from hw.interfaces import SAMPLES, STEP, VECTOR, ParameterBus
+from hw.lib import delay
+
+
+class Depthwise(wiring.Component):
+    """Makes one vector of the beats from ``first`` to ``last``: filtered and requantized (MAC), their maximum (MAX), or ``samples[0]`` (OFF).
+
+    A beat a cycle, no stall, order kept. The vector follows its last beat by :attr:`latency` cycles, the same in all steps. Nothing leaves
+    in PEAKS steps.
+
+    Members
+    -------
+    parameters : writes the depthwise entries, into the half that no running step uses.
+    i_valid, i_payload : beats of samples from the window.
+    o_valid, o_payload : vectors.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.filter = DepthwiseFilter(config)
+        super().__init__(
+            {
+                "step": In(STEP),
+                "half": In(1),
+                "start": In(1),
+                "parameters": In(ParameterBus()),
+                "i_valid": In(1),
+                "i_payload": In(SAMPLES),
+                "o_valid": Out(1),
+                "o_payload": Out(VECTOR),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        return self.filter.latency + 1
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        step = self.step
+        m.submodules.filter = self.filter
+        m.submodules.maximum = maximum = DepthwiseMaximum()
+        for unit in (self.filter, maximum):
+            m.d.comb += [unit.step.eq(step), unit.i_valid.eq(self.i_valid), unit.i_payload.eq(self.i_payload)]
+        m.d.comb += self.filter.half.eq(self.half)
+        wiring.connect(m, self.filter.parameters, wiring.flipped(self.parameters))
+
+        waited = delay(m, maximum.o_payload, self.filter.latency - maximum.latency, "maximum")
+        is_filter = step.depthwise_op == DepthwiseOp.MAC
+        leaves = self.i_valid & self.i_payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
+        m.d.sync += self.o_payload.eq(Mux(is_filter, self.filter.o_payload, waited))
+        m.d.comb += self.o_valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
+        return m

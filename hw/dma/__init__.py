@@ -1,0 +1,8 @@
+"""Between memory and datapath: loader, storer, and the fetcher of descriptors and parameters."""
+
+from hw.dma.loader import Loader
+from hw.dma.parameter_fetcher import ParameterFetcher
+from hw.dma.plane_table import OffsetTable
+from hw.dma.storer import Storer
+
+__all__ = ["Loader", "OffsetTable", "ParameterFetcher", "Storer"]

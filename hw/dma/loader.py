@@ -1,0 +1,215 @@
+"""Reads the input planes of a step and hands them to the window as vectors."""
+
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import AcceleratorConfig
+from codenet.isa import Section
+from hw.axi import BurstReader, ReadPort
+from hw.dma.plane_table import OffsetTable
+from hw.interfaces import STEP, VECTOR, ParameterBus
+from hw.lib import StreamRegister, delay
+
+
+class Loader(wiring.Component):
+    """Vectors of the step's input planes, in the order row, plane (the dilation plane last), column of the stored tensor.
+
+    With ``expand``, those of the planes to expand, in the order row, piece of ``expand_columns`` columns, plane, column.
+
+    The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two beats
+    each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are those of the input, halved
+    with ``upsample``; with ``repeat`` every stored row comes twice. Throughput: one beat a cycle. A step may be started when ``busy`` is low.
+
+    Parameters
+    ----------
+    config:
+        Sizes; ``plane_depth`` is that of each half of the input table.
+
+    Members
+    -------
+    step, half, start:
+        The running step (valid from ``start`` until the next one) and the half of the input table that it uses.
+    base:
+        Added to every address; stable while ``busy``.
+    clear:
+        Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when all is back.
+    parameters:
+        Fills the input table.
+    port:
+        AXI read channels.
+    o:
+        Vectors.
+    busy:
+        High from the cycle after ``start`` until the last vector is taken, and while clearing.
+    beat:
+        One cycle high for each beat read, for counters.
+    error:
+        Sticky: a read was answered with an error. Cleared by ``clear``.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "step": In(STEP),
+                "half": In(1),
+                "start": In(1),
+                "base": In(unsigned(32)),
+                "clear": In(1),
+                "parameters": In(ParameterBus()),
+                "port": Out(ReadPort()),
+                "o": Out(stream.Signature(VECTOR)),
+                "busy": Out(1),
+                "beat": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.reader = reader = BurstReader()
+        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.INPUT_TABLE)
+        wiring.connect(m, reader.port, wiring.flipped(self.port))
+        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
+        m.d.comb += [
+            reader.clear.eq(self.clear),
+            self.beat.eq(reader.beat),
+            self.error.eq(reader.error),
+        ]
+        m.submodules.output = output = ResetInserter(self.clear)(StreamRegister(VECTOR))
+        wiring.connect(m, output.o, wiring.flipped(self.o))
+        control = Module()
+        begin, settled = (delay(control, self.start, n, f"start_{n}", reset=True) for n in (1, 2))
+        requesting = self._request(control, reader, table, begin)
+        self._assemble(control, reader, output, settled)
+        starting, running, quiet = Signal(), Signal(), Signal()
+        control.d.sync += quiet.eq(~starting & ~requesting & reader.idle & ~self.o.valid)
+        with control.If(quiet):
+            control.d.sync += running.eq(0)
+        with control.If(begin):
+            control.d.sync += starting.eq(0)
+        with control.If(self.start):
+            control.d.sync += [starting.eq(1), running.eq(1), quiet.eq(0)]
+        m.submodules.control = ResetInserter(self.clear)(control)
+        m.d.comb += self.busy.eq(running | ~reader.idle)
+        return m
+
+    def _request(self, m: Module, reader: BurstReader, table: OffsetTable, begin: Value) -> Value:
+        """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked for."""
+        step = self.step
+        active, even = Signal(), Signal()
+        plane, rows_left, again = Signal(9), Signal(12), Signal()
+        row_start, row_address, columns_left = Signal(32), Signal(32), Signal(12)
+        # Static in a step; settled when the first of the stages below needs them.
+        width, columns, planes = Signal(12), Signal(12), Signal(10)
+        row_beats, last_plane = Signal(13), Signal(9)
+        m.d.sync += [
+            width.eq(step.input_width >> step.upsample),
+            columns.eq(Mux(step.expand, step.expand_columns, step.input_width >> step.upsample)),
+            planes.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),
+            row_beats.eq(Mux(step.packed, width + 1, columns << 1)),
+            last_plane.eq(planes - 1),
+        ]
+        # Where the walk stands; it takes a step every second cycle, so that these follow it.
+        at_last_plane, at_last_piece, at_last_row = Signal(), Signal(), Signal()
+        next_row, next_piece, next_columns = Signal(32), Signal(32), Signal(12)
+        m.d.sync += [
+            at_last_plane.eq(plane == last_plane),
+            at_last_piece.eq(columns_left == columns),
+            at_last_row.eq(rows_left == 1),
+            next_row.eq(row_start + Mux(step.repeat & ~again, 0, step.row_pitch)),
+            next_piece.eq(row_address + (columns << 4)),
+            next_columns.eq(columns_left - columns),
+        ]
+        advance = Signal()
+        pending = self._look_up(m, reader, table, plane, row_address, row_beats, active & even, advance)
+        with m.If(advance):
+            m.d.sync += even.eq(~even)
+        with m.If(advance & active & even):
+            m.d.sync += plane.eq(plane + 1)
+            with m.If(at_last_plane):
+                m.d.sync += [plane.eq(0), row_address.eq(next_piece), columns_left.eq(next_columns)]
+                with m.If(at_last_piece):
+                    m.d.sync += [
+                        columns_left.eq(width),
+                        again.eq(step.repeat & ~again),
+                        row_start.eq(next_row),
+                        row_address.eq(next_row),
+                        rows_left.eq(rows_left - 1),
+                        active.eq(~at_last_row),
+                    ]
+        with m.If(self.start):
+            m.d.sync += [row_start.eq(self.base), row_address.eq(self.base), plane.eq(0), again.eq(0)]
+        with m.If(begin):
+            m.d.sync += [
+                active.eq(1),
+                even.eq(0),
+                columns_left.eq(width),
+                rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
+            ]
+        return active | pending
+
+    def _look_up(
+        self,
+        m: Module,
+        reader: BurstReader,
+        table: OffsetTable,
+        plane: Signal,
+        address: Signal,
+        beats: Signal,
+        fire: Value,
+        advance: Signal,
+    ) -> Value:
+        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its way.
+
+        Drives ``advance``: all stages go on.
+        """
+        runs = reader.runs
+        looked_up, registered, valid = Signal(), Signal(), Signal()
+        looked_up_address, registered_address = Signal(32), Signal(32)
+        request = Signal.like(runs.payload)
+        m.d.comb += [
+            runs.payload.eq(request),
+            runs.valid.eq(valid),
+            advance.eq(~valid | runs.ready),
+            table.index.eq(plane),
+            table.half.eq(self.half),
+            table.enable.eq(advance),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                looked_up.eq(fire),
+                looked_up_address.eq(address),
+                registered.eq(looked_up),
+                registered_address.eq(looked_up_address),
+                valid.eq(registered),
+                request.address.eq(registered_address + table.offset),
+                request.beats.eq(beats),
+            ]
+        return looked_up | registered | valid
+
+    def _assemble(self, m: Module, reader: BurstReader, output: StreamRegister, settled: Value) -> None:
+        """Join beats to vectors."""
+        low, odd = Signal(64), Signal()
+        # Beats left in the row behind this one, and whether it is the first, the last one.
+        left, last_beat = Signal(13), Signal(13)
+        first, last = Signal(), Signal()
+        complete, accept = Signal(), Signal()
+        data, width = reader.data, Signal(12)
+        m.d.sync += [
+            width.eq(self.step.input_width >> self.step.upsample),
+            last_beat.eq(Mux(self.step.packed, width, (width << 1) - 1)),
+        ]
+        m.d.comb += [
+            complete.eq(Mux(self.step.packed, ~first, odd)),
+            data.ready.eq(~complete | output.i.ready),
+            accept.eq(data.valid & data.ready),
+            output.i.valid.eq(complete & data.valid),
+            output.i.payload.eq(Cat(low, data.payload)),
+        ]
+        with m.If(accept):
+            m.d.sync += [low.eq(data.payload), odd.eq(~odd), left.eq(left - 1), first.eq(0), last.eq(left == 1)]
+        with m.If((accept & last) | settled):
+            # A row has two beats at least.
+            m.d.sync += [odd.eq(0), left.eq(last_beat), first.eq(1), last.eq(0)]

@@ -1,0 +1,1 @@
+"""From Verilog to a bitstream, and onto a board."""

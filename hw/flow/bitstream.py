@@ -1,0 +1,106 @@
+"""Everything that a board is given, by either flow: bitstream, handoff file, and a report of what it takes and how fast it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codenet.errors import ConfigError
+from hw.flow import hwh
+from hw.flow import open as flow_open
+from hw.flow import vivado as flow_vivado
+from hw.flow.clocking import CONTROL_ADDRESS, PLLS, FabricClock, fabric_clock
+from hw.flow.implementation import Implementation, Job
+from hw.flow.tools import TimingError
+from hw.verilog import NAME
+
+FLOWS: dict[str, tuple[Callable[[], object], Callable[[Job], Implementation]]] = {
+    "vivado": (flow_vivado.check, flow_vivado.implement),
+    "open": (flow_open.check, flow_open.implement),
+}
+"""What looks for a flow's tools, and what runs it."""
+
+REPORT = "report.json"
+
+
+def build(job: Job, flow: str) -> Path:
+    """Make ``codenet.bit``, ``codenet.bin``, ``codenet.hwh`` and ``report.json`` in the job's folder; returns the first.
+
+    Raises
+    ------
+    ConfigError
+        A board without bitstream, or a clock out of range.
+    BuildError
+        A tool is missing or failed.
+    TimingError
+        The design is too slow; the report is written, a bitstream is not.
+    """
+    if job.board.family is None:
+        raise ConfigError(
+            f"board {job.board.name}: is only synthesized (python -m hw.synthesis budget --board {job.board.name})"
+        )
+    check, implement = FLOWS[flow]
+    clock = fabric_clock(job.clock_mhz)
+    check()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    outputs = {suffix: job.folder / f"{NAME}.{suffix}" for suffix in ("bit", "bin", "hwh")}
+    for path in (*outputs.values(), job.folder / REPORT):
+        path.unlink(missing_ok=True)
+    _write_verilog(job)
+    result = implement(job)
+    (job.folder / REPORT).write_text(json.dumps(report(job, flow, clock, result), indent=2) + "\n")
+    if result.timing.failures:
+        raise TimingError(
+            f"timing at {job.clock_mhz:g} MHz: {', '.join(result.timing.failures)}; no bitstream is made. The clock that setup allows: "
+            f"{result.timing.fastest_mhz:.1f} MHz"
+        )
+    bit = result.bit().renamed(NAME)
+    outputs["hwh"].write_text(hwh.generate(job.config, clock, job.clock_mhz, job.board.base))
+    outputs["bin"].write_bytes(bit.to_bin())
+    outputs["bit"].write_bytes(bit.encode())
+    return outputs["bit"]
+
+
+def _write_verilog(job: Job) -> None:
+    """Only if it changes, so that what is made of it is kept."""
+    text = job.board.top(job.config).verilog(job.board.module)
+    if not job.verilog.exists() or job.verilog.read_text() != text:
+        job.verilog.write_text(text)
+
+
+def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> dict[str, Any]:
+    """What is in ``report.json``; slacks in ns, clocks in MHz.
+
+    ``constraint`` is what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which is all that PYNQ can set.
+    ``clock_of_any_pll`` is for drivers that select the source, too.
+    """
+    timing = result.timing
+    return {
+        "board": job.board.name,
+        "part": job.board.part,
+        "flow": flow,
+        "config": job.config.to_dict(),
+        **result.usage.to_dict(),
+        "constraint": job.clock_mhz,
+        "wns": round(timing.wns, 3),
+        "whs": timing.whs,
+        "wpws": timing.wpws,
+        "timing_met": not timing.failures,
+        "fastest": round(timing.fastest_mhz, 2),
+        "frequency": round(clock.mhz, 6),
+        "clock": _setting(clock),
+        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, PLLS)),
+    }
+
+
+def _setting(clock: FabricClock) -> dict[str, Any]:
+    return {
+        "mhz": round(clock.mhz, 6),
+        "source": clock.pll.name,
+        "divisor0": clock.divisor0,
+        "divisor1": clock.divisor1,
+        "address": f"{CONTROL_ADDRESS:#010x}",
+        "register": f"{clock.register:#010x}",
+    }

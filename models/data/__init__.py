@@ -1,0 +1,22 @@
+"""Data sets: annotations in COCO and VOC form, photos, and their augmentation."""
+
+from models.data.annotations import DetectionData, Record
+from models.data.augment import Augmentation, Sample
+from models.data.classes import ANIMALS, COCO, LISTS, named_classes
+from models.data.image_cache import cached_images, read_image
+from models.data.load import load_data, split_of
+
+__all__ = [
+    "ANIMALS",
+    "Augmentation",
+    "COCO",
+    "DetectionData",
+    "LISTS",
+    "Record",
+    "Sample",
+    "cached_images",
+    "load_data",
+    "named_classes",
+    "read_image",
+    "split_of",
+]

@@ -1,0 +1,79 @@
+"""Images decoded once: all of a data set at one size, in a memory-mapped file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from codenet.errors import CodenetError
+from codenet.vision import image as photos
+from models.data.annotations import DetectionData, Record
+
+#: Problems that an error lists; more are counted.
+_SHOWN = 20
+
+
+def read_image(path: Path) -> Image.Image:
+    """An upright RGB image; `CodenetError` naming the file for anything that does not decode."""
+    try:
+        return photos.load(path)
+    except OSError as error:
+        raise CodenetError(f"data: {path}: cannot be read: {error}") from error
+
+
+def _read_checked(record: Record) -> Image.Image:
+    """The image of a record; `CodenetError` if its size is not the annotation's, since the boxes would then lie elsewhere."""
+    image = read_image(record.path)
+    if image.size != (record.width, record.height):
+        raise CodenetError(
+            f"{record.path}: image is {image.width}x{image.height} after its orientation tag, annotated as "
+            f"{record.width}x{record.height}: its boxes lie elsewhere"
+        )
+    return image
+
+
+def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
+    """All images stretched to ``size`` x ``size``: uint8 ``[N, size, size, 3]``, a memory-mapped file in ``cache``.
+
+    The file is named after the images' paths, sizes and times of change, so that changed data makes a new one. Making it is the
+    check that all images decode and are as large as annotated: `CodenetError` lists all that do not.
+    """
+    stamp = hashlib.sha256()
+    for record in data:
+        stat = record.path.stat()
+        line = f"{record.path} {stat.st_size} {stat.st_mtime_ns} {record.width} {record.height}\n"
+        stamp.update(line.encode())
+    path = cache / f"images-{size}-{stamp.hexdigest()[:16]}.npy"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        # Several processes may come here at once; each writes a file of its own.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            _fill(data, size, partial)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")
+
+
+def _fill(data: DetectionData, size: int, path: Path) -> None:
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(data), size, size, 3))
+    problems = []
+    for index, record in enumerate(tqdm(data.records, desc="images", unit="img", mininterval=1)):
+        try:
+            images[index] = photos.resize(_read_checked(record), size, size)
+        except CodenetError as error:
+            problems.append(str(error))
+    if problems:
+        more = f"\n  ... and {len(problems) - _SHOWN} more" * (len(problems) > _SHOWN)
+        raise CodenetError(
+            f"data: {len(problems)} of {len(data)} images cannot be used; replace them, or take them out of the split"
+            + "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+            + more
+        )
+    images.flush()

@@ -1,0 +1,105 @@
+"""Checkpoints on disk: written so that a kill at any moment leaves a whole one, read with clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codenet.errors import CodenetError
+from models.network.config import NetworkConfig
+from models.network.detector import CoDeNet
+
+logger = logging.getLogger(__name__)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def write_checkpoint(state: dict[str, Any], path: Path, keep: bool = True) -> None:
+    """Write ``state`` to ``path``; what was there is kept as `previous` if ``keep``.
+
+    The new file is complete on the disk before it takes the name, so that a kill or a power cut leaves the old one.
+    """
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if keep:
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(previous(path))
+    partial.replace(path)
+    with contextlib.suppress(OSError):  # not all file systems can
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content; `CodenetError` naming the file if it is none."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds
+        raise CodenetError(f"checkpoint {path}: cannot be read: {error}") from error
+    if not isinstance(state, dict) or not {"kind", "network", "config", "classes"} <= state.keys():
+        raise CodenetError(f"checkpoint {path}: not a checkpoint of this project")
+    return state
+
+
+def load_newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint at ``path``, or the one before it if that is missing or cannot be read; None if there is neither.
+
+    `CodenetError` if there are files, and none of them can be read.
+    """
+    problem = None
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return candidate, load_checkpoint(candidate)
+        except CodenetError as error:
+            problem = problem or error
+            logger.warning("%s", error)
+    if problem is not None:
+        raise CodenetError(f"{problem}; nor is there an older one that can be: start anew with --overwrite")
+    return None
+
+
+def load_network(path: Path) -> CoDeNet:
+    """The averaged floating-point network of a checkpoint, in evaluation mode."""
+    state = load_checkpoint(path)
+    if state["kind"] != "float":
+        raise CodenetError(f"checkpoint {path}: kind is {state['kind']!r}, expected 'float'")
+    network = CoDeNet(NetworkConfig.from_dict(state["config"]), tuple(state["classes"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def float_identity(network: CoDeNet) -> dict[str, Any]:
+    """What a checkpoint must have in common with the network that resumes from it."""
+    return {"kind": "float", "config": network.config.to_dict(), "classes": list(network.classes)}
+
+
+def start_from(network: CoDeNet, path: Path) -> None:
+    """Take the averaged weights of another run's checkpoint; `CodenetError` if they are of another shape.
+
+    A network with another number of classes keeps the last layer of its heatmap, and takes the rest: so one starts from a shipped detector with
+    classes of one's own.
+    """
+    state, own = dict(load_checkpoint(path)["average"]), network.state_dict()
+    for key in ("heads.heatmap.out.weight", "heads.heatmap.out.bias"):
+        if key in state and state[key].shape[1:] == own[key].shape[1:]:
+            state[key] = state[key] if len(state[key]) == len(own[key]) else own[key]
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CodenetError(f"checkpoint {path}: does not fit a network {network.config.name}: {error}") from error

@@ -1,0 +1,169 @@
+"""The five network configurations of the CoDeNet paper (FPGA 2021, table 4)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from codenet.errors import CodenetError
+
+CHANNELS_1X = (24, 116, 232, 464, 1024)
+CHANNELS_2X = (24, 244, 488, 976, 2153)
+STEMS = ("s4", "s2max")
+DEFORM_VARIANTS = ("i", "ii")
+
+#: Where a deformable convolution samples; `models.network.deform` defines each.
+SAMPLINGS = ("regular", "original", "bounded", "square", "rounded")
+KERNELS = (3, 5, 7, 9)
+
+#: Input normalization: x = (pixel - PIXEL_OFFSET) / PIXEL_SCALE; padding with zero is a grey of 114.
+PIXEL_OFFSET = 114
+PIXEL_SCALE = 64
+
+#: Output stride of the network: the heads work at a quarter of the input's resolution.
+OUTPUT_STRIDE = 4
+
+#: The largest dilation of the deformable convolution (paper, section 3.2: bound 7).
+MAX_DILATION = 7
+ALL_DILATIONS = tuple(range(MAX_DILATION + 1))
+
+#: Dilations whose nine taps lie in nine different banks of the accelerator's window (0 needs one tap): one cycle instead of nine.
+CONFLICT_FREE = (0, 1, 2, 4, 5, 7)
+
+#: Fields of `NetworkConfig` that came after the first checkpoints, its last ones.
+_OPTIONS = 6
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of one network.
+
+    Parameters
+    ----------
+    name: name of the configuration.
+    size: input height and width in pixels, a multiple of 32.
+    stem: ``"s4"`` (3x3 stride 4) or ``"s2max"`` (3x3 stride 2, then 3x3 maximum stride 2).
+    channels: channels after the stem, the three stages and the last 1x1 convolution.
+    units: units per stage.
+    decoder: channels after each deformable stage.
+    head: channels inside a head.
+    deform: order inside a deformable stage, ``"i"`` (depthwise, then 1x1) or ``"ii"`` (1x1, then depthwise).
+    sampling: where its convolution samples: ``"regular"``, ``"original"``, ``"bounded"``, ``"square"`` or ``"rounded"``, see `models.network.deform`.
+    kernel: 3, or with regular sampling 5, 7 or 9.
+    depthwise: False makes it a full convolution, without the 1x1 convolution beside it; the order is then of no account.
+    dilations: what rounded sampling rounds to, a sorted subset of 0 to 7; `CONFLICT_FREE` is the one that costs the hardware no conflict.
+    deform_backbone: the depthwise convolutions of the backbone's units of stride 1 sample in this way too.
+    fpn: the decoder adds 1x1 convolutions of the backbone's tensors after each upsampling (Lin et al., Feature Pyramid Networks, 2017).
+
+    The last six have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
+    """
+
+    name: str
+    size: int = 256
+    stem: str = "s4"
+    channels: tuple[int, int, int, int, int] = CHANNELS_1X
+    units: tuple[int, int, int] = (4, 8, 4)
+    decoder: tuple[int, int, int] = (256, 128, 64)
+    head: int = 64
+    deform: str = "i"
+    sampling: str = "rounded"
+    kernel: int = 3
+    depthwise: bool = True
+    dilations: tuple[int, ...] = ALL_DILATIONS
+    deform_backbone: bool = False
+    fpn: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size <= 0 or self.size % 32:
+            raise CodenetError(f"network {self.name}: input size is {self.size}, expected a positive multiple of 32")
+        if self.stem not in STEMS:
+            raise CodenetError(f"network {self.name}: stem is {self.stem!r}, expected one of {STEMS}")
+        if self.deform not in DEFORM_VARIANTS:
+            raise CodenetError(f"network {self.name}: deform is {self.deform!r}, expected one of {DEFORM_VARIANTS}")
+        odd = [width for width in self.channels[1:4] if width % 2]
+        if odd:
+            raise CodenetError(
+                f"network {self.name}: stage width {odd[0]} is odd, a unit splits its channels in halves"
+            )
+        self._check_variant()
+
+    def _check_variant(self) -> None:
+        """`CodenetError` unless the options of the deformable convolution fit together."""
+        if self.sampling not in SAMPLINGS:
+            raise CodenetError(f"network {self.name}: sampling is {self.sampling!r}, expected one of {SAMPLINGS}")
+        kernels = KERNELS if self.sampling == "regular" else KERNELS[:1]
+        if self.kernel not in kernels:
+            raise CodenetError(
+                f"network {self.name}: kernel is {self.kernel} with {self.sampling} sampling, expected one of {kernels}"
+            )
+        members = self.dilations
+        if not members or not set(members) <= set(ALL_DILATIONS) or list(members) != sorted(set(members)):
+            raise CodenetError(
+                f"network {self.name}: dilations are {members}, expected a sorted subset of 0 to {MAX_DILATION}"
+            )
+        if members != ALL_DILATIONS and self.sampling != "rounded":
+            raise CodenetError(
+                f"network {self.name}: sampling is {self.sampling!r} with a set of dilations, expected 'rounded'"
+            )
+        if self.deform_backbone and self.sampling == "regular":
+            raise CodenetError(f"network {self.name}: a deformable backbone with regular sampling, expected any other")
+
+    def check_accelerator(self) -> None:
+        """`CodenetError` with the reason if the accelerator has no operation for a part of this network."""
+        reasons = {
+            f"{self.sampling} sampling, the accelerator's is 'rounded'": self.sampling != "rounded",
+            "full deformable convolutions, the accelerator's are depthwise": not self.depthwise,
+            "a feature pyramid, whose additions the accelerator does not have": self.fpn,
+        }
+        for reason, applies in reasons.items():
+            if applies:
+                raise CodenetError(f"network {self.name}: it has {reason}; such networks run in floating point only")
+
+    @property
+    def output_size(self) -> int:
+        """Height and width of the head outputs."""
+        return self.size // OUTPUT_STRIDE
+
+    def replace(self, **changes: Any) -> NetworkConfig:
+        """The same configuration with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints. Options of the deformable convolution that have their defaults are left out, as in old checkpoints."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)[-_OPTIONS:]}
+        return {key: v for key, v in dataclasses.asdict(self).items() if key not in defaults or v != defaults[key]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Inverse of `to_dict`."""
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
+
+
+CONFIGS: dict[str, NetworkConfig] = {
+    config.name: config
+    for config in (
+        NetworkConfig("a", 256, "s4", CHANNELS_1X),
+        NetworkConfig("b", 256, "s2max", CHANNELS_1X),
+        NetworkConfig("c", 512, "s4", CHANNELS_1X),
+        NetworkConfig("d", 512, "s4", CHANNELS_2X),
+        NetworkConfig("e", 512, "s2max", CHANNELS_2X),
+    )
+}
+
+
+def get_config(name: str) -> NetworkConfig:
+    """Configuration ``name`` (a to e); `CodenetError` for any other name."""
+    if name not in CONFIGS:
+        raise CodenetError(f"network configuration is {name!r}, expected one of {', '.join(CONFIGS)}")
+    return CONFIGS[name]
+
+
+def normalize(images: np.ndarray) -> torch.Tensor:
+    """uint8 RGB ``[N, S, S, 3]`` to the network's input, float32 ``[N, 3, S, S]``."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return (pixels.float() - PIXEL_OFFSET) / PIXEL_SCALE

@@ -1,0 +1,182 @@
+"""The deformable convolution of CoDeNet and of the variants that its paper compares: one block, `DeformConv`, with options.
+
+A 3x3 convolution samples nine places around each pixel. The variants differ in where these lie (paper, sections 2 and 3):
+
+==============  ====================================================================================================
+``regular``     at fixed distances; kernels of 3, 5, 7 or 9
+``original``    18 fractional offsets a pixel from the regular places, two a tap, without bound (Dai et al., 2017)
+``bounded``     the same, but no sample lies further than 7 rows or columns from its pixel
+``square``      one fractional number ``s`` a pixel, in [-7, 8]: the taps lie at ``s`` times their regular distance
+``rounded``     the same with ``s`` rounded to integers in [0, 7], or to a subset of these: what the accelerator computes
+==============  ====================================================================================================
+
+Fractional places are sampled by bilinear interpolation; outside of the image all is zero. Every variant starts at the regular places.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.network.blocks import AnnealedReLU, single
+from models.network.config import ALL_DILATIONS, MAX_DILATION, NetworkConfig
+
+#: Range of the fractional square distance, as in the code released with the paper.
+SQUARE_BOUNDS = (-7.0, 8.0)
+
+#: Row and column of the nine taps, in the order of a kernel's weights.
+_TAPS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+
+
+def round_dilation(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) -> torch.Tensor:
+    """The nearest of ``dilations`` (sorted), the larger one of two equally near: for all eight ``clamp(floor(s + 0.5), 0, 7)``.
+
+    Half up, as the accelerator's requantizer rounds.
+    """
+    members = torch.tensor(dilations, dtype=s.dtype, device=s.device)
+    thresholds = (members[1:] + members[:-1]) / 2
+    return members[torch.bucketize(s, thresholds, right=True)]
+
+
+def dilation_masks(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) -> torch.Tensor:
+    """One-hot masks ``[len(dilations), N, 1, H, W]`` of the rounded dilation, with the gradient of linear interpolation.
+
+    Forward, mask ``k`` is 1 where `round_dilation` gives ``dilations[k]``. Backward, it is as if the masks were the weights of linear
+    interpolation between the two dilations around ``s``: straight-through rounding.
+    """
+    members = torch.tensor(dilations, dtype=s.dtype, device=s.device)
+    column = members.view(-1, 1, 1, 1, 1)
+    hard = (round_dilation(s.detach(), dilations) == column).to(s.dtype)
+    if not s.requires_grad or len(dilations) == 1:
+        return hard
+    bounded = s.clamp(float(members[0]), float(members[-1]))
+    below = _below(s.detach(), members)
+    low, high = members[below], members[below + 1]
+    fraction = (bounded - low) / (high - low)
+    soft = (low == column) * (1 - fraction) + (high == column) * fraction
+    return hard + soft - soft.detach()
+
+
+def _below(s: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """Index of the lower of the two sorted ``members`` between which ``s``, bounded, lies."""
+    return (torch.bucketize(s, members, right=True) - 1).clamp(0, max(0, len(members) - 2))
+
+
+def rounded_conv(
+    x: torch.Tensor, weight: torch.Tensor, s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS
+) -> torch.Tensor:
+    """3x3 convolution with an integer dilation per pixel, full or depthwise.
+
+    ``out[n, o, y, x] = sum over c and i, j in {-1, 0, 1} of weight[o, c, i, j] * x[n, c, y + i * d, x + j * d]`` with
+    ``d = round_dilation(s[n, 0, y, x], dilations)`` and zeros outside of the image; depthwise: ``c = o`` only.
+
+    Parameters
+    ----------
+    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; s: ``[N, 1, H, W]``, the dilation before rounding.
+
+    Returns ``[N, O, H, W]``. Gradients reach all three arguments.
+    """
+    groups = x.shape[1] // weight.shape[1]
+    masks = dilation_masks(s, dilations)
+    below = _below(s.detach(), torch.tensor(dilations, dtype=s.dtype, device=s.device))
+    first, last = int(below.min()), min(int(below.max()) + 1, len(dilations) - 1)
+
+    def at(d: int) -> torch.Tensor:
+        if d == 0:
+            return F.conv2d(x, weight.sum(dim=(2, 3), keepdim=True), groups=groups)
+        return F.conv2d(x, weight, padding=d, dilation=d, groups=groups)
+
+    return functools.reduce(torch.add, (masks[number] * at(dilations[number]) for number in range(first, last + 1)))
+
+
+def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """3x3 convolution, full or depthwise, whose taps lie at any places, by bilinear interpolation with zeros outside of the image.
+
+    Parameters
+    ----------
+    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; places: ``[N, 9, 2, H, W]``, row and column of each tap
+    relative to the pixel.
+
+    Returns ``[N, O, H, W]``. Gradients reach all three arguments.
+    """
+    n, channels, height, width = x.shape
+    rows = places[:, :, 0] + torch.arange(height, dtype=x.dtype, device=x.device).view(-1, 1)
+    columns = places[:, :, 1] + torch.arange(width, dtype=x.dtype, device=x.device)
+    # grid_sample has -1 and 1 at the image's edges, half a pixel beyond the centres of the outermost pixels.
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    samples = F.grid_sample(x, grid.view(n, 9 * height, width, 2), padding_mode="zeros", align_corners=False)
+    samples = samples.view(n, channels, 9, height, width)
+    if weight.shape[1] == 1 and channels == len(weight):
+        return (samples * weight.view(1, channels, 9, 1, 1)).sum(dim=2)
+    return F.conv2d(samples.flatten(1, 2), weight.reshape(len(weight), channels * 9, 1, 1))
+
+
+def square_places(s: torch.Tensor) -> torch.Tensor:
+    """Places of the taps at ``s`` (``[N, 1, H, W]``) times their regular distance, ``s`` clamped to `SQUARE_BOUNDS`: ``[N, 9, 2, H, W]``."""
+    return s.clamp(*SQUARE_BOUNDS).unsqueeze(1) * _regular_places(s)
+
+
+def offset_places(offsets: torch.Tensor, bounded: bool) -> torch.Tensor:
+    """Places of the taps from 18 offsets (``[N, 18, H, W]``: row, column of the first tap, then the second): ``[N, 9, 2, H, W]``."""
+    places = offsets.unflatten(1, (9, 2)) + _regular_places(offsets)
+    return places.clamp(-MAX_DILATION, MAX_DILATION) if bounded else places
+
+
+def _regular_places(like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(_TAPS, dtype=like.dtype, device=like.device).view(1, 9, 2, 1, 1)
+
+
+class DeformConv(nn.Module):
+    """A deformable convolution with its own 1x1 convolution for where it samples: ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``.
+
+    ``config``: sampling, kernel and set of dilations. With ``outputs`` None the convolution is depthwise. ``norm`` and ``relu`` follow if
+    asked for. The 1x1 convolution is ``dilation`` (one channel, starts at 1 everywhere) or ``offsets`` (18 channels, start at 0), none
+    for regular sampling.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, inputs: int, outputs: int | None = None, norm: bool = False, relu: bool = False
+    ) -> None:
+        super().__init__()
+        self.sampling, self.dilations, self.kernel = config.sampling, config.dilations, config.kernel
+        if self.sampling in ("square", "rounded"):
+            self.dilation = _constant_conv(inputs, 1, 1.0)
+        elif self.sampling != "regular":
+            self.offsets = _constant_conv(inputs, 18, 0.0)
+        shape = (inputs, 1) if outputs is None else (outputs, inputs)
+        self.weight = nn.Parameter(torch.empty(*shape, self.kernel, self.kernel))
+        self.norm = nn.BatchNorm2d(shape[0]) if norm else None
+        self.relu = AnnealedReLU() if relu else None
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # In float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory that nobody wrote.
+        with torch.autocast(x.device.type, enabled=False):
+            x = self._sample(single(x))
+        x = x if self.norm is None else self.norm(x)
+        return x if self.relu is None else self.relu(x)
+
+    def _sample(self, x: torch.Tensor) -> torch.Tensor:
+        if self.sampling == "rounded":
+            return rounded_conv(x, self.weight, self.dilation(x), self.dilations)
+        if self.sampling == "square":
+            return sampled_conv(x, self.weight, square_places(self.dilation(x)))
+        if self.sampling == "regular":
+            return F.conv2d(x, self.weight, padding=self.kernel // 2, groups=x.shape[1] // self.weight.shape[1])
+        return sampled_conv(x, self.weight, offset_places(self.offsets(x), self.sampling == "bounded"))
+
+
+def _constant_conv(inputs: int, outputs: int, bias: float) -> nn.Conv2d:
+    """A 1x1 convolution that gives ``bias`` everywhere until it is trained."""
+    conv = nn.Conv2d(inputs, outputs, 1)
+    nn.init.zeros_(conv.weight)
+    nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    return conv
+
+
+#: Names under which `models.quantization.quantize` knows the accelerator's convolution.
+DeformDepthwise, deform_depthwise = DeformConv, rounded_conv

@@ -1,0 +1,1 @@
+"""Studies that compare networks: what they share, and their figures."""

@@ -1,0 +1,131 @@
+"""Distillation: a network learns to compute what another one computes, besides what the boxes teach.
+
+`Distillation` is for trunks with another stem. Configurations a, c and d have a stem of stride 4 where trunk weights come from one of stride 2 with a maximum after it. Loaded as they
+are, these weights give features that hardly resemble the original ones (correlation 0.3 at the last stage), and boxes alone teach a
+small data set's network slowly. The original trunk as a teacher says for every pixel and channel what the features should be.
+
+`FloatDistillation` is for quantized networks: the floating-point network that one was made from says what its features and outputs should be,
+on augmented images too, for which boxes alone say little.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.network.backbone import Backbone
+from models.network.blocks import set_slope
+from models.network.config import NetworkConfig
+from models.network.detector import CoDeNet
+from models.pretrained.shufflenet import load_trunk
+
+#: Weight of each stage's normalized error in the loss.
+WEIGHT = 2.0
+
+#: Negative slope that the teacher was trained with.
+TEACHER_SLOPE = 0.1
+
+
+def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Squared error of ``[N, C, H, W]`` in units of the target's variance per channel, averaged over channels that vary; 0 is equal, 1 a constant."""
+    variance = target.var(dim=(0, 2, 3))
+    error = (features - target).square().mean(dim=(0, 2, 3))
+    alive = variance > 1e-4
+    return (error[alive] / variance[alive]).clamp(max=10).sum() / alive.sum().clamp(min=1)
+
+
+class Distillation:
+    """Compares the stages of a network, while it runs, with those of a teacher on the same images.
+
+    Parameters
+    ----------
+    network: the student, in floating point or quantized; its stages need the teacher's widths.
+    trunk: NumPy archive of the teacher's weights (`models.pretrained.shufflenet.load_trunk`), trained with a stride-2 stem and maximum.
+    """
+
+    def __init__(self, network: CoDeNet, trunk: Path) -> None:
+        config: NetworkConfig = network.config.replace(stem="s2max")
+        teacher = Backbone(config).eval()
+        load_trunk(teacher, trunk)
+        set_slope(teacher, TEACHER_SLOPE)
+        self.teacher = teacher.to(memory_format=torch.channels_last).requires_grad_(False)
+        self.features: list[torch.Tensor] = []
+        for stage in network.backbone.stages:
+            stage.register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        self.features.append(output)
+
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
+        """Error of the network's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``."""
+        features, self.features = self.features, []
+        with torch.no_grad():
+            x = F.max_pool2d(self.teacher.stem(images), 3, stride=2, padding=1)
+            targets = []
+            for stage in self.teacher.stages:
+                x = stage(x)
+                # The student ends in plain ReLU: negative values are no target.
+                targets.append(F.relu(x))
+        errors = [normalized_error(F.relu(f).float(), t.float()) for f, t in zip(features, targets, strict=True)]
+        return WEIGHT * torch.stack(errors).sum()
+
+
+class FloatDistillation:
+    """Compares features and outputs of a quantized network, while it runs, with those of its floating-point original on the same images.
+
+    Parameters
+    ----------
+    student: a network from `models.quantization.quantize.quantize`. teacher: the floating-point network that it was made from, left as it is.
+    """
+
+    #: Weights of the outputs' parts in the loss, as those of `models.training.losses.WEIGHTS`, and of the features'.
+    WEIGHTS: ClassVar[dict[str, float]] = {"heatmap": 1.0, "size": 0.1, "offset": 0.1, "features": 0.5}
+
+    def __init__(self, student: CoDeNet, teacher: CoDeNet) -> None:
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.kept: dict[str, torch.Tensor] = {}
+        self.targets: dict[str, torch.Tensor] = {}
+        for network, results in ((student, self.kept), (teacher, self.targets)):
+            for name, module in self._compared(network):
+                module.register_forward_hook(
+                    lambda _module, _inputs, output, results=results, name=name: results.__setitem__(name, output)
+                )
+
+    @staticmethod
+    def _compared(network: CoDeNet) -> list[tuple[str, nn.Module]]:
+        stages = [*network.backbone.stages, network.backbone.last, *network.decoder]
+        return [*((f"feature {n}", stage) for n, stage in enumerate(stages)), *network.heads.items()]
+
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
+        """Difference of the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, from the teacher's."""
+        with torch.no_grad():
+            self.teacher(images)
+        found, expected = self.kept, self.targets
+        features = [
+            normalized_error(found[name], expected[name]) for name in expected if name not in self.teacher.heads
+        ]
+        parts = {
+            "heatmap": soft_focal_loss(found["heatmap"], expected["heatmap"]),
+            "features": torch.stack(features).sum(),
+        }
+        # A pixel's box matters as much as the teacher sees an object there.
+        weight = expected["heatmap"].sigmoid().amax(dim=1, keepdim=True)
+        for name in ("size", "offset"):
+            parts[name] = (weight * (found[name] - expected[name]).abs()).sum() / weight.sum()
+        self.kept.clear()
+        self.targets.clear()
+        return torch.stack([self.WEIGHTS[name] * part for name, part in parts.items()]).sum()
+
+
+def soft_focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Quality focal loss (Li et al., Generalized Focal Loss, 2020, equation 2, beta 2) of ``logits`` with the probabilities of the logits
+    ``target`` as labels, both ``[N, classes, S, S]``; summed, over the sum of the squared probabilities.
+    """
+    probability = target.sigmoid()
+    error = (logits.sigmoid() - probability).abs().square()
+    entropy = F.binary_cross_entropy_with_logits(logits, probability, reduction="none")
+    return (error * entropy).sum() / probability.square().sum().clamp(min=1)

@@ -1,0 +1,1 @@
+"""Measured frames of all configurations, their report, charts and page."""

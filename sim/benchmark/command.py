@@ -1,0 +1,127 @@
+"""All performance figures: whole frames in RTL simulation, the cycle model beside them, charts, traces, the search, one report.
+
+``python -m sim.benchmark [--configs abcde] [--search ac] [--no-search] [--again]``, also ``make bench``. Frames run one after the other in
+processes of their own, and are kept in ``build/bench`` until graph, photo, hardware or memory timing change. Writes ``build/bench.json``,
+``build/bench/*.svg``, ``build/bench/trace-*.json`` (docs/performance.md), and the generated sections of ``docs/results.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from typing import Any
+
+from codenet.checkout import BUILD, ROOT
+from codenet.config import AcceleratorConfig
+from codenet.errors import CodenetError
+from sim.benchmark import results_page
+from sim.benchmark.frames import BENCH, Frame, key_of, load_frame
+from sim.benchmark.plots import StepBar, causes, pareto_front, roofline, utilization
+from sim.benchmark.report import configuration_report, report, search_report
+from sim.benchmark.trace import trace
+from sim.networks import CONFIGURATIONS, load_kept
+from sim.performance.roofline import roof
+from sim.performance.targets import TARGETS, resources_of
+from sim.search import Candidate, choose, search
+from sim.timing import DramTiming
+
+REPORT = BUILD / "bench.json"
+RESULTS = ROOT / "docs" / "results.md"
+ONE_LAYER = BUILD / "one-layer.json"
+TARGET = TARGETS["xc7z020"]
+
+
+def measure(name: str, again: bool = False) -> Frame:
+    """The frame of configuration ``name``, simulated if it is not there yet.
+
+    Raises
+    ------
+    CodenetError
+        The simulation failed; its messages are on standard error.
+    """
+    key = key_of(name)
+    path = BENCH / f"frame-{name}.json"
+    if not again and path.exists():
+        frame = load_frame(path)
+        if frame.key == key:
+            return frame
+    print(f"configuration {name}: simulating a frame", flush=True)
+    command = [sys.executable, "-m", "sim.benchmark.frames", name, "-o", str(path)]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise CodenetError(f"configuration {name}: {' '.join(command[1:])} failed")
+    return load_frame(path)
+
+
+def draw(frame: Frame) -> None:
+    """Charts and trace of a frame."""
+    steps = [StepBar(step.name, step.causes, step.useful_macs, step.moved_bytes) for step in frame.steps]
+    weights = "random weights" if frame.untrained else "trained"
+    title = f"configuration {frame.name} ({weights}), RTL simulation, {frame.cycles} cycles"
+    config = AcceleratorConfig.from_dict(frame.config)
+    charts = {
+        "utilization": utilization(title, steps, config.macs_per_cycle),
+        "causes": causes(title, steps),
+        "roofline": roofline(title, steps, roof(config, DramTiming())),
+    }
+    for kind, text in charts.items():
+        (BENCH / f"{kind}-{frame.name}.svg").write_text(text)
+    events = trace(title, [step.traced for step in frame.steps], frame.clock_hz)
+    (BENCH / f"trace-{frame.name}.json").write_text(json.dumps(events))
+
+
+def run_search(names: str) -> tuple[list[Candidate], Candidate | None]:
+    """Search with the graphs of ``names``, and draw the Pareto fronts."""
+    print(f"searching shapes for configurations {', '.join(names)}", flush=True)
+    candidates = search({name: load_kept(name) for name in names}, TARGET)
+    chosen = choose(candidates)
+    for resource in ("bram36", "dsp", "lut"):
+        title = f"{TARGET.name} at {TARGET.clock_mhz:g} MHz, configurations {', '.join(names)}: cycle model"
+        (BENCH / f"pareto-{resource}.svg").write_text(pareto_front(title, candidates, resource, chosen))
+    return candidates, chosen
+
+
+def one_layer() -> Any:
+    """The one-layer study, if it has been made (``python -m sim.one_layer``)."""
+    return json.loads(ONE_LAYER.read_text()) if ONE_LAYER.exists() else None
+
+
+def run(configs: str, searched: str, again: bool) -> dict[str, Any]:
+    """Measure, draw, search; returns the report."""
+    resources_of(AcceleratorConfig(), TARGET)  # An unusable build/synth.json is found now rather than after the frames.
+    BENCH.mkdir(parents=True, exist_ok=True)
+    measured = {}
+    for name in configs:
+        frame = measure(name, again)
+        draw(frame)
+        measured[name] = configuration_report(frame, TARGET)
+    shapes = search_report(*run_search(searched), TARGET) if searched else None
+    return report(measured, shapes, one_layer(), dataclasses.asdict(DramTiming()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m sim.benchmark", description="Measure frames and report.")
+    parser.add_argument("--configs", default=CONFIGURATIONS, help=f"configurations (default {CONFIGURATIONS})")
+    parser.add_argument("--search", default="ac", metavar="CONFIGS", help="networks of the search (default ac)")
+    parser.add_argument("--no-search", action="store_true", help="leave the search out")
+    parser.add_argument("--again", action="store_true", help="simulate frames even if nothing has changed")
+    options = parser.parse_args(arguments)
+    for option, value in (("--configs", options.configs), ("--search", options.search)):
+        if not value or set(value) - set(CONFIGURATIONS):
+            parser.error(f"{option} {value!r}: expected letters of {CONFIGURATIONS}")
+    try:
+        found = run(options.configs, "" if options.no_search else options.search, options.again)
+        REPORT.write_text(json.dumps(found, indent=1) + "\n")
+        results_page.update(RESULTS, found)
+    except (CodenetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(results_page.frames_table(found))
+    print(f"written: {REPORT}, {BENCH}, {RESULTS}")
+    return int(any(entry["mismatches"] for entry in found["configurations"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The study of one deformable layer against unbounded and bounded offsets (docs/one-layer.md)."""

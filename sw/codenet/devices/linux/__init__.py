@@ -1,0 +1,1 @@
+"""The board through plain Linux: UIO, u-dma-buf and the FPGA manager."""

@@ -1,0 +1,5 @@
+"""The board through PYNQ: the device, and the driver that PYNQ binds to the design."""
+
+from codenet.devices.pynq.device import PynqDevice
+
+__all__ = ["PynqDevice"]

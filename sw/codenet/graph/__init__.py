@@ -1,0 +1,41 @@
+"""A quantized network as integers, before compilation: its operations, their shapes, and the graph file (``.cdg``)."""
+
+from codenet.graph.graph import (
+    FORMAT,
+    INPUT_SCALE,
+    INPUT_ZERO_POINT,
+    Concat,
+    Convolution,
+    Depthwise,
+    Graph,
+    Input,
+    MaxPool,
+    Operation,
+    Requantize,
+    Shuffle,
+    Slice,
+    Tensor,
+    Upsample,
+    consumers,
+    walk,
+)
+
+__all__ = [
+    "Concat",
+    "Convolution",
+    "Depthwise",
+    "FORMAT",
+    "Graph",
+    "INPUT_SCALE",
+    "INPUT_ZERO_POINT",
+    "Input",
+    "MaxPool",
+    "Operation",
+    "Requantize",
+    "Shuffle",
+    "Slice",
+    "Tensor",
+    "Upsample",
+    "consumers",
+    "walk",
+]

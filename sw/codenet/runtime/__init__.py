@@ -1,0 +1,19 @@
+"""Running programs on devices: the driver, frames, streams, and the detector that people call."""
+
+from codenet.runtime.accelerator import Accelerator, StepProfile
+from codenet.runtime.detector import Detector, to_units
+from codenet.runtime.frame import Outputs
+from codenet.runtime.profile import profile_table
+from codenet.runtime.verify import Comparison, Mismatch, peak_records
+
+__all__ = [
+    "Accelerator",
+    "Comparison",
+    "Detector",
+    "Mismatch",
+    "Outputs",
+    "StepProfile",
+    "peak_records",
+    "profile_table",
+    "to_units",
+]

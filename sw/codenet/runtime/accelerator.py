@@ -1,0 +1,378 @@
+"""The driver: runs a program on a device, frame by frame.
+
+The same code drives the golden model, the simulated board and real boards; it knows registers and shared memory, nothing
+else. Feature maps stay where the accelerator wrote them: only peaks, and what is asked for, are copied out.
+
+A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepared, and the last one's outputs are read, while one runs::
+
+    accelerator.pixels[..., :3] = ...   # into the input itself
+    accelerator.start()
+    accelerator.pixels[..., :3] = ...   # the next frame's
+    outputs = accelerator.finish()
+    accelerator.start()                 # and now there is time to decode
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+
+from codenet.devices.base import Device
+from codenet.devices.identity import check_device
+from codenet.errors import DeviceError, DeviceTimeout, FormatError
+from codenet.isa import PEAK_BYTES, PEAK_DTYPE, ErrorCause
+from codenet.program import Program
+from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
+from codenet.runtime.frame import Frame, Outputs
+
+WATCHDOG_CYCLES = 1 << 28
+"""Cycles that one step may take: 1.8 s at 150 MHz, far more than any step of a real network."""
+
+RESET_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Counters of one step (:class:`codenet.registers.ProfileCounter`)."""
+
+    index: int
+    name: str
+    counters: tuple[int, ...]
+
+    def __getitem__(self, counter: ProfileCounter) -> int:
+        return self.counters[counter]
+
+    @property
+    def cycles(self) -> int:
+        """From the end of the step before to the end of this one."""
+        return sum(self.counters[: ProfileCounter.READ_BEATS])
+
+
+class Accelerator:
+    """A program, loaded into the memory of a device.
+
+    Parameters
+    ----------
+    device:
+        An open device. It stays the caller's: :meth:`close` releases the memory, not the device.
+    program:
+        Compiled for the device's configuration.
+    timeout:
+        Seconds that a frame may take (on simulated devices: seconds of simulated time).
+    watchdog_cycles:
+        Cycles after which a step that doesn't end is an error; 0: never.
+    frames:
+        Copies of the program's memory: 1, or 2 to prepare a frame while another runs.
+
+    Raises
+    ------
+    DeviceError
+        The device doesn't answer as an accelerator, has another version, or another configuration than the program was
+        compiled for, or not the memory for it.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        program: Program,
+        *,
+        timeout: float = 10.0,
+        watchdog_cycles: int = WATCHDOG_CYCLES,
+        frames: int = 1,
+    ) -> None:
+        self.device = device
+        self.program = program
+        self.timeout = timeout
+        self._frames: list[Frame] = []
+        self._next = 0
+        self._running: Frame | None = None
+        self._last: Frame | None = None
+        self._finished = False
+        self._reset_failed = False
+        check_device(device, program)
+        self.reset()
+        try:
+            for _ in range(frames):
+                self._frames.append(Frame(device, program))
+        except BaseException:
+            self.close()
+            raise
+        self._write("BASE_ADDRESS", self._frames[0].buffer.address)
+        self._write("PROGRAM_OFFSET", program.program_offset)
+        self._write("WATCHDOG", watchdog_cycles)
+        self._write("IRQ_ENABLE", 1)
+
+    @property
+    def memory(self) -> np.ndarray:
+        """Memory of the last frame that was started, uint8 ``[memory_bytes]``, shared with the device."""
+        return (self._last or self._next_frame()).memory
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Input of the next frame, to write into: uint8 ``[H, W, 4]``, red, green and blue as ``pixel ^ 0x80``, the fourth counts for nothing.
+
+        Raises
+        ------
+        DeviceError
+            There is no memory for another frame: one runs, and the accelerator was opened with ``frames=1``.
+        """
+        frame = self._next_frame()
+        if frame is self._running:
+            raise DeviceError(
+                f"device {self.device.name}: a frame runs; finish it, or open the accelerator with frames=2"
+            )
+        return frame.pixels
+
+    @property
+    def running(self) -> bool:
+        """A frame has been started and not finished."""
+        return self._running is not None
+
+    def run(
+        self,
+        image: np.ndarray,
+        threshold: int | float | None = None,
+        *,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Outputs:
+        """Run one frame: :meth:`start` and :meth:`finish`.
+
+        Parameters
+        ----------
+        image:
+            int8 ``[H, W, 3]`` of the program's input size (:func:`codenet.vision.image.to_activation`).
+        threshold:
+            Of the peaks: an integer heatmap value, or a score (float) between 0 and 1; by default the program's own.
+        on_step:
+            Called with the index of each step right after its end, before the next one can overwrite memory. Only
+            devices with an ``on_step`` attribute can.
+
+        Raises
+        ------
+        FormatError, GraphError
+            Image or threshold are not as described.
+        DeviceTimeout
+            The device didn't finish in time.
+        DeviceError
+            The program stopped with an error. After this, and after a timeout, the device has been reset and can run again.
+        """
+        layout = self.program.input
+        expected = (layout.height, layout.width, 3)
+        if image.dtype != np.int8 or image.shape != expected:
+            raise FormatError(f"image of {image.dtype} {list(image.shape)}: expected int8 {list(expected)}")
+        self.pixels[..., :3] = image.view(np.uint8)
+        if on_step is not None and not hasattr(self.device, "on_step"):
+            raise DeviceError(f"device {self.device.name}: cannot stop after each step")
+        try:
+            if on_step is not None:
+                self.device.on_step = self._hook(on_step)  # type: ignore[attr-defined]
+            self.start(threshold)
+            return self.finish()
+        finally:
+            if on_step is not None:
+                self.device.on_step = None  # type: ignore[attr-defined]
+
+    def start(self, threshold: int | float | None = None) -> None:
+        """Start the frame whose input is in :attr:`pixels`.
+
+        Raises
+        ------
+        GraphError, FormatError
+            The threshold is not as :meth:`run` wants it.
+        DeviceError
+            Another frame runs, or the device failed.
+        """
+        if self._running is not None:
+            raise DeviceError(f"device {self.device.name}: a frame runs already; finish it first")
+        if self._reset_failed:
+            self.reset()
+        frame = self._next_frame()
+        peak_step = self.program.peak_step
+        if peak_step is not None:
+            frame.set_threshold(peak_step.peak_threshold if threshold is None else self._integer_threshold(threshold))
+        frame.flush()
+        self._finished = False
+        self._write("BASE_ADDRESS", frame.buffer.address)
+        self._write("IRQ_STATUS", 1)
+        self._running = self._last = frame
+        self._next = (self._next + 1) % len(self._frames)
+        try:
+            self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("start").shift)
+        except BaseException:
+            self._running = None
+            raise
+
+    def finish(self) -> Outputs:
+        """Wait for the frame that was started.
+
+        Raises
+        ------
+        DeviceError, DeviceTimeout
+            As of :meth:`run`; or no frame runs.
+        """
+        frame = self._running
+        if frame is None:
+            raise DeviceError(f"device {self.device.name}: no frame runs; start one first")
+        try:
+            self._wait()
+            self._check_status()
+        finally:
+            self._running = None
+        frame.invalidate()
+        self._finished = True
+        peaks, found = self._read_peaks()
+        return Outputs(peaks, found, self._read("FRAME_CYCLES"), dict(self.program.outputs), frame.memory)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Tensor ``name`` of the graph, int8 or int16 ``[H, W, C]``, as it lies in memory now.
+
+        After a frame the tensors that nothing overwrites are left (the outputs always); in ``on_step``, those that later
+        steps still read too.
+
+        Raises
+        ------
+        FormatError
+            The program has no such tensor, or its memory may have been used again.
+        """
+        tensor = next((t for t in self.program.tensors if t.name == name), None)
+        if tensor is None:
+            raise FormatError(f"tensor {name!r}: program {self.program.name!r} keeps none of this name in memory")
+        steps = len(self.program.descriptors)
+        if self._finished and tensor.live_until < steps - 1:
+            raise FormatError(
+                f"tensor {name!r}: step {tensor.live_until} of {steps} was the last to read it, its memory may have been used "
+                f"again; read it in on_step"
+            )
+        if self._last is not None:
+            self._last.invalidate(tensor)
+        return tensor.read(self.memory)
+
+    def profile(self) -> list[StepProfile]:
+        """Counters of each step of the last frame, as far as the device keeps them (``profile_depth`` steps)."""
+        steps = min(len(self.program.descriptors), self.program.config.profile_depth)
+        self._write("PROFILE_INDEX", 0)
+        words = [self._read("PROFILE_DATA") for _ in range(steps * PROFILE_WORDS)]
+        return [
+            StepProfile(n, self.program.step_names[n], tuple(words[n * PROFILE_WORDS : (n + 1) * PROFILE_WORDS]))
+            for n in range(steps)
+        ]
+
+    def reset(self) -> None:
+        """Stop whatever runs and return to idle.
+
+        Raises
+        ------
+        DeviceError
+            The device stays busy.
+        """
+        self._reset_failed = True
+        self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("reset").shift)
+        status = BY_NAME["STATUS"]
+        deadline = time.monotonic() + RESET_SECONDS
+        while status.extract(value := self._read("STATUS"), "busy"):
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"device {self.device.name}: still busy {RESET_SECONDS} s after a reset (STATUS {value:#010x})"
+                )
+        self._write("IRQ_STATUS", 1)
+        self._reset_failed = False
+
+    def stop(self) -> None:
+        """Stop the frame that runs, if one does; its outputs are lost."""
+        if self._running is not None:
+            self._running = None
+            self.reset()
+
+    def close(self) -> None:
+        """Stop a frame that runs and release the memory. Calling it twice does no harm."""
+        try:
+            self.stop()  # It must not write any more to memory that is given back.
+        finally:
+            for frame in self._frames:
+                frame.close()
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, register: str) -> int:
+        return self.device.read(BY_NAME[register].offset)
+
+    def _write(self, register: str, value: int) -> None:
+        self.device.write(BY_NAME[register].offset, value)
+
+    def _next_frame(self) -> Frame:
+        return self._frames[self._next]
+
+    def _hook(self, on_step: Callable[[int], None]) -> Callable[[int], None]:
+        def hook(step: int) -> None:
+            if self._last is not None:
+                self._last.buffer.invalidate()
+            on_step(step)
+
+        return hook
+
+    def _integer_threshold(self, threshold: int | float) -> int:
+        if not isinstance(threshold, int | np.integer):
+            return self.program.threshold_for(float(threshold))
+        if not -32768 <= threshold <= 32767:
+            raise FormatError(f"threshold {threshold}: expected an int16, or a score between 0.0 and 1.0")
+        return int(threshold)
+
+    def _wait(self) -> None:
+        try:
+            self.device.wait(self.timeout)
+        except DeviceTimeout as error:
+            message = f"device {self.device.name}: no end of program {self.program.name!r} within {self.timeout} s"
+            message = f"{message}: {self._state()}"
+            self._reset_after(message)
+            raise DeviceTimeout(message) from error
+        except BaseException as error:  # An interrupt from the keyboard, too, leaves a frame that nobody waits for.
+            self._reset_after(str(error))
+            raise
+
+    def _reset_after(self, message: str) -> None:
+        try:
+            self.reset()
+        except DeviceError as error:
+            raise DeviceError(f"{message}; and then: {error}") from error
+
+    def _check_status(self) -> None:
+        status = BY_NAME["STATUS"]
+        value = self._read("STATUS")
+        self._write("IRQ_STATUS", 1)
+        if status.extract(value, "done") and not status.extract(value, "error"):
+            return
+        message = f"device {self.device.name}: program {self.program.name!r} stopped: {self._state()}"
+        self._reset_after(message)
+        raise DeviceError(message)
+
+    def _state(self) -> str:
+        """Status, step, cause and counters for an error message."""
+        status = BY_NAME["STATUS"]
+        value = self._read("STATUS")
+        step, cause = status.extract(value, "step"), status.extract(value, "cause")
+        names = self.program.step_names
+        name = f" {names[step]!r}" if step < len(names) else ""
+        known = ErrorCause(cause).name if cause in ErrorCause.__members__.values() else f"unknown ({cause})"
+        return (
+            f"STATUS {value:#010x}, step {step}{name} of {len(names)}, cause {known}, "
+            f"{self._read('FRAME_STEPS')} steps finished, {self._read('FRAME_CYCLES')} cycles"
+        )
+
+    def _read_peaks(self) -> tuple[np.ndarray, int]:
+        step = self.program.peak_step
+        if step is None:
+            return np.empty(0, dtype=PEAK_DTYPE), 0
+        found = self._read("PEAK_COUNT")
+        kept = min(found, step.peak_capacity)
+        records = self.memory[step.peak_address : step.peak_address + PEAK_BYTES * kept]
+        return records.view(PEAK_DTYPE).copy(), found

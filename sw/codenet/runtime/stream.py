@@ -1,0 +1,243 @@
+"""Photos through an accelerator, one after the other, with two frames in flight.
+
+While the accelerator runs, the next photo is made ready in its other input; as soon as it has finished, the next frame is started, and
+only then the last one's peaks are read. A frame takes as long as the slower of the two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias
+
+from codenet.errors import DeviceError
+from codenet.program import InputLayout
+from codenet.runtime.accelerator import Accelerator
+from codenet.runtime.frame import Outputs
+from codenet.vision.boxes import Detection
+from codenet.vision.image import Source, Stretched, stretch
+
+Decoder: TypeAlias = "Callable[[Outputs, tuple[int, int]], list[Detection]]"
+"""From outputs and the photo's height and width to detections."""
+
+
+@dataclass
+class Times:
+    """Where a frame's time went, in milliseconds on the wall of the host.
+
+    Attributes
+    ----------
+    prepare_ms:
+        Decoding and stretching the photo, and writing the accelerator's input.
+    wait_ms:
+        Waiting for the accelerator, beyond what ran meanwhile.
+    decode_ms:
+        From peaks to detections.
+    cycles:
+        Of the accelerator; 0 where the device has no clock.
+    """
+
+    prepare_ms: float = 0.0
+    wait_ms: float = 0.0
+    decode_ms: float = 0.0
+    cycles: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in a photo. ``photo`` is what was given."""
+
+    photo: Source
+    detections: list[Detection]
+    times: Times
+
+
+@dataclass
+class _Job:
+    """A photo on its way. ``error``: why it will not arrive."""
+
+    photo: Source
+    times: Times = field(default_factory=Times)
+    photo_size: tuple[int, int] = (0, 0)
+    error: Exception | None = None
+    started: bool = False
+
+
+class Stream:
+    """Iterator over the results of photos, in their order (:meth:`codenet.runtime.detector.Detector.stream`).
+
+    What is wrong with one photo is raised in its place, and so is what the device says to one frame: ``next`` goes on with the
+    photo after it. An error of ``photos`` itself comes after the results of the photos before it, and ends the stream.
+
+    Close it (it is a context manager; the end of ``photos``, and Python when nobody holds it any more, do it too): until then a frame
+    may be running, and the accelerator takes no other.
+
+    Parameters
+    ----------
+    accelerator:
+        Opened with ``frames=2``.
+    photos:
+        One is taken from it while the one before is in the accelerator.
+    decode:
+        Makes detections of outputs.
+    threshold:
+        Of the peaks, as :meth:`codenet.runtime.accelerator.Accelerator.start` takes it.
+    workers:
+        Threads that stretch photos ahead: so many more are taken from ``photos`` before the first result is given.
+
+    Raises
+    ------
+    DeviceError
+        A frame runs already.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        photos: Iterable[Source],
+        decode: Decoder,
+        *,
+        threshold: int | float | None = None,
+        workers: int = 0,
+    ) -> None:
+        self._accelerator = accelerator
+        self._photos = iter(photos)
+        self._decode = decode
+        self._threshold = threshold
+        self._workers = workers
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: deque[tuple[_Job, Future[Stretched]]] = deque()
+        self._exhausted = False
+        self._closed = False
+        self._current: _Job | None = None
+        self._following: _Job | None = None
+        if accelerator.running:
+            raise DeviceError(
+                f"device {accelerator.device.name}: a frame runs already; close the stream that it belongs to"
+            )
+        if workers > 0:
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="codenet-stretch")
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Result:
+        if self._closed:
+            raise StopIteration
+        if self._current is None:
+            self._current = self._prepared()
+        job = self._current
+        if job is None:
+            self.close()
+            raise StopIteration
+        self._start(job)
+        if self._following is None:
+            self._following = self._prepared()
+        try:
+            outputs = self._finish(job)
+        finally:
+            self._current, self._following = self._following, None
+            if self._current is not None:
+                self._start(self._current)
+        begin = time.perf_counter()
+        detections = self._decode(outputs, job.photo_size)
+        job.times.decode_ms = _since(begin)
+        return Result(job.photo, detections, job.times)
+
+    def close(self) -> None:
+        """Stop the frame that runs; no more results. Calling it twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # What a worker makes now is its own, and goes with it.
+        self._ahead.clear()
+        if self._current is not None and self._current.started:
+            self._accelerator.stop()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):  # Not even begun, if the constructor failed.
+            self.close()
+
+    def _prepared(self) -> _Job | None:
+        """The next photo, in the accelerator's free input if nothing is wrong with it; ``None`` at the end."""
+        while not self._exhausted and len(self._ahead) <= self._workers:
+            self._take()
+        if not self._ahead:
+            return None
+        job, stretched = self._ahead.popleft()
+        try:
+            small = stretched.result()
+            begin = time.perf_counter()
+            small.write(self._accelerator.pixels)
+            job.times.prepare_ms += _since(begin)
+            job.photo_size = small.photo_size
+        except Exception as error:  # Whatever it is, it is this photo's, and not of the one that runs.
+            job.error = error
+        return job
+
+    def _take(self) -> None:
+        stretched: Future[Stretched] = Future()
+        layout = self._accelerator.program.input
+        try:
+            job = _Job(next(self._photos))
+        except StopIteration:
+            self._exhausted = True
+            return
+        except Exception as error:
+            self._exhausted = True
+            job = _Job("")
+            stretched.set_exception(error)
+        else:
+            if self._pool is not None:
+                stretched = self._pool.submit(_stretched, job, layout)
+            else:
+                try:
+                    stretched.set_result(_stretched(job, layout))
+                except Exception as error:
+                    stretched.set_exception(error)
+        self._ahead.append((job, stretched))
+
+    def _start(self, job: _Job) -> None:
+        if job.error is not None or job.started:
+            return
+        try:
+            self._accelerator.start(self._threshold)
+            job.started = True
+        except Exception as error:
+            job.error = error
+
+    def _finish(self, job: _Job) -> Outputs:
+        if job.error is not None:
+            raise job.error
+        begin = time.perf_counter()
+        outputs = self._accelerator.finish()
+        job.times.wait_ms = _since(begin)
+        job.times.cycles = outputs.cycles
+        return outputs
+
+
+def _stretched(job: _Job, layout: InputLayout) -> Stretched:
+    """In a worker's thread, which must not hold the stream: then nobody would close it while a photo is slow."""
+    begin = time.perf_counter()
+    small = stretch(job.photo, layout.height, layout.width)
+    job.times.prepare_ms = _since(begin)
+    return small
+
+
+def _since(begin: float) -> float:
+    return 1e3 * (time.perf_counter() - begin)

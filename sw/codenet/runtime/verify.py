@@ -1,0 +1,163 @@
+"""Is a device bit for bit the golden model? Runs a photo on both and compares every integer that can be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codenet.devices import Device, open_device
+from codenet.errors import GraphError
+from codenet.golden import interpreter
+from codenet.graph import Graph
+from codenet.program import Program
+from codenet.runtime.accelerator import Accelerator
+from codenet.runtime.frame import Outputs
+from codenet.vision.image import Source, load, resize, to_activation
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A tensor that differs: ``count`` values, the first (in row-major order) at ``coordinate`` (y, x, channel; or a peak's index)."""
+
+    step: int
+    step_name: str
+    tensor: str
+    coordinate: tuple[int, ...]
+    expected: object
+    found: object
+    count: int
+
+    def __str__(self) -> str:
+        at = ", ".join(map(str, self.coordinate))
+        return (
+            f"step {self.step} {self.step_name!r}, tensor {self.tensor!r}: {self.count} values differ, the first at ({at}): "
+            f"expected {self.expected}, found {self.found}"
+        )
+
+
+@dataclass
+class Comparison:
+    """Collects what was compared and what differs."""
+
+    program: Program
+    tensors: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    def add(self, step: int, name: str, expected: np.ndarray, found: np.ndarray) -> None:
+        """Compare one tensor."""
+        self.tensors += 1
+        if expected.shape != found.shape:
+            self._note(step, name, (), f"shape {list(expected.shape)}", f"shape {list(found.shape)}", 1)
+            return
+        different = np.argwhere(expected != found)
+        if len(different):
+            first = tuple(different[0].tolist())
+            self._note(step, name, first, expected[first], found[first], len(different))
+
+    def _note(
+        self, step: int, name: str, coordinate: tuple[int, ...], expected: object, found: object, count: int
+    ) -> None:
+        step_name = self.program.step_names[step]
+        self.mismatches.append(Mismatch(step, step_name, name, coordinate, expected, found, count))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Result of :func:`verify`."""
+
+    device: str
+    comparison: Comparison
+    cycles: int
+    peaks: int
+    step_by_step: bool
+
+    @property
+    def passed(self) -> bool:
+        return not self.comparison.mismatches
+
+    def __str__(self) -> str:
+        kind = "tensors" if self.step_by_step else "outputs"
+        return (
+            f"{self.device}: {self.comparison.tensors} {kind}, {len(self.comparison.mismatches)} mismatches, "
+            f"{self.cycles} cycles, {self.peaks} peaks"
+        )
+
+
+def verify(program: Program, photo: Source, device: str | Device, graph: Graph | None = None) -> Verification:
+    """Run a photo through ``device`` and compare.
+
+    Without ``graph``: all outputs and the peaks with those of the golden device, which runs the same program. With the
+    graph that the program was compiled from: all its tensors, step by step, with the graph's own evaluation (which knows
+    nothing of compiler and program), if the device can stop after a step; outputs and peaks only, if it can't.
+
+    Raises
+    ------
+    GraphError
+        The program wasn't compiled from this graph.
+    """
+    layout = program.input
+    image = to_activation(resize(load(photo), layout.height, layout.width))
+    target = open_device(device, program.config) if isinstance(device, str) else device
+    try:
+        if graph is None:
+            return _against_golden(program, image, target)
+        return _against_graph(program, image, target, graph)
+    finally:
+        if isinstance(device, str):
+            target.close()
+
+
+def _against_golden(program: Program, image: np.ndarray, device: Device) -> Verification:
+    comparison = Comparison(program)
+    with open_device("golden", program.config) as golden, Accelerator(golden, program) as reference:
+        expected = reference.run(image)
+        with Accelerator(device, program) as accelerator:
+            found = accelerator.run(image)
+            for role, tensor in program.outputs.items():
+                comparison.add(tensor.step, role, expected.read(role), found.read(role))
+            _compare_peaks(comparison, expected.peaks, found)
+    return Verification(device.name, comparison, found.cycles, len(found.peaks), step_by_step=False)
+
+
+def _against_graph(program: Program, image: np.ndarray, device: Device, graph: Graph) -> Verification:
+    for tensor in program.tensors:
+        shape = (tensor.height, tensor.width, tensor.channels)
+        if tensor.name not in graph.tensors or graph.tensors[tensor.name].shape != shape:
+            raise GraphError(
+                f"graph {graph.name!r} has no tensor {tensor.name!r} of {list(shape)}: program {program.name!r} is of another graph"
+            )
+    tensors = interpreter.run(graph, image)
+    comparison = Comparison(program)
+    steps: dict[int, list[str]] = {}
+    for tensor in program.tensors:
+        steps.setdefault(tensor.step, []).append(tensor.name)
+    step_by_step = hasattr(device, "on_step")
+    with Accelerator(device, program) as accelerator:
+
+        def compare_step(step: int) -> None:
+            for name in steps.get(step, ()):
+                comparison.add(step, name, tensors[name], accelerator.tensor(name))
+
+        found = accelerator.run(image, on_step=compare_step if step_by_step else None)
+        if not step_by_step:
+            for tensor in program.outputs.values():
+                comparison.add(tensor.step, tensor.name, tensors[tensor.name], accelerator.tensor(tensor.name))
+        if program.peak_step is not None:
+            peaks = interpreter.peaks(graph, tensors, program.peak_step.peak_threshold)
+            _compare_peaks(comparison, peak_records(peaks, program), found)
+    return Verification(device.name, comparison, found.cycles, len(found.peaks), step_by_step)
+
+
+def peak_records(peaks: np.ndarray, program: Program) -> np.ndarray:
+    """Peaks of a graph's heatmap as the accelerator numbers and orders them: by pixel, then by place of the channel."""
+    assert program.peak_step is not None
+    records = peaks.copy()
+    records["channel"] = program.outputs["heatmap"].index[peaks["channel"]]
+    order = np.lexsort((records["channel"], records["x"], records["y"]))
+    return records[order][: program.peak_step.peak_capacity]
+
+
+def _compare_peaks(comparison: Comparison, expected: np.ndarray, found: Outputs) -> None:
+    if comparison.program.peak_step is not None:
+        comparison.add(len(comparison.program.descriptors) - 1, "peaks", expected, found.peaks)

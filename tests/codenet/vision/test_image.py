@@ -1,0 +1,287 @@
+"""Photos of every kind give the right pixels, and what is no photo is refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codenet.checkout import ROOT
+from codenet.errors import FormatError
+from codenet.vision.image import BILINEAR, GREY, load, resize, stretch, to_activation
+
+PHOTO = ROOT / "docs/photos/chelsea.jpg"
+
+
+def pixels(source):
+    return np.asarray(load(source))
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def test_path_image_and_array_agree():
+    with Image.open(PHOTO) as image:
+        expected = np.asarray(image)
+        assert np.array_equal(pixels(image), expected)
+    assert expected.shape == (300, 451, 3)
+    assert np.array_equal(pixels(PHOTO), expected)
+    assert np.array_equal(pixels(str(PHOTO)), expected)
+    assert np.array_equal(pixels(expected), expected)
+
+
+def test_the_photo_given_is_not_changed(rgb):
+    image = Image.fromarray(rgb)
+    load(image).paste((0, 0, 0), (0, 0, 7, 5))
+    assert np.array_equal(np.asarray(image), rgb)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (9, 1, 3)])
+def test_tiny_arrays(shape):
+    array = np.full(shape, 200, np.uint8)
+    assert np.array_equal(pixels(array), array)
+
+
+def test_array_that_is_not_contiguous(rgb):
+    assert np.array_equal(pixels(rgb[::-1, ::2]), rgb[::-1, ::2])
+
+
+def test_grey(rgb):
+    grey = rgb[..., 0]
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    assert np.array_equal(pixels(grey), expected)
+    assert np.array_equal(pixels(Image.fromarray(grey)), expected)
+
+
+def test_black_and_white():
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    assert pixels(image).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_transparent_pixels_show_grey():
+    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [214, 14, 114, 128]]], np.uint8)
+    opaque, clear, half = pixels(rgba)[0].tolist()
+    assert opaque == [10, 20, 30]
+    assert clear == [GREY] * 3
+    assert half == [164, 64, 114]  # GREY + (value - GREY) * 128 / 255, rounded
+
+
+def test_grey_with_alpha():
+    image = Image.new("LA", (1, 1), (30, 0))
+    assert pixels(image).tolist() == [[[GREY] * 3]]
+
+
+def test_palette_and_its_transparent_entry(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    assert pixels(image).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    image.save(tmp_path / "p.png", transparency=1)
+    assert pixels(tmp_path / "p.png").tolist() == [[[255, 0, 0], [GREY] * 3]]
+    image.save(tmp_path / "p.gif")
+    assert pixels(tmp_path / "p.gif").tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+
+def test_cmyk(tmp_path):
+    image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    assert pixels(image)[0, 0].tolist() == [255, 0, 0]
+    image.save(tmp_path / "red.jpg", quality=95)
+    assert np.abs(pixels(tmp_path / "red.jpg").astype(int) - [255, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+def test_16_bit_is_scaled_not_cut(tmp_path, kind):
+    values = np.array([[0, 255, 256, 32768, 65534, 65535]], np.uint16)
+    path = tmp_path / f"deep.{kind}"
+    if kind == "pgm":
+        path.write_bytes(b"P5 6 1 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(path)
+    assert pixels(path)[..., 0].tolist() == [[0, 1, 1, 128, 255, 255]]
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "webp"])
+def test_orientation_is_applied(tmp_path, rgb, kind):
+    image = Image.fromarray(rgb)
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
+    path = tmp_path / f"turned.{kind}"
+    image.save(path, exif=exif, **({"lossless": True} if kind == "webp" else {}))
+    assert np.array_equal(pixels(path), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 3), np.uint16), "uint16"),
+        (np.zeros((4, 4, 2), np.uint8), r"\[4, 4, 2\]"),
+        (np.zeros(4, np.uint8), r"\[4\]"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"\[1, 4, 4, 3\]"),
+        (np.zeros((0, 4, 3), np.uint8), r"\[0, 4, 3\]"),
+        (np.zeros((4, 0), np.uint8), r"\[4, 0\]"),
+    ],
+)
+def test_array_of_another_kind(array, message):
+    with pytest.raises(FormatError, match=message):
+        load(array)
+
+
+def test_image_of_zero_size():
+    with pytest.raises(FormatError, match="0x5"):
+        load(Image.new("RGB", (0, 5)))
+    with pytest.raises(FormatError, match="0x5"):
+        resize(Image.new("RGB", (0, 5)), 4, 4)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"abc", [[1, 2]]])
+def test_object_of_another_kind(source):
+    with pytest.raises(FormatError, match=type(source).__name__):
+        load(source)
+
+
+def test_floating_point_image():
+    with pytest.raises(FormatError, match="floating-point"):
+        load(Image.new("F", (2, 2)))
+
+
+def test_32_bit_image_out_of_range():
+    with pytest.raises(FormatError, match="70000"):
+        load(Image.new("I", (2, 2), 70000))
+
+
+def test_text_file(tmp_path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("not a photo")
+    with pytest.raises(FormatError, match=r"notes\.jpg"):
+        load(path)
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "empty.png"
+    path.touch()
+    with pytest.raises(FormatError, match=r"empty\.png"):
+        load(path)
+
+
+def test_folder_and_missing_file(tmp_path):
+    with pytest.raises(FormatError, match="folder"):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
+        load(tmp_path / "missing.jpg")
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "gif", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.8])
+def test_truncated_file(tmp_path, kind, part):
+    path = tmp_path / f"cut.{kind}"
+    load(PHOTO).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+    with pytest.raises(FormatError, match=r"cut\."):
+        load(path)
+
+
+def test_resize_stretches_to_the_size():
+    photo = Image.new("RGB", (2, 1))
+    photo.putpixel((1, 0), (255, 255, 255))
+    small = resize(photo, 3, 4)
+    assert small.shape == (3, 4, 3) and small.dtype == np.uint8
+    assert small[:, :, 0].tolist() == [[0, 64, 191, 255]] * 3
+
+
+def test_resize_of_one_pixel():
+    assert (resize(Image.new("RGB", (1, 1), (9, 8, 7)), 6, 5) == [9, 8, 7]).all()
+
+
+def test_resize_to_the_same_size_keeps_every_pixel(rgb):
+    assert np.array_equal(resize(Image.fromarray(rgb), 5, 7), rgb)
+
+
+def test_resize_wants_rgb():
+    with pytest.raises(FormatError, match="mode L"):
+        resize(Image.new("L", (2, 2)), 2, 2)
+
+
+def test_activation_of_every_pixel_value():
+    rgb = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    q = to_activation(rgb)
+    assert q.dtype == np.int8
+    assert np.array_equal(q.astype(int), rgb.astype(int) - 128)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2, 3)), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 4), np.uint8)])
+def test_activation_of_something_else(bad):
+    with pytest.raises(FormatError, match=r"uint8 \[H, W, 3\]"):
+        to_activation(bad)
+
+
+def written(source, height, width):
+    """What :func:`stretch` leaves in an accelerator's input, as the tensor that the network reads."""
+    memory = np.zeros((height + 1, 4 * width + 24), np.uint8)
+    pixels = memory[1:, 4 : 4 * (width + 1)].reshape(height, width, 4)
+    small = stretch(source, height, width)
+    small.write(pixels)
+    assert not memory[0].any() and not memory[:, :4].any() and not memory[:, 4 * (width + 1) :].any()
+    return pixels[..., :3].view(np.int8), small.photo_size
+
+
+def photos_of_every_kind(folder):
+    photo = load(PHOTO)
+    array = np.asarray(photo)
+    yield "path", PHOTO
+    yield "image", photo
+    yield "array", array
+    yield "bgr", np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+    yield "bgr, part of a frame", array[10:200, 50:300, ::-1]
+    yield "mirrored", array[:, ::-1]
+    yield "upside down", array[::-1, :, ::-1]
+    yield "grey", array[..., 1]
+    yield "rgba", np.dstack([array, array[..., 0]])
+    for mode in ("L", "RGBA", "CMYK", "P", "1", "I;16"):
+        yield mode, Image.fromarray(array[..., 0].astype(np.uint16) * 257) if mode == "I;16" else photo.convert(mode)
+    for orientation in range(1, 9):
+        exif = photo.getexif()
+        exif[0x0112] = orientation
+        photo.save(folder / f"{orientation}.jpg", exif=exif)
+        yield f"orientation {orientation}", folder / f"{orientation}.jpg"
+    yield "one pixel", array[:1, :1]
+
+
+def test_stretched_pixels_are_those_of_resize(tmp_path):
+    for name, source in photos_of_every_kind(tmp_path):
+        for height, width in ((64, 96), (300, 451), (512, 512)):
+            found, size = written(source, height, width)
+            photo = load(source)
+            assert np.array_equal(found, to_activation(resize(photo, height, width))), (name, height, width)
+            assert size == (photo.height, photo.width), name
+
+
+def test_stretching_leaves_the_photo_alone(rgb):
+    before = rgb.copy()
+    image = Image.fromarray(rgb)
+    for source in (rgb, rgb[..., ::-1], image):
+        small = stretch(source, 5, 7)
+        small.image.paste((1, 2, 3), (0, 0, 7, 5))
+    assert np.array_equal(rgb, before) and np.array_equal(np.asarray(image), before)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8), np.zeros((2, 2, 2), np.uint8), 7])
+def test_stretching_no_photo(bad, tmp_path):
+    with pytest.raises(FormatError):
+        stretch(bad, 4, 4)
+    (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:9000])
+    with pytest.raises(FormatError, match=r"cut\.jpg"):
+        stretch(tmp_path / "cut.jpg", 4, 4)
+
+
+def test_pillows_short_cuts_give_other_pixels():
+    """Why :func:`stretch` does without them."""
+    expected = resize(load(PHOTO), 64, 64)
+    gap = load(PHOTO).resize((64, 64), BILINEAR, reducing_gap=2.0)
+    assert not np.array_equal(np.asarray(gap), expected)
+    with Image.open(PHOTO) as image:
+        image.draft("RGB", (128, 128))
+        draft = image.resize((64, 64), BILINEAR)
+    assert not np.array_equal(np.asarray(draft), expected)

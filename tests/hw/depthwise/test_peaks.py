@@ -1,0 +1,159 @@
+"""Peaks against ``codenet.golden.peaks``: records, order, capacity, count and the end marker."""
+
+import random
+from dataclasses import dataclass
+
+import cocotb
+import numpy as np
+from amaranth.lib import data
+from cocotb.triggers import RisingEdge
+
+from codenet.config import AcceleratorConfig
+from codenet.golden import operators as golden
+from codenet.isa import DepthwiseOp
+from hw.depthwise.peaks import LANES, Peaks
+from hw.interfaces import SAMPLES, STEP, STORE_ITEM
+from sim.testbench import bench
+
+CONFIG = AcceleratorConfig.small()
+
+
+def test_peaks():
+    bench.run(Peaks(CONFIG), __file__)
+
+
+@dataclass(frozen=True)
+class Case:
+    """``levels``: how many different values there are (few: many ties, many peaks)."""
+
+    height: int
+    width: int
+    planes: int = 1
+    levels: int = 1000
+    threshold: int = -32768
+    capacity: int = 1000
+
+
+CASES = [
+    Case(1, 1),
+    Case(1, 1, threshold=32767),
+    Case(1, 1, capacity=0),
+    Case(1, 7, 2),
+    Case(7, 1, 2),
+    Case(5, 6, 3),
+    Case(6, 5, 2, levels=1),  # all equal: every value is a peak
+    Case(6, 5, 2, levels=1, capacity=17),
+    Case(6, 5, 2, levels=2),
+    Case(9, 9, 1, threshold=20000),
+    Case(4, 4, 1, threshold=32767),  # none
+    Case(8, 8, 2, levels=3, capacity=5),
+    Case(12, 12, 2, levels=5, threshold=0),
+]
+
+
+def heatmap_of(case: Case, rng: np.random.Generator) -> np.ndarray:
+    shape = (case.height, case.width, LANES * case.planes)
+    if case.levels >= 1000:
+        x = rng.integers(-32768, 32767, shape)
+    else:
+        x = rng.choice(np.array([-32768, 0, 1, -1, 32767])[: case.levels], shape)
+    return x.astype(np.int16)
+
+
+def beats_of(heatmap: np.ndarray, rng: random.Random) -> list[int]:
+    """What the window sends: dilation 1, banks by row and column modulo 3, junk outside the image."""
+    height, width, channels = heatmap.shape
+    beats = []
+    for y in range(height):
+        for x in range(width):
+            row_tap = [next(t for t in range(3) if (y + t - 1) % 3 == bank) for bank in range(3)]
+            column_tap = [next(t for t in range(3) if (x + t - 1) % 3 == bank) for bank in range(3)]
+            for plane in range(channels // LANES):
+                vectors, inside = 0, 0
+                for bank in range(9):
+                    r, c = y + row_tap[bank // 3] - 1, x + column_tap[bank % 3] - 1
+                    if 0 <= r < height and 0 <= c < width:
+                        inside |= 1 << bank
+                        vector = bench.to_int(heatmap[r, c, LANES * plane : LANES * (plane + 1)])
+                    else:
+                        vector = rng.getrandbits(128)
+                    vectors |= vector << (128 * bank)
+                fields = bench.pack(
+                    SAMPLES,
+                    row_tap=row_tap,
+                    column_tap=column_tap,
+                    inside=inside,
+                    plane=plane,
+                    first=1,
+                    last=1,
+                    x=x,
+                    y=y,
+                )
+                beats.append(fields | vectors)
+    return beats
+
+
+async def window(dut, beats: list[int], pause, latency: int = 12) -> None:
+    """Issues beats as room permits; they arrive ``latency`` cycles later."""
+    pipeline: list[int | None] = [None] * latency
+    waiting = list(beats)
+    while waiting or any(beat is not None for beat in pipeline):
+        fires = bool(waiting) and int(dut.space.value) and not next(pause)
+        dut.issue.value = int(fires)
+        pipeline.append(waiting.pop(0) if fires else None)
+        arrived = pipeline.pop(0)
+        dut.i_valid.value = int(arrived is not None)
+        dut.i_payload.value = arrived or 0
+        await bench.cycles(dut)
+    dut.issue.value = 0
+    dut.i_valid.value = 0
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=[(0.0, 0.0), (0.3, 0.3), (0.0, 0.7)])
+async def check_cases(dut, stalls):
+    rng, arrays = random.Random(1), np.random.default_rng(1)
+    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    sink = bench.Sink(dut, "o", bench.pauses(rng, stalls[1]))
+    for case in CASES:
+        heatmap = heatmap_of(case, arrays)
+        dut.step.value = bench.pack(
+            STEP,
+            depthwise_op=int(DepthwiseOp.PEAKS),
+            input_planes=case.planes,
+            output_height=case.height,
+            output_width=case.width,
+            peak_capacity=case.capacity,
+            peak_threshold=case.threshold,
+        )
+        dut.start.value = 1
+        await bench.cycles(dut)
+        dut.start.value = 0
+        sink.items.clear()
+        await window(dut, beats_of(heatmap, rng), bench.pauses(rng, stalls[0]))
+        records = golden.peaks(heatmap, case.threshold)
+        stored = records[: case.capacity]
+        items = await sink.expect(len(stored) + 1)
+        for n, (item, record) in enumerate(zip(items, stored.view("<u8"), strict=False)):
+            beat = data.Const(STORE_ITEM, item)
+            assert (beat.data, beat.end) == (int(record), 0), f"{case}: record {n}: {beat.data:#x}, {stored[n]}"
+        assert data.Const(STORE_ITEM, items[-1]).end == 1, f"{case}: no end"
+        assert int(dut.count.value) == len(records), f"{case}: count {int(dut.count.value)} of {len(records)}"
+
+
+@cocotb.test()
+async def check_other_steps(dut):
+    """Samples of other steps leave no trace."""
+    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    sink = bench.Sink(dut, "o")
+    rng = random.Random(2)
+    dut.step.value = bench.pack(
+        STEP, depthwise_op=int(DepthwiseOp.MAC), input_planes=1, output_height=4, output_width=4, peak_capacity=9
+    )
+    for beat in beats_of(np.zeros((4, 4, LANES), np.int16), rng):
+        dut.issue.value, dut.i_valid.value, dut.i_payload.value = 1, 1, beat
+        await RisingEdge(dut.clk)
+        await bench.cycles(dut)
+    dut.issue.value, dut.i_valid.value = 0, 0
+    await sink.expect(0)
+    assert int(dut.space.value) and not int(dut.count.value)

@@ -1,0 +1,146 @@
+"""The handoff file for PYNQ: its structure, and, where pynq is installed, an overlay opened with the real package.
+
+``CODENET_PYNQ`` names Python programs that have pynq (separated as PATH is), for versions that cannot share an environment with the project.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from codenet.config import AcceleratorConfig
+from codenet.devices.bit_file import SYNC_WORD, BitFile
+from codenet.devices.bitstream import VLNV, Handoff
+from codenet.registers import BY_NAME, REGISTERS
+from hw.boards.pynq_z2 import REGISTERS_BASE
+from hw.flow import hwh
+from hw.flow.clocking import DDR_PLL, FabricClock, fabric_clock
+from hw.verilog import Wrapper
+
+CONFIG = AcceleratorConfig(outputs=24)
+DATA = b"\xff" * 32 + SYNC_WORD + bytes(range(64))
+
+PROGRAMS = os.environ.get("CODENET_PYNQ", "").split(os.pathsep) if os.environ.get("CODENET_PYNQ") else [sys.executable]
+HAVE_PYNQ = bool(os.environ.get("CODENET_PYNQ")) or importlib.util.find_spec("pynq") is not None
+
+
+@pytest.fixture(scope="module")
+def text():
+    return hwh.generate(CONFIG, fabric_clock(150), 150, REGISTERS_BASE)
+
+
+@pytest.fixture(scope="module")
+def modules(text):
+    return {module.get("INSTANCE"): module for module in ElementTree.fromstring(text).iter("MODULE")}
+
+
+def test_modules(modules):
+    assert {name: (m.get("MODTYPE"), m.get("FULLNAME")) for name, m in modules.items()} == {
+        "codenet": ("codenet", "/codenet"),
+        "processing_system7_0": ("processing_system7", "/processing_system7_0"),
+    }
+    assert modules["codenet"].get("VLNV") == "codenet.org:user:codenet:1.0"
+
+
+def test_address_range(modules):
+    (found,) = modules["processing_system7_0"].iter("MEMRANGE")
+    assert (found.get("BASEVALUE"), found.get("HIGHVALUE")) == ("0x43c00000", "0x43c00fff")
+    assert (found.get("INSTANCE"), found.get("MEMTYPE")) == ("codenet", "REGISTER")
+    interfaces = {m: {b.get("NAME") for b in modules[m].iter("BUSINTERFACE")} for m in modules}
+    assert found.get("MASTERBUSINTERFACE") in interfaces["processing_system7_0"]
+    assert found.get("SLAVEBUSINTERFACE") in interfaces["codenet"]
+
+
+def test_every_register_is_there(modules):
+    found = {r.get("NAME"): r for r in modules["codenet"].iter("REGISTER")}
+    assert list(found) == [register.name for register in REGISTERS]
+    status = {p.get("NAME"): p.get("VALUE") for p in found["STATUS"].findall("PROPERTY")}
+    assert (status["ADDRESS_OFFSET"], status["ACCESS"]) == ("0x24", "read-only")
+
+
+def test_configuration_travels_along(modules):
+    values = {p.get("NAME"): p.get("VALUE") for p in modules["codenet"].find("PARAMETERS")}
+    assert {name: values[f"C_{name.upper()}"] for name in CONFIG.to_dict()} == {
+        name: str(value) for name, value in CONFIG.to_dict().items()
+    }
+
+
+def test_driver_finds_registers_ports_and_the_clock_of_the_build(text, tmp_path):
+    """150 MHz, which it can set, not the 142.857 of the file's other parameters, which are for PYNQ."""
+    (tmp_path / "codenet.hwh").write_text(text)
+    assert Handoff.read(tmp_path / "codenet.bit") == Handoff(150e6, (0x43C0_0000, 4096), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("clock", "source", "divisors", "actual"),
+    [
+        (fabric_clock(150), "IO PLL", ("7", "1"), 1000 / 7),
+        (fabric_clock(100), "IO PLL", ("10", "1"), 100),
+        (FabricClock(DDR_PLL, 7, 1), "DDR PLL", ("7", "1"), 150),
+    ],
+)
+def test_clock(clock, source, divisors, actual):
+    values = hwh.processor_parameters(clock, 150)
+    assert values["PCW_FCLK0_PERIPHERAL_CLKSRC"] == source
+    assert tuple(values[f"PCW_FCLK0_PERIPHERAL_DIVISOR{n}"] for n in (0, 1)) == divisors
+    for name in ("PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ", "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"):
+        assert float(values[name]) == pytest.approx(actual, abs=1e-6)
+    assert [values[f"PCW_FPGA_FCLK{n}_ENABLE"] for n in range(4)] == ["1", "0", "0", "0"]
+
+
+def test_connections_meet(modules):
+    """Every connection names a port of the other module that leads back, of the other direction, on the same net."""
+    ports = {(name, p.get("NAME")): p for name, m in modules.items() for p in m.iter("PORT")}
+    for (name, port), element in ports.items():
+        (connection,) = element.iter("CONNECTION")
+        other = ports[connection.get("INSTANCE"), connection.get("PORT")]
+        (back,) = other.iter("CONNECTION")
+        assert (back.get("INSTANCE"), back.get("PORT")) == (name, port)
+        assert {element.get("DIR"), other.get("DIR")} == {"I", "O"}
+        assert element.get("SIGNAME") == other.get("SIGNAME")
+    assert ports["codenet", "irq"].find("CONNECTIONS/CONNECTION").get("PORT") == "IRQ_F2P"
+    for module in modules.values():
+        physical = [p.get("PHYSICAL") for p in module.iter("PORTMAP")]
+        assert len(physical) == len(set(physical)) > 60
+        assert all((module.get("INSTANCE"), name) in ports for name in physical)
+
+
+def test_ports_are_those_of_the_verilog(modules):
+    """All of the accelerator's, but the one that goes to the lights."""
+    from hw.accelerator import Accelerator
+
+    found = {p.get("NAME") for p in modules["codenet"].iter("PORT")}
+    assert found == set(Wrapper(Accelerator(CONFIG)).ports) - {"step_end"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.skipif(not HAVE_PYNQ, reason="pynq is not installed here; name a Python that has it in CODENET_PYNQ")
+def test_overlay_of_the_real_package(program, text, tmp_path):
+    """``Overlay("codenet.bit")`` parses our files, sets the clock, and binds a driver by our VLNV; its accesses go to our addresses."""
+    bit = BitFile("codenet;UserID=0XFFFFFFFF", "7z020clg400", "2026/11/25", "09:30:00", DATA)
+    (tmp_path / "codenet.bit").write_bytes(bit.encode())
+    (tmp_path / "codenet.hwh").write_text(text)
+    script = Path(__file__).with_name("pynq_overlay.py")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [program, "-W", "ignore", str(script), str(tmp_path), VLNV]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["driver"] == "Driver", found["pynq"]
+    assert (found["address"], found["size"], found["type"]) == (0x43C0_0000, 4096, "codenet.org:user:codenet:1.0")
+    assert found["parameters"]["C_OUTPUTS"] == "24"
+    assert found["written"] == {hex(0x43C0_0000 + BY_NAME["SCRATCH"].offset): 0x1234_5678}
+    assert list(found["registers"]) == [register.name for register in REGISTERS]
+    for register in REGISTERS:
+        offset, _, fields = found["registers"][register.name]
+        assert (offset, fields) == (register.offset, {f.name: [f.shift, f.width] for f in register.fields})
+    assert (found["divisors"], found["downloads"]) == ([7, 1], ["codenet.bit"])
+    assert found["mhz"] == pytest.approx(1000 / 7, abs=1e-5)
+    assert (found["part"], bytes.fromhex(found["bin"])) == ("7z020clg400", bit.to_bin())
