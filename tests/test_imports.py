@@ -10,7 +10,7 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors checkout config isa registers graph program golden compiler zoo svg vision devices runtime codenet cli"
+        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices runtime codenet cli"
     ),
     "hw": (
         "chips lib interfaces axi control dma window arithmetic depthwise pointwise accelerator verilog synthesis boards flow"
