@@ -1,13 +1,13 @@
 """A quantized network as integers, before compilation: its operations, their shapes, and the graph file (``.cdg``)."""
 
-from codenet.graph.graph import (
-    FORMAT,
+from codenet.graph.file import FORMAT
+from codenet.graph.graph import Graph, consumers, walk
+from codenet.graph.operations import (
     INPUT_SCALE,
     INPUT_ZERO_POINT,
     Concat,
     Convolution,
     Depthwise,
-    Graph,
     Input,
     MaxPool,
     Operation,
@@ -16,8 +16,6 @@ from codenet.graph.graph import (
     Slice,
     Tensor,
     Upsample,
-    consumers,
-    walk,
 )
 
 __all__ = [
