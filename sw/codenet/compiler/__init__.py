@@ -1,12 +1,14 @@
 """Compiler: a :class:`codenet.graph.Graph` to a :class:`codenet.program.Program` (docs/compiler.md).
 
-Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse`` (1x1 and
-depthwise), ``layout`` (channels to planes), ``tile`` (nodes to steps), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks).
+Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse`` (1x1
+and depthwise), ``layout`` (channels to planes), ``tile`` (nodes to steps; with ``limits`` of one step, and ``weights`` in
+lanes), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks), ``check`` (of the result).
 """
 
 from __future__ import annotations
 
 from codenet.compiler.bounds import prove
+from codenet.compiler.check import check
 from codenet.compiler.emit import emit
 from codenet.compiler.fuse import fuse_expansions
 from codenet.compiler.lower import lower
@@ -59,7 +61,9 @@ def compile(
     lowered = merge_heads(lower(graph), config)
     prove(lowered.nodes, lowered.tensors)
     lowered = fuse_expansions(lowered, graph.outputs.values(), config)
-    return emit(graph, lowered, tile(lowered, config), config, peak_capacity, score)
+    program = emit(graph, lowered, tile(lowered, config), config, peak_capacity, score)
+    check(program)
+    return program
 
 
 def _room_for_peaks(graph: Graph) -> int:

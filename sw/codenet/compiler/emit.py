@@ -7,7 +7,7 @@ import numpy as np
 from codenet.compiler import cost, memory
 from codenet.compiler.ir import Lowered, Placement, Plane, Step
 from codenet.compiler.tile import Tiled
-from codenet.config import CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
+from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
 from codenet.errors import CompileError, FormatError
 from codenet.graph import Convolution, Graph, Tensor
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, DepthwiseOp, Descriptor
@@ -25,12 +25,13 @@ def emit(
     steps = tiled.steps
     kept = [plane for name in graph.outputs.values() for plane in _placement(name, lowered, tiled).planes]
     memory.find_lifetimes(steps, kept)
-    blocks = [_sections_size(step, config) for step in steps]
+    sections = [_sections(step, config) for step in steps]
     parameters = memory.align(DESCRIPTOR_BYTES * len(steps))
     addresses = []
-    for size in blocks:
+    for step, packed in zip(steps, sections, strict=True):
         addresses.append(parameters)
-        parameters = memory.align(parameters + size)
+        beats = len(_table(step)) + len(step.outputs) + sum(map(len, packed))
+        parameters = memory.align(parameters + BEAT_BYTES * beats)
     height, width, _ = graph.input.shape
     layout = InputLayout(parameters, -(-4 * (width + 2) // 8) * 8, height, width)
     peak_address = memory.plan(steps, memory.align(layout.offset + layout.size))
@@ -44,11 +45,14 @@ def emit(
     image = bytearray(layout.offset)
     descriptors = []
     for number, (step, address) in enumerate(zip(steps, addresses, strict=True)):
-        block = _block(step, layout, config)
+        inputs, outputs = (
+            np.array([_offset(plane, layout) for plane in table]) for table in (_table(step), step.outputs)
+        )
+        block = pack_parameters(inputs, outputs, *sections[number])
         image[address : address + len(block)] = block
         last = number == len(steps) - 1
         extra = peaks if step.depthwise_op == DepthwiseOp.PEAKS else {}
-        descriptors.append(_descriptor(step, config, layout, address, len(block) // 8, last, extra))
+        descriptors.append(_descriptor(step, config, layout, address, len(block) // BEAT_BYTES, last, extra))
         image[DESCRIPTOR_BYTES * number : DESCRIPTOR_BYTES * (number + 1)] = descriptors[-1].encode()
     tensors = _tensors(lowered, tiled)
     by_name = {tensor.name: tensor for tensor in tensors}
@@ -80,21 +84,18 @@ def _threshold(graph: Graph, score: float) -> int:
 # -- parameter blocks
 
 
-def _sections_size(step: Step, config: AcceleratorConfig) -> int:
-    """Bytes of the parameter block, from a block with addresses not yet known."""
-    return len(_block(step, InputLayout(0, 0, 1, 1), config))
-
-
 def _offset(plane: Plane, layout: InputLayout) -> int:
-    """Offset of a plane; unknown ones (before planning) read as 0."""
-    if plane.image_row >= 0:
-        return layout.offset + plane.image_row * layout.row_bytes
-    return max(plane.offset, 0)
+    return layout.offset + plane.image_row * layout.row_bytes if plane.image_row >= 0 else plane.offset
 
 
-def _block(step: Step, layout: InputLayout, config: AcceleratorConfig) -> bytes:
+def _table(step: Step) -> list[Plane]:
+    """Planes that a step reads, in the order of its input table."""
+    return [*step.inputs, *([step.dilation] if step.dilation is not None else [])]
+
+
+def _sections(step: Step, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sections of the parameter block that hold no addresses, as uint64 beats: depthwise, chunks and weights."""
     none = np.zeros(0, dtype=np.uint64)
-    table = [*step.inputs, *([step.dilation] if step.dilation is not None else [])]
     depthwise = chunks = weights = expand_chunks = expand_weights = none
     if step.expansion is not None:
         expand_chunks = pack_requantize(step.expansion.requantize.m, step.expansion.requantize.b)
@@ -104,13 +105,7 @@ def _block(step: Step, layout: InputLayout, config: AcceleratorConfig) -> bytes:
     if step.weights is not None and step.requantize is not None:
         chunks = pack_requantize(step.requantize.m, step.requantize.b)
         weights = pack_weights(step.weights, config.outputs, step.wide_weights)
-    return pack_parameters(
-        np.array([_offset(plane, layout) for plane in table], dtype=np.uint64),
-        np.array([_offset(plane, layout) for plane in step.outputs], dtype=np.uint64),
-        depthwise,
-        np.append(expand_chunks, chunks),
-        np.append(expand_weights, weights),
-    )
+    return depthwise, np.append(expand_chunks, chunks), np.append(expand_weights, weights)
 
 
 # -- descriptors
