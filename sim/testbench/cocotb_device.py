@@ -70,6 +70,7 @@ class CocotbDevice(Device):
     """The accelerator under cocotb as a device; all methods but :meth:`open` are for threads started by ``cocotb.task.bridge``."""
 
     name = "cocotb"
+    reports_steps = True
 
     def __init__(self, dut: Any, memory_bytes: int, timing: DramTiming) -> None:
         self._dut = dut

@@ -211,6 +211,7 @@ class RtlDevice(Device):
     """
 
     name = "rtl"
+    reports_steps = True
 
     BATCH = 200_000
     """Cycles between looks at the clock on the wall."""

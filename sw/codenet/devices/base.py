@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from codenet.devices.control import Turns
 from codenet.errors import DeviceTimeout
 from codenet.registers import BY_NAME
 
@@ -57,10 +58,24 @@ class Device(ABC):
     ----------
     clock_hz:
         What its clock is set to; ``None`` where time is simulated or there is no clock.
+    reports_steps:
+        Whether it calls ``on_step``; hardware does not.
+    on_step:
+        Called with the index of each step as soon as its outputs are in memory, before a later one can write anything.
+    turns:
+        Whose frame runs: all that starts programs takes turns here.
     """
 
     name: str
     clock_hz: float | None = None
+    reports_steps: bool = False
+    on_step: Callable[[int], None] | None = None
+    turns: Turns
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Device:
+        device = super().__new__(cls)
+        device.turns = Turns()
+        return device
 
     def facts(self) -> dict[str, str]:
         """What else is known about it, by name, for people."""

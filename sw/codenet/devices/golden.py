@@ -6,8 +6,6 @@ watchdog never expires.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from codenet.config import AcceleratorConfig
@@ -48,17 +46,13 @@ class GoldenDevice(Device):
     Errors that hardware notices stop the program as there: STATUS has cause and step, and only a reset leads on. A program
     that hardware would run, but that breaks a rule of :mod:`codenet.isa`, raises :class:`codenet.isa.rules.StepError` from the write
     to CONTROL. A program reaches no further than the buffer that its base address lies in.
-
-    Attributes
-    ----------
-    on_step:
-        Called with the index of each step when its outputs are in memory, before the next one runs.
     """
+
+    reports_steps = True
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.name = "golden"
         self.config = config
-        self.on_step: Callable[[int], None] | None = None
         self._buffers: list[GoldenBuffer] = []
         self._values = {register.name: 0 for register in REGISTERS}
         self._values |= {"IDENTITY": IDENTITY, **config_registers(config)}

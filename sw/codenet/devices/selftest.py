@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from codenet.config import VECTOR_BYTES, AcceleratorConfig
+from codenet.devices import control
 from codenet.devices.base import Buffer, Device
 from codenet.devices.identity import check_device, check_identity, read_config
 from codenet.errors import DeviceError
@@ -202,37 +204,17 @@ def _plane_step(
     )
 
 
-class _started:
+@contextmanager
+def _started(device: Device, buffer: Buffer) -> Iterator[None]:
     """The program in ``buffer``, running; reset at the end whatever happens, as it must not write to memory that is given back."""
-
-    def __init__(self, device: Device, buffer: Buffer) -> None:
-        self._device, self._buffer = device, buffer
-
-    def __enter__(self) -> None:
-        write = self._device.write
-        write(BY_NAME["CONTROL"].offset, 2)
-        _until_idle(self._device)
-        write(BY_NAME["BASE_ADDRESS"].offset, self._buffer.address)
-        write(BY_NAME["PROGRAM_OFFSET"].offset, 0)
-        write(BY_NAME["WATCHDOG"].offset, WATCHDOG_CYCLES)
-        write(BY_NAME["IRQ_STATUS"].offset, 1)
-        write(BY_NAME["IRQ_ENABLE"].offset, 1)
-        write(BY_NAME["CONTROL"].offset, 1)
-
-    def __exit__(self, *exception: object) -> None:
-        self._device.write(BY_NAME["CONTROL"].offset, 2)
-        _until_idle(self._device)
-        self._device.write(BY_NAME["IRQ_STATUS"].offset, 1)
-
-
-def _until_idle(device: Device) -> None:
-    register = BY_NAME["STATUS"]
-    deadline = time.monotonic() + SECONDS
-    while register.extract(value := device.read(register.offset), "busy"):
-        if time.monotonic() > deadline:
-            raise DeviceError(
-                f"still busy {SECONDS} s after a reset (STATUS {value:#010x}): bus transfers never ended; load the bitstream again"
-            )
+    with device.turns.take(None):
+        control.reset(device)
+        control.configure(device, watchdog_cycles=WATCHDOG_CYCLES)
+        control.start(device, buffer.address)
+        try:
+            yield
+        finally:
+            control.reset(device)
 
 
 def _check_end(device: Device) -> None:

@@ -4,7 +4,7 @@ from codenet.runtime.accelerator import Accelerator, StepProfile
 from codenet.runtime.detector import Detector, to_units
 from codenet.runtime.frame import Outputs
 from codenet.runtime.profile import profile_table
-from codenet.runtime.verify import Comparison, Mismatch, peak_records
+from codenet.runtime.verify import Comparison, Mismatch, peak_records, run_compared
 
 __all__ = [
     "Accelerator",
@@ -15,5 +15,6 @@ __all__ = [
     "StepProfile",
     "peak_records",
     "profile_table",
+    "run_compared",
     "to_units",
 ]

@@ -10,17 +10,21 @@ A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepa
     accelerator.pixels[..., :3] = ...   # the next frame's
     outputs = accelerator.finish()
     accelerator.start()                 # and now there is time to decode
+
+Several accelerators, in one thread or in many, may share an open device: they take turns, frame by frame
+(:class:`codenet.devices.control.Turns`). One accelerator is for one thread at a time, which :meth:`Accelerator.claim` sees to.
 """
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 
+from codenet.devices import control
 from codenet.devices.base import Device
 from codenet.devices.identity import check_device
 from codenet.errors import DeviceError, DeviceTimeout, FormatError
@@ -31,8 +35,6 @@ from codenet.runtime.frame import Frame, Outputs
 
 WATCHDOG_CYCLES = 1 << 28
 """Cycles that one step may take: 1.8 s at 150 MHz, far more than any step of a real network."""
-
-RESET_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class StepProfile:
     def cycles(self) -> int:
         """From the end of the step before to the end of this one."""
         return sum(self.counters[: ProfileCounter.READ_BEATS])
+
+
+@dataclass(frozen=True)
+class _Owner:
+    what: str
+    thread: threading.Thread
+    brief: bool
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.thread.name}"
 
 
 class Accelerator:
@@ -90,21 +102,30 @@ class Accelerator:
         self._frames: list[Frame] = []
         self._next = 0
         self._running: Frame | None = None
+        self._outcome: Outputs | Exception | None = None
         self._last: Frame | None = None
         self._finished = False
-        self._reset_failed = False
+        self._watchdog_cycles = watchdog_cycles
+        self._claims = threading.Condition()
+        self._owner: _Owner | None = None
         check_device(device, program)
-        self.reset()
         try:
+            with device.turns.take(self):
+                self._reset()
+                self._configure()
             for _ in range(frames):
                 self._frames.append(Frame(device, program))
         except BaseException:
             self.close()
             raise
-        self._write("BASE_ADDRESS", self._frames[0].buffer.address)
-        self._write("PROGRAM_OFFSET", program.program_offset)
-        self._write("WATCHDOG", watchdog_cycles)
-        self._write("IRQ_ENABLE", 1)
+
+    def __str__(self) -> str:
+        return f"program {self.program.name!r}"
+
+    def _configure(self) -> None:
+        control.configure(
+            self.device, program_offset=self.program.program_offset, watchdog_cycles=self._watchdog_cycles
+        )
 
     @property
     def memory(self) -> np.ndarray:
@@ -132,11 +153,36 @@ class Accelerator:
         """A frame has been started and not finished."""
         return self._running is not None
 
+    def claim(self, what: str, *, brief: bool) -> None:
+        """Keep inputs and frames for the caller, until :meth:`release`; for streams and the like.
+
+        A ``brief`` owner in another thread is waited for.
+
+        Raises
+        ------
+        DeviceError
+            Somebody else has them: the message has its ``what``.
+        """
+        thread = threading.current_thread()
+        with self._claims:
+            while self._owner is not None:
+                if not self._owner.brief or self._owner.thread is thread:
+                    raise DeviceError(f"device {self.device.name}: {self} is busy with {self._owner}; close it first")
+                self._claims.wait()
+            self._owner = _Owner(what, thread, brief)
+
+    def release(self) -> None:
+        """Give back what has been claimed."""
+        with self._claims:
+            self._owner = None
+            self._claims.notify()
+
     def run(
         self,
         image: np.ndarray,
-        threshold: int | float | None = None,
+        threshold: int | None = None,
         *,
+        score: float | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Outputs:
         """Run one frame: :meth:`start` and :meth:`finish`.
@@ -145,11 +191,11 @@ class Accelerator:
         ----------
         image:
             int8 ``[H, W, 3]`` of the program's input size (:func:`codenet.vision.image.to_activation`).
-        threshold:
-            Of the peaks: an integer heatmap value, or a score (float) between 0 and 1; by default the program's own.
+        threshold, score:
+            Smallest peak that counts, as a heatmap's integer, or as a score between 0 and 1; by default the program's own.
         on_step:
-            Called with the index of each step right after its end, before the next one can overwrite memory. Only
-            devices with an ``on_step`` attribute can.
+            Called with the index of each step right after its end, before the next one can overwrite memory; for devices
+            that report steps (:attr:`codenet.devices.Device.reports_steps`).
 
         Raises
         ------
@@ -165,46 +211,49 @@ class Accelerator:
         if image.dtype != np.int8 or image.shape != expected:
             raise FormatError(f"image of {image.dtype} {list(image.shape)}: expected int8 {list(expected)}")
         self.pixels[..., :3] = image.view(np.uint8)
-        if on_step is not None and not hasattr(self.device, "on_step"):
-            raise DeviceError(f"device {self.device.name}: cannot stop after each step")
-        try:
-            if on_step is not None:
-                self.device.on_step = self._hook(on_step)  # type: ignore[attr-defined]
-            self.start(threshold)
-            return self.finish()
-        finally:
-            if on_step is not None:
-                self.device.on_step = None  # type: ignore[attr-defined]
+        self.start(threshold, score=score, on_step=on_step)
+        return self.finish()
 
-    def start(self, threshold: int | float | None = None) -> None:
-        """Start the frame whose input is in :attr:`pixels`.
+    def start(
+        self,
+        threshold: int | None = None,
+        *,
+        score: float | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> None:
+        """Start the frame whose input is in :attr:`pixels`, once another program's frame on the device has ended.
 
         Raises
         ------
         GraphError, FormatError
             The threshold is not as :meth:`run` wants it.
         DeviceError
-            Another frame runs, or the device failed.
+            Another frame of this accelerator runs, the device cannot report steps, or it failed.
         """
         if self._running is not None:
-            raise DeviceError(f"device {self.device.name}: a frame runs already; finish it first")
-        if self._reset_failed:
-            self.reset()
+            raise DeviceError(f"device {self.device.name}: a frame of {self} runs already; finish it first")
+        if on_step is not None and not self.device.reports_steps:
+            raise DeviceError(f"device {self.device.name}: cannot stop after each step")
         frame = self._next_frame()
         peak_step = self.program.peak_step
         if peak_step is not None:
-            frame.set_threshold(peak_step.peak_threshold if threshold is None else self._integer_threshold(threshold))
+            frame.set_threshold(self._threshold(threshold, score, peak_step.peak_threshold))
         frame.flush()
-        self._finished = False
-        self._write("BASE_ADDRESS", frame.buffer.address)
-        self._write("IRQ_STATUS", 1)
-        self._running = self._last = frame
-        self._next = (self._next + 1) % len(self._frames)
-        try:
-            self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("start").shift)
-        except BaseException:
-            self._running = None
-            raise
+        with self.device.turns.take(self) as new:
+            if self.device.turns.reset_failed:
+                self._reset()
+            if new:
+                self._configure()
+            self._finished = False
+            self._running = self._last = frame
+            self._outcome = None
+            self._next = (self._next + 1) % len(self._frames)
+            try:
+                self.device.on_step = None if on_step is None else self._hook(on_step)
+                control.start(self.device, frame.buffer.address)
+            except BaseException:
+                self._running = self.device.on_step = None
+                raise
 
     def finish(self) -> Outputs:
         """Wait for the frame that was started.
@@ -214,18 +263,44 @@ class Accelerator:
         DeviceError, DeviceTimeout
             As of :meth:`run`; or no frame runs.
         """
+        if self._outcome is None:
+            with self.device.turns:
+                if self._running is None:
+                    raise DeviceError(f"device {self.device.name}: no frame runs; start one first")
+                try:
+                    self.settle()
+                except BaseException:
+                    self._running = self._outcome = None
+                    raise
+        outcome, self._outcome, self._running = self._outcome, None, None
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert outcome is not None
+        self._finished = True
+        return outcome
+
+    def settle(self) -> None:
+        """Wait for the frame that runs, if one does, and keep what it gave, or its error, for :meth:`finish`.
+
+        For those who take the device next (:class:`codenet.devices.control.Turns`).
+        """
         frame = self._running
-        if frame is None:
-            raise DeviceError(f"device {self.device.name}: no frame runs; start one first")
+        if frame is None or self._outcome is not None:
+            return
         try:
             self._wait()
             self._check_status()
+            frame.invalidate()
+            peaks, found = self._read_peaks()
+            cycles = self._read("FRAME_CYCLES")
+            self._outcome = Outputs(peaks, found, cycles, dict(self.program.outputs), frame.memory)
+        except Exception as error:
+            self._outcome = error
+        except BaseException:
+            self._outcome = DeviceError(f"device {self.device.name}: the frame of {self} was interrupted")
+            raise
         finally:
-            self._running = None
-        frame.invalidate()
-        self._finished = True
-        peaks, found = self._read_peaks()
-        return Outputs(peaks, found, self._read("FRAME_CYCLES"), dict(self.program.outputs), frame.memory)
+            self.device.on_step = None
 
     def tensor(self, name: str) -> np.ndarray:
         """Tensor ``name`` of the graph, int8 or int16 ``[H, W, C]``, as it lies in memory now.
@@ -252,46 +327,59 @@ class Accelerator:
         return tensor.read(self.memory)
 
     def profile(self) -> list[StepProfile]:
-        """Counters of each step of the last frame, as far as the device keeps them (``profile_depth`` steps)."""
+        """Counters of each step of the last frame, as far as the device keeps them (``profile_depth`` steps).
+
+        Raises
+        ------
+        DeviceError
+            Another program has run on the device since.
+        """
         steps = min(len(self.program.descriptors), self.program.config.profile_depth)
-        self._write("PROFILE_INDEX", 0)
-        words = [self._read("PROFILE_DATA") for _ in range(steps * PROFILE_WORDS)]
+        with self.device.turns as turns:
+            if turns.user is not self:
+                raise DeviceError(f"device {self.device.name}: its counters are of another frame than one of {self}")
+            self._write("PROFILE_INDEX", 0)
+            words = [self._read("PROFILE_DATA") for _ in range(steps * PROFILE_WORDS)]
         return [
             StepProfile(n, self.program.step_names[n], tuple(words[n * PROFILE_WORDS : (n + 1) * PROFILE_WORDS]))
             for n in range(steps)
         ]
 
     def reset(self) -> None:
-        """Stop whatever runs and return to idle.
+        """Stop whatever runs and return to idle; another program's frame is waited for.
 
         Raises
         ------
         DeviceError
             The device stays busy.
         """
-        self._reset_failed = True
-        self._write("CONTROL", 1 << BY_NAME["CONTROL"].field("reset").shift)
-        status = BY_NAME["STATUS"]
-        deadline = time.monotonic() + RESET_SECONDS
-        while status.extract(value := self._read("STATUS"), "busy"):
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"device {self.device.name}: still busy {RESET_SECONDS} s after a reset (STATUS {value:#010x})"
-                )
-        self._write("IRQ_STATUS", 1)
-        self._reset_failed = False
+        with self.device.turns.take(self):
+            self._running = self._outcome = None
+            self._reset()
+            self._configure()
+
+    def _reset(self) -> None:
+        turns = self.device.turns
+        turns.reset_failed = True
+        control.reset(self.device)
+        turns.reset_failed = False
 
     def stop(self) -> None:
         """Stop the frame that runs, if one does; its outputs are lost."""
-        if self._running is not None:
-            self._running = None
-            self.reset()
+        if self._running is None:
+            return
+        with self.device.turns:
+            runs = self._running is not None and self._outcome is None
+            self._running = self._outcome = None
+            if runs:
+                self._reset()
 
     def close(self) -> None:
         """Stop a frame that runs and release the memory. Calling it twice does no harm."""
         try:
             self.stop()  # It must not write any more to memory that is given back.
         finally:
+            self.device.turns.leave(self)
             for frame in self._frames:
                 frame.close()
 
@@ -320,11 +408,15 @@ class Accelerator:
 
         return hook
 
-    def _integer_threshold(self, threshold: int | float) -> int:
-        if not isinstance(threshold, int | np.integer):
-            return self.program.threshold_for(float(threshold))
-        if not -32768 <= threshold <= 32767:
-            raise FormatError(f"threshold {threshold}: expected an int16, or a score between 0.0 and 1.0")
+    def _threshold(self, threshold: int | None, score: float | None, default: int) -> int:
+        if score is not None:
+            if threshold is not None:
+                raise FormatError(f"threshold {threshold} and score {score}: expected one of them")
+            return self.program.threshold_for(float(score))
+        if threshold is None:
+            return default
+        if not isinstance(threshold, int | np.integer) or not -32768 <= threshold <= 32767:
+            raise FormatError(f"threshold {threshold}: expected an int16; a score between 0 and 1 is given as score=")
         return int(threshold)
 
     def _wait(self) -> None:
@@ -341,7 +433,7 @@ class Accelerator:
 
     def _reset_after(self, message: str) -> None:
         try:
-            self.reset()
+            self._reset()
         except DeviceError as error:
             raise DeviceError(f"{message}; and then: {error}") from error
 

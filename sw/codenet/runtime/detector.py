@@ -103,9 +103,9 @@ class Detector:
         FormatError
             Not a photo.
         DeviceError
-            The device failed.
+            The device failed, or a stream of this detector is open.
         """
-        with self.stream([photo], threshold=threshold, top_k=top_k) as stream:
+        with self._stream([photo], threshold, top_k, brief=True) as stream:
             result = next(stream)
         self.times = result.times
         return result.detections
@@ -134,16 +134,27 @@ class Detector:
         ------
         GraphError
             The threshold is not within (0, 1).
-        DeviceError
-            Another stream has a frame running.
+        ConfigError
+            ``workers`` is not a number of threads.
         """
+        return self._stream(photos, threshold, top_k, workers)
+
+    def _stream(
+        self,
+        photos: Iterable[Source],
+        threshold: float | None,
+        top_k: int,
+        workers: int = 0,
+        *,
+        brief: bool = False,
+    ) -> Stream:
         score = float(self.threshold if threshold is None else threshold)
         self.program.threshold_for(score)
 
         def detections(outputs: Outputs, photo_size: tuple[int, int]) -> list[Detection]:
             return self._detections(outputs, photo_size, top_k)
 
-        return Stream(self.accelerator, photos, detections, threshold=score, workers=workers)
+        return Stream(self.accelerator, photos, detections, score=score, workers=workers, brief=brief)
 
     def _detections(self, outputs: Outputs, photo_size: tuple[int, int], top_k: int) -> list[Detection]:
         if outputs.peaks_found > len(outputs.peaks):

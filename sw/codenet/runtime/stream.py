@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
-from codenet.errors import DeviceError
+import numpy as np
+
+from codenet.errors import ConfigError
 from codenet.program import InputLayout
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
@@ -84,15 +86,17 @@ class Stream:
         One is taken from it while the one before is in the accelerator.
     decode:
         Makes detections of outputs.
-    threshold:
-        Of the peaks, as :meth:`codenet.runtime.accelerator.Accelerator.start` takes it.
+    score:
+        Smallest of a peak, as :meth:`codenet.runtime.accelerator.Accelerator.start` takes it.
     workers:
         Threads that stretch photos ahead: so many more are taken from ``photos`` before the first result is given.
+    brief:
+        Others wait for it instead of being told that the accelerator is busy.
 
     Raises
     ------
-    DeviceError
-        A frame runs already.
+    ConfigError
+        ``workers`` is negative, or no integer.
     """
 
     def __init__(
@@ -101,33 +105,47 @@ class Stream:
         photos: Iterable[Source],
         decode: Decoder,
         *,
-        threshold: int | float | None = None,
+        score: float | None = None,
         workers: int = 0,
+        brief: bool = False,
     ) -> None:
+        self._closed = True  # Until there is something to close.
+        if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 0:
+            raise ConfigError(f"workers {workers!r}: expected 0 or more threads")
         self._accelerator = accelerator
         self._photos = iter(photos)
         self._decode = decode
-        self._threshold = threshold
-        self._workers = workers
+        self._score = score
+        self._workers = int(workers)
+        self._brief = brief
+        self._claimed = False
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[_Job, Future[Stretched]]] = deque()
         self._exhausted = False
-        self._closed = False
         self._current: _Job | None = None
         self._following: _Job | None = None
-        if accelerator.running:
-            raise DeviceError(
-                f"device {accelerator.device.name}: a frame runs already; close the stream that it belongs to"
-            )
         if workers > 0:
-            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="codenet-stretch")
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="codenet-stretch")
+        self._closed = False
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Result:
+        """The next result.
+
+        Raises
+        ------
+        DeviceError
+            Another stream of the accelerator is open; or the device failed.
+        FormatError, OSError
+            Something is wrong with the photo.
+        """
         if self._closed:
             raise StopIteration
+        if not self._claimed:
+            self._accelerator.claim("a call" if self._brief else "a stream", brief=self._brief)
+            self._claimed = True
         if self._current is None:
             self._current = self._prepared()
         job = self._current
@@ -158,8 +176,10 @@ class Stream:
                 wait=False, cancel_futures=True
             )  # What a worker makes now is its own, and goes with it.
         self._ahead.clear()
-        if self._current is not None and self._current.started:
-            self._accelerator.stop()
+        if self._claimed:
+            if self._current is not None and self._current.started:
+                self._accelerator.stop()
+            self._accelerator.release()
 
     def __enter__(self) -> Stream:
         return self
@@ -170,8 +190,7 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):  # Not even begun, if the constructor failed.
-            self.close()
+        self.close()
 
     def _prepared(self) -> _Job | None:
         """The next photo, in the accelerator's free input if nothing is wrong with it; ``None`` at the end."""
@@ -216,7 +235,7 @@ class Stream:
         if job.error is not None or job.started:
             return
         try:
-            self._accelerator.start(self._threshold)
+            self._accelerator.start(score=self._score)
             job.started = True
         except Exception as error:
             job.error = error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from codenet.devices import Device, open_device
-from codenet.errors import GraphError
+from codenet.errors import DeviceError, GraphError
 from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.program import Program
@@ -121,32 +121,64 @@ def _against_golden(program: Program, image: np.ndarray, device: Device) -> Veri
 
 
 def _against_graph(program: Program, image: np.ndarray, device: Device, graph: Graph) -> Verification:
+    with Accelerator(device, program) as accelerator:
+        found, comparison = run_compared(accelerator, graph, image)
+    return Verification(device.name, comparison, found.cycles, len(found.peaks), device.reports_steps)
+
+
+def run_compared(
+    accelerator: Accelerator, graph: Graph, image: np.ndarray, threshold: int | None = None
+) -> tuple[Outputs, Comparison]:
+    """Run a frame, and compare its tensors and peaks with the graph's own evaluation.
+
+    Every tensor is compared at the end of the step that completes it if the device reports steps, otherwise the outputs at
+    the end of the frame.
+
+    Parameters
+    ----------
+    graph:
+        What the accelerator's program was compiled from.
+    image:
+        int8 ``[H, W, 3]``.
+    threshold:
+        Of the peaks, a heatmap's integer; by default the program's own.
+
+    Raises
+    ------
+    GraphError
+        The program wasn't compiled from this graph.
+    DeviceError, DeviceTimeout
+        As of :meth:`Accelerator.run`; or a step did not report its end.
+    """
+    program, device = accelerator.program, accelerator.device
     for tensor in program.tensors:
         shape = (tensor.height, tensor.width, tensor.channels)
         if tensor.name not in graph.tensors or graph.tensors[tensor.name].shape != shape:
             raise GraphError(
-                f"graph {graph.name!r} has no tensor {tensor.name!r} of {list(shape)}: program {program.name!r} is of another graph"
+                f"graph {graph.name!r} has no tensor {tensor.name!r} of {list(shape)}: "
+                f"program {program.name!r} is of another graph"
             )
-    tensors = interpreter.run(graph, image)
+    expected = interpreter.run(graph, image)
     comparison = Comparison(program)
-    steps: dict[int, list[str]] = {}
-    for tensor in program.tensors:
-        steps.setdefault(tensor.step, []).append(tensor.name)
-    step_by_step = hasattr(device, "on_step")
-    with Accelerator(device, program) as accelerator:
+    completed: dict[int, list[str]] = {}
+    if device.reports_steps:
+        for tensor in program.tensors:
+            completed.setdefault(tensor.step, []).append(tensor.name)
 
-        def compare_step(step: int) -> None:
-            for name in steps.get(step, ()):
-                comparison.add(step, name, tensors[name], accelerator.tensor(name))
+    def compare_step(step: int) -> None:
+        for name in completed.pop(step, ()):
+            comparison.add(step, name, expected[name], accelerator.tensor(name))
 
-        found = accelerator.run(image, on_step=compare_step if step_by_step else None)
-        if not step_by_step:
-            for tensor in program.outputs.values():
-                comparison.add(tensor.step, tensor.name, tensors[tensor.name], accelerator.tensor(tensor.name))
-        if program.peak_step is not None:
-            peaks = interpreter.peaks(graph, tensors, program.peak_step.peak_threshold)
-            _compare_peaks(comparison, peak_records(peaks, program), found)
-    return Verification(device.name, comparison, found.cycles, len(found.peaks), step_by_step)
+    outputs = accelerator.run(image, threshold, on_step=compare_step if device.reports_steps else None)
+    if completed:
+        raise DeviceError(f"device {device.name}: steps {sorted(completed)} did not report their end")
+    if not device.reports_steps:
+        for tensor in program.outputs.values():
+            comparison.add(tensor.step, tensor.name, expected[tensor.name], accelerator.tensor(tensor.name))
+    if program.peak_step is not None:
+        smallest = program.peak_step.peak_threshold if threshold is None else threshold
+        _compare_peaks(comparison, peak_records(interpreter.peaks(graph, expected, smallest), program), outputs)
+    return outputs, comparison
 
 
 def peak_records(peaks: np.ndarray, program: Program) -> np.ndarray:

@@ -26,6 +26,7 @@ def device(program):
 def test_first_the_device_is_checked_then_memory_is_taken(program, device):
     with Accelerator(device, program) as accelerator:
         assert accelerator.memory.shape == (program.memory_bytes,)
+        accelerator.start()
         assert device.registers["BASE_ADDRESS"] == device.buffers[0].address
         assert device.registers["IRQ_ENABLE"] == 1
         assert device.registers["PROGRAM_OFFSET"] == program.program_offset
@@ -122,9 +123,9 @@ def test_more_peaks_than_room(program, device):
         (32767, 32767),
         (np.int16(5), 5),
         (0, 0),
-        (0.5, 0),
-        (0.75, 282),
-        (np.float32(0.5), 0),
+        ({"score": 0.5}, 0),
+        ({"score": 0.75}, 282),
+        ({"score": np.float32(0.5)}, 0),
     ],
 )
 def test_threshold_reaches_the_descriptor(program, device, threshold, expected):
@@ -137,16 +138,26 @@ def test_threshold_reaches_the_descriptor(program, device, threshold, expected):
     device.compute = compute
     with Accelerator(device, program) as accelerator:
         accelerator.run(IMAGE, 1000)
-        accelerator.run(IMAGE, threshold)
+        accelerator.run(IMAGE, **threshold if isinstance(threshold, dict) else {"threshold": threshold})
     assert seen[0].peak_threshold == 1000
     assert seen[1].peak_threshold == expected  # 0.75: ceil(ln 3 * 256)
     assert seen[1].peak_capacity == program.descriptors[0].peak_capacity
 
 
-@pytest.mark.parametrize("threshold", [32768, -32769, 0.0, 1.0, -0.5, float("nan")])
-def test_threshold_out_of_range(program, device, threshold):
-    with Accelerator(device, program) as accelerator, pytest.raises(CodenetError, match=str(threshold)):
-        accelerator.run(IMAGE, threshold)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"threshold": value} for value in (32768, -32769, 0.0, 0.3, 1.0)]
+    + [{"score": value} for value in (0.0, 1.0, -0.5, float("nan"), 7)],
+)
+def test_threshold_out_of_range(program, device, wrong):
+    (value,) = wrong.values()
+    with Accelerator(device, program) as accelerator, pytest.raises(CodenetError, match=str(value)):
+        accelerator.run(IMAGE, **wrong)
+
+
+def test_threshold_twice(program, device):
+    with Accelerator(device, program) as accelerator, pytest.raises(FormatError, match="5 and score 0.3: .* one of"):
+        accelerator.run(IMAGE, 5, score=0.3)
 
 
 @pytest.mark.parametrize("image", [IMAGE.view(np.uint8), IMAGE[:-1], IMAGE[..., :2], IMAGE[None]])
@@ -184,7 +195,7 @@ def test_device_that_never_finishes(program, device):
 
 
 def test_device_that_does_not_leave_reset(program, device, monkeypatch):
-    monkeypatch.setattr("codenet.runtime.accelerator.RESET_SECONDS", 0.01)
+    monkeypatch.setattr("codenet.devices.control.RESET_SECONDS", 0.01)
     device.stuck = True
     with pytest.raises(DeviceError, match="still busy"):
         Accelerator(device, program)
@@ -244,7 +255,7 @@ def test_stopping_after_steps_needs_a_device_that_can(program, device):
     with Accelerator(device, program) as accelerator:
         with pytest.raises(DeviceError, match="cannot stop after each step"):
             accelerator.run(IMAGE, on_step=print)
-        device.on_step = None
+        device.reports_steps = True
         seen = []
 
         def compute(memory):
@@ -364,7 +375,7 @@ def test_close_stops_a_frame_before_its_memory_is_released(program, device):
 
 
 def test_error_and_then_a_reset_that_fails(program, device, monkeypatch):
-    monkeypatch.setattr("codenet.runtime.accelerator.RESET_SECONDS", 0.01)
+    monkeypatch.setattr("codenet.devices.control.RESET_SECONDS", 0.01)
     with Accelerator(device, program) as accelerator:
         device.fail, device.stuck = ErrorCause.INPUT_READ, True
         with pytest.raises(DeviceError, match="cause INPUT_READ.*; and then: .*still busy"):

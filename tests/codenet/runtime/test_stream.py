@@ -12,7 +12,7 @@ from codenet import Detector
 from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.devices.golden import GoldenDevice
-from codenet.errors import DeviceError, FormatError, GraphError
+from codenet.errors import ConfigError, DeviceError, FormatError, GraphError
 from codenet.isa import ErrorCause
 from codenet.runtime import stream as stream_module
 from tests.codenet.fakes import HEIGHT, WIDTH, FakeDevice, detector_program, write_outputs
@@ -230,8 +230,8 @@ def test_closing_does_not_wait_for_a_slow_photo(detector, monkeypatch, way):
 def test_another_photo_while_a_stream_runs(detector):
     with detector.stream([photo(1), photo(2)]) as stream:
         next(stream)
-        for other in (detector.stream, lambda photos: detector(photos[0])):
-            with pytest.raises(DeviceError, match="a frame runs already; close the stream"):
+        for other in (lambda photos: next(detector.stream(photos)), lambda photos: detector(photos[0])):
+            with pytest.raises(DeviceError, match="busy with a stream of MainThread; close it"):
                 other([photo(3)])
         assert rest(stream) == [2], "the stream was disturbed"
 
@@ -279,3 +279,9 @@ def test_times(detector, device, monkeypatch):
         assert 0 < times.decode_ms < 15
     detector(photo(1))
     assert detector.times.wait_ms >= 30 and detector.times is not results[-1].times
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5, "2", None, True])
+def test_workers_that_are_no_number_of_threads(detector, workers):
+    with pytest.raises(ConfigError, match=f"workers {workers!r}: expected 0 or more threads"):
+        detector.stream([photo(1)], workers=workers)
