@@ -8,6 +8,7 @@ import pytest
 
 from codenet import Detector, devices
 from codenet.devices import bitstream, selftest
+from codenet.devices.linux.kernel import Kernel
 from codenet.devices.pynq import PynqDevice
 from codenet.devices.pynq import device as pynq
 from codenet.errors import DeviceError
@@ -24,6 +25,8 @@ def path(tmp_path, monkeypatch):
     path = write_bitstream(tmp_path)
     monkeypatch.setenv(bitstream.ENVIRONMENT, str(path))
     monkeypatch.setattr(selftest, "measure_clock", lambda device: device.clock_hz)
+    (tmp_path / "dev").mkdir()
+    monkeypatch.setattr(pynq, "Kernel", lambda: Kernel(tmp_path / "sys", tmp_path / "dev"))
     return path
 
 
@@ -142,10 +145,15 @@ def test_memory_ends(install, path, monkeypatch, tmp_path):
 def test_another_overlay_in_between(install, path, tmp_path):
     install()
     device = PynqDevice.load(path)
-    other = PynqDevice.load(write_bitstream(tmp_path, "other"))
+    other = write_bitstream(tmp_path, "other")
+    overlay = sys.modules["pynq"].Overlay(str(other), download=False)
+    for clock in overlay.clock_dict.values():
+        clock.pop("enable", None)
+    overlay.download()
     with pytest.raises(DeviceError, match=r"another overlay has been loaded in place of .*codenet\.bit"):
         selftest.require(device)
-    selftest.require(other)
+    device.close()
+    selftest.require(PynqDevice.load(other))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +204,8 @@ def test_closed(install, path):
 def test_interrupt_through_an_event_loop(install, path):
     board = install()
     device = PynqDevice.load(path)
+    ip = device._ip
+    device.close()
     waited = []
 
     class Interrupt:
@@ -206,8 +216,8 @@ def test_interrupt_through_an_event_loop(install, path):
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        device._ip.interrupt = Interrupt()
-        waiting = PynqDevice(device._ip)
+        ip.interrupt = Interrupt()
+        waiting = PynqDevice(ip)
         waiting.wait(1.0)
         assert len(waited) == 2, "one of another cause was taken for ours"
     finally:

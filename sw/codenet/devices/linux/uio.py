@@ -13,6 +13,7 @@ from codenet.devices.bitstream import Handoff, find_bitstream
 from codenet.devices.linux import fpga_manager, udmabuf, zynq
 from codenet.devices.linux.interrupt import UioInterrupt, find_uio, wait_until_pending
 from codenet.devices.linux.kernel import Kernel
+from codenet.devices.linux.lock import BoardLock
 from codenet.errors import DeviceError
 from codenet.registers import ADDRESS_BITS
 
@@ -58,7 +59,8 @@ class UioDevice(Device):
     FormatError
         The bitstream is none.
     DeviceError
-        A file or a permission is missing (the message names it), or nothing is loaded into the logic.
+        A file or a permission is missing (the message names it), nothing is loaded into the logic, or another program has the
+        board.
     """
 
     name = "uio"
@@ -76,6 +78,7 @@ class UioDevice(Device):
         self._interrupt: UioInterrupt | None = None
         self._words: np.ndarray | None = None
         self._pool: udmabuf.Pool | None = None
+        self._lock: BoardLock | None = None
         try:
             self._open(node, memory)
         except BaseException:
@@ -84,6 +87,7 @@ class UioDevice(Device):
 
     def _open(self, node: str, memory: str | None) -> None:
         kernel, handoff = self._kernel, None
+        self._lock = BoardLock(kernel, self.name)
         if self._bitstream is not None:
             handoff = Handoff.read(self._bitstream)
             fpga_manager.load(kernel, self._bitstream)
@@ -143,6 +147,8 @@ class UioDevice(Device):
         self._close_interrupt()
         self._words = self._pool = None
         self._kernel.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _close_interrupt(self) -> None:
         if self._interrupt is not None:

@@ -21,6 +21,7 @@ from codenet.devices.bitstream import ENVIRONMENT, SHIPPED, VLNV, Handoff, find_
 from codenet.devices.linux import zynq
 from codenet.devices.linux.interrupt import UioInterrupt, find_uio, wait_until_pending
 from codenet.devices.linux.kernel import Kernel
+from codenet.devices.linux.lock import BoardLock
 from codenet.errors import DeviceError
 from codenet.isa import PLANE_ALIGNMENT
 
@@ -70,13 +71,26 @@ class PynqDevice(Device):
         What its clock is set to, if that is known.
     interrupt:
         Where the accelerator's interrupt arrives, for overlays where PYNQ knows of none.
+    lock:
+        Of the board, if it has been taken already; this device lets it go.
+
+    Raises
+    ------
+    DeviceError
+        Another program has the board.
     """
 
     name = "pynq"
 
     def __init__(
-        self, ip: Any, overlay: Any = None, clock_hz: float | None = None, interrupt: UioInterrupt | None = None
+        self,
+        ip: Any,
+        overlay: Any = None,
+        clock_hz: float | None = None,
+        interrupt: UioInterrupt | None = None,
+        lock: BoardLock | None = None,
     ) -> None:
+        self._lock = lock or _lock(ip.device, Kernel())
         self._ip = ip
         self._overlay = overlay
         self.clock_hz = clock_hz
@@ -100,18 +114,26 @@ class PynqDevice(Device):
         handoff = Handoff.read(bitstream)
         if handoff.base is None:
             raise DeviceError(f"device pynq: bitstream {bitstream}: its .hwh has no accelerator ({VLNV})")
+        kernel = kernel or Kernel()
         with _foreign(f"bitstream {bitstream}"):
             overlay = pynq.Overlay(str(bitstream), download=False)
-            # The clocks are ours to set: 3.1 leaves their source as it was, and 4.0.0 fails where a .hwh has no
-            # frequency in UltraScale's words, that is on every Zynq-7000.
-            for clock in overlay.clock_dict.values():
-                clock.pop("enable", None)
-            overlay.download()
-            ip = _find(overlay)
-        clock_hz = _configure(pynq, overlay, handoff)
-        if _overlay_interrupt(ip) is not None or overlay.device.has_capability("REMOTE"):
-            return cls(ip, overlay, clock_hz)  # At the other end of a network there may be UIO devices, but not for us.
-        return cls(ip, overlay, clock_hz, _fabric_interrupt(kernel or Kernel()))
+            lock = _lock(overlay.device, kernel)
+        try:
+            with _foreign(f"bitstream {bitstream}"):
+                # The clocks are ours to set: 3.1 leaves their source as it was, and 4.0.0 fails where a .hwh has no
+                # frequency in UltraScale's words, that is on every Zynq-7000.
+                for clock in overlay.clock_dict.values():
+                    clock.pop("enable", None)
+                overlay.download()
+                ip = _find(overlay)
+            clock_hz = _configure(pynq, overlay, handoff)
+            # At the other end of a network there may be UIO devices, but not for us.
+            local = _overlay_interrupt(ip) is None and not _is_remote(overlay.device)
+            return cls(ip, overlay, clock_hz, _fabric_interrupt(kernel) if local else None, lock)
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
 
     def facts(self) -> dict[str, str]:
         pynq = _import()
@@ -171,6 +193,8 @@ class PynqDevice(Device):
         """Let go of the overlay, which stays in the logic."""
         self._close_interrupt()
         self._ip = self._overlay = None
+        if self._lock is not None:
+            self._lock.close()
 
     def _close_interrupt(self) -> None:
         if isinstance(self._interrupt, UioInterrupt):
@@ -206,6 +230,15 @@ def _overlay_interrupt(ip: Any) -> _LoopInterrupt | None:
     """The one that PYNQ knows of, if it can be waited for: over a network it cannot."""
     found = getattr(ip, "interrupt", None)
     return _LoopInterrupt(found) if inspect.iscoroutinefunction(getattr(found, "wait", None)) else None
+
+
+def _is_remote(device: Any) -> bool:
+    return bool(device.has_capability("REMOTE"))
+
+
+def _lock(device: Any, kernel: Kernel) -> BoardLock | None:
+    """Of a board; those at the other end of a network are none of this machine's."""
+    return None if _is_remote(device) else BoardLock(kernel, PynqDevice.name)
 
 
 def _fabric_interrupt(kernel: Kernel) -> UioInterrupt | None:
