@@ -26,7 +26,7 @@ from tqdm import tqdm
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.vision import image as photos
-from codenet.vision.boxes import OVERLAP, Detection, decode
+from codenet.vision.boxes import IOU_THRESHOLD, Detection, decode
 from models.command import exit_status
 from models.data import DetectionData, load_data, read_image
 from models.evaluation.voc_metric import voc_average_precision
@@ -75,7 +75,7 @@ class Score:
         return "\n".join([*lines, str(self)])
 
 
-def network_source(network: CoDeNet, overlap: float = OVERLAP) -> Source:
+def network_source(network: CoDeNet, overlap: float = IOU_THRESHOLD) -> Source:
     """Detections of a PyTorch network, in floating point or quantized, at its own precision; ``overlap`` as of `codenet.vision.boxes.decode`."""
     size = network.config.size
     dtype = next(network.parameters()).dtype
@@ -85,7 +85,7 @@ def network_source(network: CoDeNet, overlap: float = OVERLAP) -> Source:
         x = normalize(photos.resize(photo, size, size)[None]).to(dtype)
         with torch.no_grad():
             peaks = find_peaks(network(x))[0]
-        return decode(peaks, network.classes, (photo.height, photo.width), overlap=overlap)
+        return decode(peaks, network.classes, (photo.height, photo.width), iou_threshold=overlap)
 
     return Source(network.classes, detect)
 
@@ -98,7 +98,7 @@ def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, 
     }
 
 
-def graph_source(path: Path, overlap: float = OVERLAP) -> Source:
+def graph_source(path: Path, overlap: float = IOU_THRESHOLD) -> Source:
     """Detections of a graph file, computed by the golden model on integers."""
     from codenet.golden.interpreter import run
 
@@ -110,20 +110,20 @@ def graph_source(path: Path, overlap: float = OVERLAP) -> Source:
         image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
         tensors = run(graph, image, keep=graph.outputs.values())
         peaks = find_peaks(graph_outputs(graph, tensors))[0]
-        return decode(peaks, graph.classes, (photo.height, photo.width), overlap=overlap)
+        return decode(peaks, graph.classes, (photo.height, photo.width), iou_threshold=overlap)
 
     return Source(graph.classes, detect)
 
 
-def program_source(path: Path, device: str, overlap: float = OVERLAP) -> Source:
+def program_source(path: Path, device: str, overlap: float = IOU_THRESHOLD) -> Source:
     """Detections of a compiled program through `codenet.Detector`, on any of its devices."""
     from codenet import Detector
 
-    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD, overlap=overlap)
+    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD, iou_threshold=overlap)
     return Source(tuple(detector.classes), lambda photo: list(detector(photo)))
 
 
-def checkpoint_source(path: Path, exact: bool = False, overlap: float = OVERLAP) -> Source:
+def checkpoint_source(path: Path, exact: bool = False, overlap: float = IOU_THRESHOLD) -> Source:
     """Detections of a checkpoint's network; ``exact`` takes the snapped float64 network that equals the graph."""
     from models.qat import load_quantized
     from models.quantization.quantize import to_graph
@@ -142,7 +142,7 @@ def _check_file(path: Path) -> None:
         raise CodenetError(f"{path}: suffix is {path.suffix!r}, expected .cdn, .cdg or .pt")
 
 
-def open_source(path: Path, device: str = "golden", exact: bool = False, overlap: float = OVERLAP) -> Source:
+def open_source(path: Path, device: str = "golden", exact: bool = False, overlap: float = IOU_THRESHOLD) -> Source:
     """The source for a file by its suffix: ``.cdn`` program, ``.cdg`` graph, ``.pt`` checkpoint."""
     _check_file(path)
     if path.suffix == ".cdn":
@@ -261,7 +261,7 @@ def evaluate_file(
     device: str = "golden",
     exact: bool = False,
     workers: int = 1,
-    overlap: float = OVERLAP,
+    overlap: float = IOU_THRESHOLD,
 ) -> Score:
     """Run a file, as `open_source` takes it, on every image of ``data`` in ``workers`` processes of one thread.
 
@@ -304,8 +304,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--overlap",
         type=float,
-        default=OVERLAP,
-        help=f"of boxes that count as one object; 1: suppress none ({OVERLAP})",
+        default=IOU_THRESHOLD,
+        help=f"of boxes that count as one object; 1: suppress none ({IOU_THRESHOLD})",
     )
     parser.add_argument("--limit", type=int, help="evaluate only the first images")
     parser.add_argument("--exact", action="store_true", help="snap a quantized checkpoint's scales, as export does")

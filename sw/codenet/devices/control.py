@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from codenet.errors import DeviceError
+from codenet.isa import ErrorCause
 from codenet.registers import BY_NAME
 
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ def reset(device: Device) -> None:
                 f"ended; load the bitstream again"
             )
     _write(device, "IRQ_STATUS", 1)
+
+
+def describe_state(device: Device, step_names: Sequence[str]) -> str:
+    """Status, step, error cause and counters of a program, for an error message."""
+    status = BY_NAME["STATUS"]
+    value = device.read(status.offset)
+    step, cause = status.extract(value, "step"), status.extract(value, "cause")
+    name = f" {step_names[step]!r}" if step < len(step_names) else ""
+    known = ErrorCause(cause).name if cause in ErrorCause.__members__.values() else f"unknown ({cause})"
+    steps, cycles = (device.read(BY_NAME[counter].offset) for counter in ("FRAME_STEPS", "FRAME_CYCLES"))
+    return (
+        f"STATUS {value:#010x}, step {step}{name} of {len(step_names)}, cause {known}, "
+        f"{steps} steps finished, {cycles} cycles"
+    )
 
 
 def _write(device: Device, register: str, value: int) -> None:

@@ -12,14 +12,12 @@ A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepa
     accelerator.start()                 # and now there is time to decode
 
 Several accelerators, in one thread or in many, may share an open device: they take turns, frame by frame
-(:class:`codenet.devices.control.Turns`). One accelerator is for one thread at a time, which :meth:`Accelerator.claim` sees to.
+(:class:`codenet.devices.control.Turns`). One accelerator is for one thread at a time, which :attr:`Accelerator.claim` sees to.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -28,40 +26,16 @@ from codenet.devices import control
 from codenet.devices.base import Device
 from codenet.devices.identity import check_device
 from codenet.errors import DeviceError, DeviceTimeout, FormatError
-from codenet.isa import PEAK_BYTES, PEAK_DTYPE, ErrorCause
 from codenet.program import Program
-from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
-from codenet.runtime.frame import Frame, Outputs
+from codenet.registers import BY_NAME, PROFILE_WORDS
+from codenet.runtime.claim import Claim
+from codenet.runtime.frame import FrameMemory, Outputs
+from codenet.runtime.profile import StepProfile
+
+__all__ = ["Accelerator", "StepProfile"]
 
 WATCHDOG_CYCLES = 1 << 28
 """Cycles that one step may take: 1.8 s at 150 MHz, far more than any step of a real network."""
-
-
-@dataclass(frozen=True)
-class StepProfile:
-    """Counters of one step (:class:`codenet.registers.ProfileCounter`)."""
-
-    index: int
-    name: str
-    counters: tuple[int, ...]
-
-    def __getitem__(self, counter: ProfileCounter) -> int:
-        return self.counters[counter]
-
-    @property
-    def cycles(self) -> int:
-        """From the end of the step before to the end of this one."""
-        return sum(self.counters[: ProfileCounter.READ_BEATS])
-
-
-@dataclass(frozen=True)
-class _Owner:
-    what: str
-    thread: threading.Thread
-    brief: bool
-
-    def __str__(self) -> str:
-        return f"{self.what} of {self.thread.name}"
 
 
 class Accelerator:
@@ -79,6 +53,11 @@ class Accelerator:
         Cycles after which a step that doesn't end is an error; 0: never.
     frames:
         Copies of the program's memory: 1, or 2 to prepare a frame while another runs.
+
+    Attributes
+    ----------
+    claim:
+        Who has its inputs and frames, for streams and the like.
 
     Raises
     ------
@@ -99,22 +78,21 @@ class Accelerator:
         self.device = device
         self.program = program
         self.timeout = timeout
-        self._frames: list[Frame] = []
+        self._frames: list[FrameMemory] = []
         self._next = 0
-        self._running: Frame | None = None
+        self._running: FrameMemory | None = None
         self._outcome: Outputs | Exception | None = None
-        self._last: Frame | None = None
+        self._last: FrameMemory | None = None
         self._finished = False
         self._watchdog_cycles = watchdog_cycles
-        self._claims = threading.Condition()
-        self._owner: _Owner | None = None
+        self.claim = Claim(f"device {device.name}: {self}")
         check_device(device, program)
         try:
             with device.turns.take(self):
                 self._reset()
                 self._configure()
             for _ in range(frames):
-                self._frames.append(Frame(device, program))
+                self._frames.append(FrameMemory(device, program))
         except BaseException:
             self.close()
             raise
@@ -152,30 +130,6 @@ class Accelerator:
     def running(self) -> bool:
         """A frame has been started and not finished."""
         return self._running is not None
-
-    def claim(self, what: str, *, brief: bool) -> None:
-        """Keep inputs and frames for the caller, until :meth:`release`; for streams and the like.
-
-        A ``brief`` owner in another thread is waited for.
-
-        Raises
-        ------
-        DeviceError
-            Somebody else has them: the message has its ``what``.
-        """
-        thread = threading.current_thread()
-        with self._claims:
-            while self._owner is not None:
-                if not self._owner.brief or self._owner.thread is thread:
-                    raise DeviceError(f"device {self.device.name}: {self} is busy with {self._owner}; close it first")
-                self._claims.wait()
-            self._owner = _Owner(what, thread, brief)
-
-    def release(self) -> None:
-        """Give back what has been claimed."""
-        with self._claims:
-            self._owner = None
-            self._claims.notify()
 
     def run(
         self,
@@ -289,11 +243,10 @@ class Accelerator:
             return
         try:
             self._wait()
-            self._check_status()
             frame.invalidate()
-            peaks, found = self._read_peaks()
+            found = 0 if self.program.peak_step is None else self._read("PEAK_COUNT")
             cycles = self._read("FRAME_CYCLES")
-            self._outcome = Outputs(peaks, found, cycles, dict(self.program.outputs), frame.memory)
+            self._outcome = Outputs(frame.peaks(found), found, cycles, dict(self.program.outputs), frame.memory)
         except Exception as error:
             self._outcome = error
         except BaseException:
@@ -397,7 +350,7 @@ class Accelerator:
     def _write(self, register: str, value: int) -> None:
         self.device.write(BY_NAME[register].offset, value)
 
-    def _next_frame(self) -> Frame:
+    def _next_frame(self) -> FrameMemory:
         return self._frames[self._next]
 
     def _hook(self, on_step: Callable[[int], None]) -> Callable[[int], None]:
@@ -420,51 +373,27 @@ class Accelerator:
         return int(threshold)
 
     def _wait(self) -> None:
+        """Return when the frame has ended well; after any other end the device is reset."""
         try:
             self.device.wait(self.timeout)
+            status = BY_NAME["STATUS"]
+            value = self._read("STATUS")
+            self._write("IRQ_STATUS", 1)
+            if not status.extract(value, "done") or status.extract(value, "error"):
+                raise DeviceError(f"device {self.device.name}: {self} stopped: {self._state()}")
         except DeviceTimeout as error:
-            message = f"device {self.device.name}: no end of program {self.program.name!r} within {self.timeout} s"
-            message = f"{message}: {self._state()}"
+            message = f"device {self.device.name}: no end of {self} within {self.timeout} s: {self._state()}"
             self._reset_after(message)
             raise DeviceTimeout(message) from error
         except BaseException as error:  # An interrupt from the keyboard, too, leaves a frame that nobody waits for.
             self._reset_after(str(error))
             raise
 
+    def _state(self) -> str:
+        return control.describe_state(self.device, self.program.step_names)
+
     def _reset_after(self, message: str) -> None:
         try:
             self._reset()
         except DeviceError as error:
             raise DeviceError(f"{message}; and then: {error}") from error
-
-    def _check_status(self) -> None:
-        status = BY_NAME["STATUS"]
-        value = self._read("STATUS")
-        self._write("IRQ_STATUS", 1)
-        if status.extract(value, "done") and not status.extract(value, "error"):
-            return
-        message = f"device {self.device.name}: program {self.program.name!r} stopped: {self._state()}"
-        self._reset_after(message)
-        raise DeviceError(message)
-
-    def _state(self) -> str:
-        """Status, step, cause and counters for an error message."""
-        status = BY_NAME["STATUS"]
-        value = self._read("STATUS")
-        step, cause = status.extract(value, "step"), status.extract(value, "cause")
-        names = self.program.step_names
-        name = f" {names[step]!r}" if step < len(names) else ""
-        known = ErrorCause(cause).name if cause in ErrorCause.__members__.values() else f"unknown ({cause})"
-        return (
-            f"STATUS {value:#010x}, step {step}{name} of {len(names)}, cause {known}, "
-            f"{self._read('FRAME_STEPS')} steps finished, {self._read('FRAME_CYCLES')} cycles"
-        )
-
-    def _read_peaks(self) -> tuple[np.ndarray, int]:
-        step = self.program.peak_step
-        if step is None:
-            return np.empty(0, dtype=PEAK_DTYPE), 0
-        found = self._read("PEAK_COUNT")
-        kept = min(found, step.peak_capacity)
-        records = self.memory[step.peak_address : step.peak_address + PEAK_BYTES * kept]
-        return records.view(PEAK_DTYPE).copy(), found

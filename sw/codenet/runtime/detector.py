@@ -16,7 +16,7 @@ from codenet.program import PlacedTensor, Program
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
 from codenet.runtime.stream import Stream, Times
-from codenet.vision.boxes import OVERLAP, TOP_K, Detection, Peaks, decode
+from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode
 from codenet.vision.draw import draw
 from codenet.vision.image import Source
 
@@ -38,8 +38,8 @@ class Detector:
         :func:`codenet.devices.open_device` knows, or an open device, which stays the caller's.
     threshold:
         Smallest score, in (0, 1), of what is reported.
-    overlap:
-        Intersection over union, 0 to 1, above which two boxes of a class are one object (:func:`codenet.vision.boxes.decode`).
+    iou_threshold:
+        Of non-maximum suppression, 0 to 1: boxes of a class with more IoU are one object (:func:`codenet.vision.boxes.nms`).
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Detector:
     GraphError
         The threshold is not within (0, 1).
     ConfigError
-        The overlap is not within [0, 1].
+        The IoU threshold is not within [0, 1].
     DeviceError
         The device is missing, doesn't answer or doesn't fit the program.
     """
@@ -64,15 +64,15 @@ class Detector:
         device: str | Device = "auto",
         *,
         threshold: float = 0.3,
-        overlap: float = OVERLAP,
+        iou_threshold: float = IOU_THRESHOLD,
     ) -> None:
-        if not 0 <= overlap <= 1:
-            raise ConfigError(f"overlap {overlap}: expected 0 to 1")
+        if not 0 <= iou_threshold <= 1:
+            raise ConfigError(f"iou_threshold {iou_threshold}: expected 0 to 1")
         self.program = program if isinstance(program, Program) else Program.load(program)
         _check_outputs(self.program)
         self.program.threshold_for(threshold)
         self.threshold = threshold
-        self.overlap = overlap
+        self.iou_threshold = iou_threshold
         self.times = Times()
         self._owns_device = isinstance(device, str)
         self.device = open_device(device, self.program.config) if isinstance(device, str) else device
@@ -163,7 +163,7 @@ class Detector:
                 outputs.peaks_found,
                 len(outputs.peaks),
             )
-        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k, overlap=self.overlap)
+        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k, iou_threshold=self.iou_threshold)
 
     def draw(self, photo: Source, detections: Iterable[Detection]) -> Image.Image:
         """The photo with its detections (:func:`codenet.vision.draw.draw`)."""

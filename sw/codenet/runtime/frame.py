@@ -9,7 +9,7 @@ import numpy as np
 from codenet.config import VECTOR_BYTES
 from codenet.devices.base import Buffer, Device
 from codenet.errors import DeviceError, FormatError
-from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PLANE_ALIGNMENT
+from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PEAK_DTYPE, PLANE_ALIGNMENT
 from codenet.program import PlacedTensor, Program
 
 
@@ -47,7 +47,7 @@ class Outputs:
         return self.tensors[role]
 
 
-class Frame:
+class FrameMemory:
     """A program's memory on a device, with views of what the host writes.
 
     A copy of the program for each frame in flight costs a megabyte or two, and buys that nothing is shared between a frame that
@@ -110,6 +110,14 @@ class Frame:
     def invalidate(self, tensor: PlacedTensor | None = None) -> None:
         """Take over the results of a frame, or ``tensor``."""
         self.buffer.invalidate(self._results if tensor is None else _merged(_tensor_parts(tensor)))
+
+    def peaks(self, found: int) -> np.ndarray:
+        """Copy of the records of ``found`` peaks, as far as there was room for them: :data:`codenet.isa.PEAK_DTYPE` ``[N]``."""
+        step = self._program.peak_step
+        if step is None:
+            return np.empty(0, dtype=PEAK_DTYPE)
+        kept = min(found, step.peak_capacity)
+        return self.memory[step.peak_address :][: PEAK_BYTES * kept].view(PEAK_DTYPE).copy()
 
     def close(self) -> None:
         """Release the memory. Calling it twice does no harm."""

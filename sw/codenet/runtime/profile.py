@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from codenet.registers import ProfileCounter
-from codenet.runtime.accelerator import StepProfile
 
 BAR = 24
 """Characters of the longest bar."""
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Counters of one step (:class:`codenet.registers.ProfileCounter`)."""
+
+    index: int
+    name: str
+    counters: tuple[int, ...]
+
+    def __getitem__(self, counter: ProfileCounter) -> int:
+        return self.counters[counter]
+
+    @property
+    def cycles(self) -> int:
+        """From the end of the step before to the end of this one."""
+        return sum(self.counters[: ProfileCounter.READ_BEATS])
 
 
 def profile_table(profile: Sequence[StepProfile]) -> str:

@@ -144,7 +144,7 @@ class Stream:
         if self._closed:
             raise StopIteration
         if not self._claimed:
-            self._accelerator.claim("a call" if self._brief else "a stream", brief=self._brief)
+            self._accelerator.claim.take("a call" if self._brief else "a stream", brief=self._brief)
             self._claimed = True
         if self._current is None:
             self._current = self._prepared()
@@ -179,7 +179,7 @@ class Stream:
         if self._claimed:
             if self._current is not None and self._current.started:
                 self._accelerator.stop()
-            self._accelerator.release()
+            self._accelerator.claim.release()
 
     def __enter__(self) -> Stream:
         return self

@@ -1,13 +1,13 @@
 """Photos and frames in, boxes and pictures out."""
 
-from codenet.vision.boxes import OVERLAP, TOP_K, Detection, Peaks, decode
+from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode, nms
 from codenet.vision.draw import COLOURS, caption
 from codenet.vision.image import Source, Stretched, load, resize, stretch, to_activation
 
 __all__ = [
     "COLOURS",
     "Detection",
-    "OVERLAP",
+    "IOU_THRESHOLD",
     "Peaks",
     "Source",
     "Stretched",
@@ -15,6 +15,7 @@ __all__ = [
     "caption",
     "decode",
     "load",
+    "nms",
     "resize",
     "stretch",
     "to_activation",

@@ -12,8 +12,8 @@ Box = tuple[float, float, float, float]
 TOP_K = 100
 """Peaks looked at, best first."""
 
-OVERLAP = 0.6
-"""Intersection over union with a better box of the same class above which a box is the same object found again."""
+IOU_THRESHOLD = 0.6
+"""Of non-maximum suppression: intersection over union (IoU) with a better box of the class above which a box is dropped."""
 
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
 """Their sum is ln 2; the first has 33 bits, so that its product with a small integer is exact."""
@@ -83,13 +83,13 @@ def decode(
     photo_size: tuple[int, int],
     *,
     top_k: int = TOP_K,
-    overlap: float = OVERLAP,
+    iou_threshold: float = IOU_THRESHOLD,
 ) -> list[Detection]:
     """Detections in a photo of ``photo_size`` (height, width), best first, of the best ``top_k`` peaks.
 
     The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are stretched to the photo, and
     what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of the peaks.
-    Boxes of one object are suppressed but for the best (:func:`distinct`); an ``overlap`` of 1 keeps them all.
+    Boxes found again are dropped by non-maximum suppression (:func:`nms`); an ``iou_threshold`` of 1 keeps them all.
     """
     scores = sigmoid(peaks.logits)
     order = np.argsort(-scores, kind="stable")[:top_k]
@@ -99,7 +99,7 @@ def decode(
     limit = np.array([photo_size[1], photo_size[0]], dtype=np.float64)
     corners = np.concatenate([(centre - half) * stretch, (centre + half) * stretch], axis=1)
     corners = np.minimum(np.maximum(corners, 0), np.tile(limit, 2))
-    kept = distinct(corners, peaks.class_index[order], overlap)
+    kept = nms(corners, peaks.class_index[order], iou_threshold)
     return [
         Detection(label=classes[index], class_index=index, score=score, box=tuple(box))
         for index, score, box in zip(
@@ -108,10 +108,10 @@ def decode(
     ]
 
 
-def distinct(boxes: np.ndarray, class_index: np.ndarray, overlap: float) -> np.ndarray:
-    """Indices of the boxes that overlap none that is kept before them: greedy non-maximum suppression within each class.
+def nms(boxes: np.ndarray, class_index: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Indices of the boxes that greedy non-maximum suppression (NMS) keeps, each class for itself.
 
-    A box overlaps another if the area of both together is more than ``overlap`` times the area that either covers. Only operations that
+    A box is dropped if its IoU with one that is kept before it is more than ``iou_threshold``. Only operations that
     IEEE 754 rounds in one way: every machine keeps the same boxes.
 
     Parameters
@@ -132,5 +132,5 @@ def distinct(boxes: np.ndarray, class_index: np.ndarray, overlap: float) -> np.n
         sides = np.maximum(np.minimum(high[left], high[best]) - np.maximum(low[left], low[best]), 0)
         common = sides[:, 0] * sides[:, 1]
         union = area[left] + area[best] - common
-        left = left[(common <= overlap * union) | (class_index[left] != class_index[best])]
+        left = left[(common <= iou_threshold * union) | (class_index[left] != class_index[best])]
     return np.array(kept, dtype=np.int64)

@@ -62,16 +62,16 @@ def test_boxes_of_one_object(program):
     # Two peaks in a row, two output pixels apart, with boxes of more than nine pixels, cut off by the photo.
     frame = [(n, 2, 2, 10 - n) for n in (1, 3)]
     device = FakeDevice(program.config, write_outputs(frame, lane_0=9 * 256, lane_1=9 * 256, lane_4=0, lane_6=0))
-    with Detector(program, device, threshold=0.01, overlap=0.3) as detector:
+    with Detector(program, device, threshold=0.01, iou_threshold=0.3) as detector:
         assert len(detector(PHOTO)) == 1
-    with Detector(program, device, threshold=0.01, overlap=1) as detector:
+    with Detector(program, device, threshold=0.01, iou_threshold=1) as detector:
         assert len(detector(PHOTO)) == 2
 
 
-@pytest.mark.parametrize("overlap", [-0.1, 1.5, float("nan")])
-def test_overlap_out_of_range(program, device, overlap):
-    with pytest.raises(ConfigError, match="overlap .*: expected 0 to 1"):
-        Detector(program, device, overlap=overlap)
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_iou_threshold_out_of_range(program, device, threshold):
+    with pytest.raises(ConfigError, match="iou_threshold .*: expected 0 to 1"):
+        Detector(program, device, iou_threshold=threshold)
 
 
 def test_draws(program, device):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from codenet.vision.boxes import Detection, Peaks, decode, distinct, sigmoid
+from codenet.vision.boxes import Detection, Peaks, decode, nms, sigmoid
 
 
 def peaks(*rows, output_size=(64, 64)):
@@ -64,16 +64,16 @@ def test_an_object_found_twice_is_one():
     rows = [(20, 20, 0, 1.0, 10, 10, 0, 0), (22, 20, 0, 2.0, 10, 10, 0, 0), (25, 20, 0, 0.0, 10, 10, 0, 0)]
     found = decode(peaks(*rows), ["a", "b"], (64, 64))
     assert [d.box[0] for d in found] == [17, 20]
-    assert len(decode(peaks(*rows), ["a", "b"], (64, 64), overlap=1)) == 3
-    assert [d.box[0] for d in decode(peaks(*rows), ["a", "b"], (64, 64), overlap=0.5)] == [17]
+    assert len(decode(peaks(*rows), ["a", "b"], (64, 64), iou_threshold=1)) == 3
+    assert [d.box[0] for d in decode(peaks(*rows), ["a", "b"], (64, 64), iou_threshold=0.5)] == [17]
     other = [(*row[:2], n % 2, *row[3:]) for n, row in enumerate(rows)]
     assert len(decode(peaks(*other), ["a", "b"], (64, 64))) == 3, "of two classes"
 
 
 def test_a_suppressed_box_suppresses_none():
     boxes = np.array([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]], float)
-    assert distinct(boxes, np.zeros(3, int), 0.6).tolist() == [0, 2]
-    assert distinct(boxes[1:], np.zeros(2, int), 0.6).tolist() == [0]
+    assert nms(boxes, np.zeros(3, int), 0.6).tolist() == [0, 2]
+    assert nms(boxes[1:], np.zeros(2, int), 0.6).tolist() == [0]
 
 
 def test_suppression_against_loops():
@@ -91,7 +91,7 @@ def test_suppression_against_loops():
                 break
         else:
             expected.append(n)
-    assert distinct(boxes, classes, 0.4).tolist() == expected
+    assert nms(boxes, classes, 0.4).tolist() == expected
     assert 20 < len(expected) < 180
 
 
