@@ -18,7 +18,7 @@ from codenet.runtime.frame import Outputs
 from codenet.runtime.stream import Stream, Times
 from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode
 from codenet.vision.draw import draw
-from codenet.vision.image import Source
+from codenet.vision.image import Levels, Source, check_levels
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class Detector:
         Smallest score, in (0, 1), of what is reported.
     iou_threshold:
         Of non-maximum suppression, 0 to 1: boxes of a class with more IoU are one object (:func:`codenet.vision.boxes.nms`).
+    levels:
+        Of grey photos of more than 8 bits: the values that are black and white (:func:`codenet.vision.image.load`).
 
     Attributes
     ----------
@@ -53,7 +55,7 @@ class Detector:
     GraphError
         The threshold is not within (0, 1).
     ConfigError
-        The IoU threshold is not within [0, 1].
+        The IoU threshold is not within [0, 1], or white is not above black.
     DeviceError
         The device is missing, doesn't answer or doesn't fit the program.
     """
@@ -65,9 +67,12 @@ class Detector:
         *,
         threshold: float = 0.3,
         iou_threshold: float = IOU_THRESHOLD,
+        levels: Levels | None = None,
     ) -> None:
         if not 0 <= iou_threshold <= 1:
             raise ConfigError(f"iou_threshold {iou_threshold}: expected 0 to 1")
+        check_levels(levels)
+        self.levels = levels
         self.program = program if isinstance(program, Program) else Program.load(program)
         _check_outputs(self.program)
         self.program.threshold_for(threshold)
@@ -154,7 +159,9 @@ class Detector:
         def detections(outputs: Outputs, photo_size: tuple[int, int]) -> list[Detection]:
             return self._detections(outputs, photo_size, top_k)
 
-        return Stream(self.accelerator, photos, detections, score=score, workers=workers, brief=brief)
+        return Stream(
+            self.accelerator, photos, detections, score=score, levels=self.levels, workers=workers, brief=brief
+        )
 
     def _detections(self, outputs: Outputs, photo_size: tuple[int, int], top_k: int) -> list[Detection]:
         if outputs.peaks_found > len(outputs.peaks):
@@ -167,7 +174,7 @@ class Detector:
 
     def draw(self, photo: Source, detections: Iterable[Detection]) -> Image.Image:
         """The photo with its detections (:func:`codenet.vision.draw.draw`)."""
-        return draw(photo, detections)
+        return draw(photo, detections, levels=self.levels)
 
     def close(self) -> None:
         """Release memory and device. Calling it twice does no harm."""

@@ -21,7 +21,7 @@ from codenet.program import InputLayout
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
 from codenet.vision.boxes import Detection
-from codenet.vision.image import Source, Stretched, stretch
+from codenet.vision.image import Levels, Source, Stretched, stretch
 
 Decoder: TypeAlias = "Callable[[Outputs, tuple[int, int]], list[Detection]]"
 """From outputs and the photo's height and width to detections."""
@@ -88,6 +88,8 @@ class Stream:
         Makes detections of outputs.
     score:
         Smallest of a peak, as :meth:`codenet.runtime.accelerator.Accelerator.start` takes it.
+    levels:
+        As of :func:`codenet.vision.image.load`.
     workers:
         Threads that stretch photos ahead: so many more are taken from ``photos`` before the first result is given.
     brief:
@@ -106,6 +108,7 @@ class Stream:
         decode: Decoder,
         *,
         score: float | None = None,
+        levels: Levels | None = None,
         workers: int = 0,
         brief: bool = False,
     ) -> None:
@@ -116,6 +119,7 @@ class Stream:
         self._photos = iter(photos)
         self._decode = decode
         self._score = score
+        self._levels = levels
         self._workers = int(workers)
         self._brief = brief
         self._claimed = False
@@ -223,10 +227,10 @@ class Stream:
             stretched.set_exception(error)
         else:
             if self._pool is not None:
-                stretched = self._pool.submit(_stretched, job, layout)
+                stretched = self._pool.submit(_stretched, job, layout, self._levels)
             else:
                 try:
-                    stretched.set_result(_stretched(job, layout))
+                    stretched.set_result(_stretched(job, layout, self._levels))
                 except Exception as error:
                     stretched.set_exception(error)
         self._ahead.append((job, stretched))
@@ -250,10 +254,10 @@ class Stream:
         return outputs
 
 
-def _stretched(job: _Job, layout: InputLayout) -> Stretched:
+def _stretched(job: _Job, layout: InputLayout, levels: Levels | None) -> Stretched:
     """In a worker's thread, which must not hold the stream: then nobody would close it while a photo is slow."""
     begin = time.perf_counter()
-    small = stretch(job.photo, layout.height, layout.width)
+    small = stretch(job.photo, layout.height, layout.width, levels=levels)
     job.times.prepare_ms = _since(begin)
     return small
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from PIL import Image, ImageDraw, ImageFont
 
 from codenet.vision.boxes import Detection
-from codenet.vision.image import Source, load
+from codenet.vision.image import Levels, Source, load
 
 COLOURS = (
     (230, 60, 50),
@@ -23,12 +23,12 @@ COLOURS = (
 """Box colours, by class, dark enough for white text."""
 
 
-def draw(photo: Source, detections: Iterable[Detection]) -> Image.Image:
-    """Copy of the photo (anything :func:`codenet.vision.image.load` takes) with a box, class and score for each detection.
+def draw(photo: Source, detections: Iterable[Detection], *, levels: Levels | None = None) -> Image.Image:
+    """Copy of the photo (as :func:`codenet.vision.image.load` takes it) with a box, class and score for each detection.
 
     Line and letter sizes follow the photo's. The best detections are drawn last, over the others.
     """
-    image = load(photo)
+    image = load(photo, levels=levels)
     canvas = ImageDraw.Draw(image)
     line, letters = _line(image), _letters(image)
     for detection in sorted(detections, key=lambda d: d.score):

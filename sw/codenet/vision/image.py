@@ -6,17 +6,28 @@ training, evaluation and the detector, so that all see the same pixels.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from codenet.errors import FormatError
+from codenet.errors import ConfigError, FormatError
+
+logger = logging.getLogger(__name__)
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
+
+Levels: TypeAlias = "tuple[int, int]"
+"""Of pixels of more than 8 bits: the values that are black and white."""
+
+FULL_RANGE: Levels = (0, 65535)
 
 GREY = 114
 """Brightness behind transparent pixels: the value that the network reads as zero."""
@@ -25,6 +36,9 @@ BILINEAR = getattr(Image, "Resampling", Image).BILINEAR  # Pillow 9.0 has no Res
 
 ORIENTATION = 0x0112
 """EXIF tag: 1 upright, 2 to 8 turned or mirrored."""
+
+_opening = threading.Lock()
+"""Filters of warnings are the process's."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +63,33 @@ class Stretched:
         np.bitwise_xor(np.frombuffer(raw, np.uint8).reshape(pixels.shape), 0x80, out=pixels)
 
 
-def load(source: Source) -> Image.Image:
+def load(source: Source, *, levels: Levels | None = None) -> Image.Image:
     """Photo as an upright RGB image.
 
     Parameters
     ----------
     source:
-        Path of an image file, a PIL image, or a uint8 array ``[H, W]`` (grey), ``[H, W, 3]`` (RGB) or ``[H, W, 4]`` (RGBA).
-        Orientation tags are applied, 16-bit grey is scaled to 8 bits, transparent pixels are laid over grey 114. Of an
-        animation the current (first) frame is taken.
+        Path of an image file, a PIL image, or a uint8 array ``[H, W]`` (grey), ``[H, W, 3]`` (RGB) or ``[H, W, 4]`` (RGBA);
+        or a uint16 array ``[H, W]``. Orientation tags are applied, transparent pixels are laid over grey 114. Of an animation
+        the current (first) frame is taken.
+
+        OpenCV's frames are blue, green, red: of ``[H, W, 3]`` give ``frame[..., ::-1]``, of ``[H, W, 4]`` (BGRA)
+        ``frame[..., [2, 1, 0, 3]]``, and of ``[H, W]`` the frame itself. The shape says what an array is; grey and RGBA arrays
+        whose last axis is reversed are refused, as they would be mirrored, or have alpha for red.
+    levels:
+        Of grey photos of more than 8 bits: the values that are black and white; what lies beyond is cut off. By default 0 and
+        65535, with a warning (logged) if the photo uses less than half of that. Photos of 8 bits stay as they are.
 
     Raises
     ------
     FormatError
         Not an image, truncated, corrupted, of zero size, or of a pixel type without a defined brightness.
+    ConfigError
+        White is not above black.
     FileNotFoundError, PermissionError
         As the operating system says.
     """
-    image = _rgb(source)
+    image = _rgb(source, levels)
     own = type(image) is Image.Image and image is not source
     return image if own else image.copy()
 
@@ -79,8 +102,8 @@ def resize(photo: Image.Image, height: int, width: int) -> np.ndarray:
     return np.array(photo.resize((width, height), BILINEAR))
 
 
-def stretch(source: Source, height: int, width: int) -> Stretched:
-    """The pixels of ``resize(load(source), height, width)``, in fewer passes over the photo.
+def stretch(source: Source, height: int, width: int, *, levels: Levels | None = None) -> Stretched:
+    """The pixels of ``resize(load(source, levels=levels), height, width)``, in fewer passes over the photo.
 
     Nothing is copied that stands upright and is RGB already; an RGB view of a BGR array (``frame[..., ::-1]``, as OpenCV's
     frames need) is read as it lies in memory, and swapped when it is small. Pillow's ``draft`` and ``reducing_gap`` would be
@@ -88,11 +111,11 @@ def stretch(source: Source, height: int, width: int) -> Stretched:
 
     Raises
     ------
-    FormatError, FileNotFoundError, PermissionError
+    FormatError, ConfigError, FileNotFoundError, PermissionError
         As of :func:`load`.
     """
     swapped = isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 3 and source.strides[2] < 0
-    image = _rgb(source[..., ::-1] if swapped else source)  # type: ignore[index]
+    image = _rgb(source[..., ::-1] if swapped else source, levels)  # type: ignore[index]
     return Stretched(image.resize((width, height), BILINEAR), (image.height, image.width), swapped)
 
 
@@ -103,43 +126,80 @@ def to_activation(rgb: np.ndarray) -> np.ndarray:
     return (rgb ^ 0x80).view(np.int8)
 
 
-def _rgb(source: Source) -> Image.Image:
+def check_levels(levels: Levels | None) -> None:
+    """ConfigError unless black is below white."""
+    if levels is not None and not levels[0] < levels[1]:
+        raise ConfigError(f"levels {levels[0]} and {levels[1]}: expected black below white")
+
+
+def _rgb(source: Source, levels: Levels | None) -> Image.Image:
     """As :func:`load`, but maybe the source itself."""
+    check_levels(levels)
     if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source), "photo")
+        return _to_rgb(_from_array(source), "photo", levels)
     if isinstance(source, Image.Image):
-        return _decoded(source, "photo")
+        return _decoded(source, "photo", levels)
     if not isinstance(source, str | os.PathLike):
         raise FormatError(f"photo of type {type(source).__name__}: expected a path, a PIL image or a uint8 array")
     if Path(source).is_dir():
         raise FormatError(f"photo {source}: is a folder, expected an image file")
     with Path(source).open("rb") as file:
-        return _decoded(file, f"photo {source}")
+        return _decoded(file, f"photo {source}", levels)
 
 
-def _decoded(source: Image.Image | BinaryIO, name: str) -> Image.Image:
+def _decoded(source: Image.Image | BinaryIO, name: str, levels: Levels | None) -> Image.Image:
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(source)
+        image = source if isinstance(source, Image.Image) else _open(source)
         _check_size(image, name)
+        halved = _has_16_bit_colours(image)
         # A TIFF is turned while it is loaded (and Pillow 9.0 would then turn it once more).
         turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) != 1
         image = ImageOps.exif_transpose(image) if turned else image
         image.load()
-        return _to_rgb(image, name)
-    except FormatError:
+        if halved:
+            _check_colours(image, name, levels)
+        return _to_rgb(image, name, levels)
+    except (FormatError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        pixels, limit = (re.findall(r"\d+", str(error)) + ["?", "?"])[:2]
+        raise FormatError(f"{name}: has {pixels} pixels, expected at most {limit}; scale it down first") from error
+    except UnidentifiedImageError as error:
+        raise FormatError(f"{name}: expected an image, found something else or a broken one") from error
     except Exception as error:  # Decoders raise whatever they trip over in a broken file.
         raise FormatError(f"{name}: expected an image, found something else or a broken one ({error})") from error
 
 
+def _open(file: BinaryIO) -> Image.Image:
+    """Without Pillow's warning that a large photo may be an attack."""
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file)
+
+
 def _from_array(array: np.ndarray) -> Image.Image:
-    if array.dtype != np.uint8:
-        raise FormatError(f"photo array of {array.dtype}: expected uint8")
+    shape = list(array.shape)
+    if array.dtype != np.uint8 and not (array.dtype == np.uint16 and array.ndim == 2):
+        raise FormatError(f"photo array of {array.dtype} {shape}: expected uint8, or uint16 [H, W]")
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise FormatError(f"photo array of shape {list(array.shape)}: expected [H, W], [H, W, 3] or [H, W, 4]")
+        raise FormatError(f"photo array of shape {shape}: expected [H, W], [H, W, 3] or [H, W, 4]")
     if array.size == 0:
-        raise FormatError(f"photo array of shape {list(array.shape)}: expected at least one pixel")
+        raise FormatError(f"photo array of shape {shape}: expected at least one pixel")
+    if array.strides[-1] < 0 and array.shape[2:] != (3,) and array.shape[-1] > 1:
+        raise FormatError(_reversed_text(shape))
     return Image.fromarray(array)
+
+
+def _reversed_text(shape: list[int]) -> str:
+    if len(shape) == 2:
+        return (
+            f"photo array {shape} (grey) with its columns reversed, as frame[..., ::-1] makes it: grey has no colours to "
+            f"reverse, expected the frame itself (mirrored on purpose: np.fliplr(frame).copy())"
+        )
+    return (
+        f"photo array {shape} (RGBA) with its channels reversed, as frame[..., ::-1] makes it: alpha would be red, expected "
+        f"frame[..., [2, 1, 0, 3]] of a BGRA frame, or frame[..., 2::-1] without alpha"
+    )
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -147,9 +207,9 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise FormatError(f"{name}: size {image.width}x{image.height}, expected at least one pixel")
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str, levels: Levels | None) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _from_16_bit(image, name)
+        image = _from_16_bit(image, name, levels)
     elif image.mode == "F":
         raise FormatError(f"{name}: floating-point pixels, expected 8 or 16 bits")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -159,9 +219,39 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
+def _from_16_bit(image: Image.Image, name: str, levels: Levels | None) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise FormatError(f"{name}: pixel values from {low} to {high}, expected 8 or 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    black, white = levels or FULL_RANGE
+    if levels is None:
+        if low < black or high > white:
+            raise FormatError(
+                f"{name}: pixel values from {low} to {high}, expected 8 or 16 bits; levels=(black, white) says what they mean"
+            )
+        _warn_of_range(name, low, high)
+    values = np.clip(values, black, white) - black
+    return Image.fromarray(((values * 255 + (white - black) // 2) // (white - black)).astype(np.uint8))
+
+
+def _warn_of_range(name: str, low: int, high: int) -> None:
+    """If pixels from ``low`` to ``high`` use less than half of 16 bits, as those of 10 or 12 bits do, or of thermal cameras."""
+    black, white = FULL_RANGE
+    if 2 * (high - low) < white - black and not low == high == black:
+        logger.warning(
+            "%s: its values go from %d to %d of %d to %d, and show little contrast; levels=(black, white) says what they mean, "
+            "for codenet detect --levels BLACK WHITE",
+            *(name, low, high, black, white),
+        )
+
+
+def _has_16_bit_colours(image: Image.Image) -> bool:
+    """Whether ``image``, not loaded yet, has colours of which Pillow keeps the upper 8 bits only."""
+    raw_modes = (str(tile[3]) for tile in getattr(image, "tile", ()))
+    return not image.mode.startswith("I") and any(";16" in mode for mode in raw_modes)
+
+
+def _check_colours(image: Image.Image, name: str, levels: Levels | None) -> None:
+    if levels is not None:
+        raise FormatError(f"{name}: 16 bits a colour: levels are for grey photos, convert it to 8 bits first")
+    extrema = np.array(image.getextrema()).reshape(-1, 2)[: 1 if image.mode.startswith("L") else 3]
+    _warn_of_range(name, 256 * int(extrema[:, 0].min()), 256 * int(extrema[:, 1].max()) + 255)

@@ -1,11 +1,13 @@
 """Photos of every kind give the right pixels, and what is no photo is refused by name."""
 
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from codenet.checkout import ROOT
-from codenet.errors import FormatError
+from codenet.errors import ConfigError, FormatError
 from codenet.vision.image import BILINEAR, GREY, load, resize, stretch, to_activation
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
@@ -285,3 +287,121 @@ def test_pillows_short_cuts_give_other_pixels():
         image.draft("RGB", (128, 128))
         draft = image.resize((64, 64), BILINEAR)
     assert not np.array_equal(np.asarray(draft), expected)
+
+
+BGRA = np.random.default_rng(2).integers(0, 256, (5, 7, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("use", [load, lambda frame: stretch(frame, 4, 4)], ids=["load", "stretch"])
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (BGRA[..., 0][..., ::-1], r"\[5, 7\] \(grey\) with its columns reversed.*expected the frame itself"),
+        (BGRA[..., 0].astype(np.uint16)[..., ::-1], r"\[5, 7\] \(grey\)"),
+        (BGRA[..., ::-1], r"\[5, 7, 4\] \(RGBA\).*alpha would be red.*frame\[..., \[2, 1, 0, 3\]\]"),
+        (BGRA[::-1, ::-1, ::-1], r"\(RGBA\)"),
+    ],
+    ids=["grey", "deep grey", "bgra", "bgra turned"],
+)
+def test_opencvs_idiom_on_frames_without_three_channels(use, frame, words):
+    """Mirrored, or with alpha for red, they would pass for photos."""
+    with pytest.raises(FormatError, match=words):
+        use(frame)
+
+
+def test_what_to_write_instead():
+    bgr = np.ascontiguousarray(BGRA[..., :3])
+    expected = pixels(bgr[..., ::-1])
+    assert np.array_equal(expected, bgr[..., [2, 1, 0]])
+    assert np.array_equal(pixels(BGRA[..., 2::-1]), expected)
+    opaque = BGRA.copy()
+    opaque[..., 3] = 255
+    assert np.array_equal(pixels(opaque[..., [2, 1, 0, 3]]), expected)
+    grey = BGRA[..., 0]
+    assert np.array_equal(pixels(np.fliplr(grey).copy())[..., 0], grey[:, ::-1])
+    assert np.array_equal(pixels(grey[::-1])[..., 0], grey[::-1])
+    assert np.array_equal(pixels(BGRA[:, :1, 0][..., ::-1])[..., 0], BGRA[:, :1, 0]), (
+        "one column is its own mirror image"
+    )
+
+
+def deep(folder, values, kind):
+    """16-bit grey ``[H, W]`` as a photo of each kind."""
+    path = folder / f"deep.{kind}"
+    if kind == "array":
+        return values
+    if kind == "image":
+        return Image.fromarray(values)
+    if kind == "rgb.png":
+        path.write_bytes(png(np.repeat(values[..., None], 3, axis=2)))
+    else:
+        Image.fromarray(values).save(path)
+    return path
+
+
+def png(rgb):
+    """A PNG of 16 bits a colour, which Pillow reads but does not write."""
+
+    def chunk(name, data):
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    height, width, _ = rgb.shape
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rgb)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+GREYS = ["array", "image", "png", "tif"]
+
+
+@pytest.mark.parametrize("kind", [*GREYS, "rgb.png"])
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [(0, 1023, True), (3, 4095, True), (29000, 34000, True), (0, 32766, True), (0, 65535, False), (9, 40000, False)],
+)
+def test_a_part_of_the_range_is_told(tmp_path, caplog, kind, low, high, told):
+    values = np.linspace(low, high, 30).astype(np.uint16).reshape(5, 6)
+    load(deep(tmp_path, values, kind))
+    text = caplog.text
+    if kind == "rgb.png":
+        low, high = low // 256 * 256, high // 256 * 256 + 255
+    assert (f"from {low} to {high} of 0 to 65535" in text and "levels=(black, white)" in text) if told else not text
+    assert not text or kind in ("array", "image") or f"deep.{kind}" in text
+
+
+@pytest.mark.parametrize("kind", GREYS)
+def test_the_range_can_be_said(tmp_path, caplog, kind):
+    values = np.array([[0, 99, 100, 1124, 2148, 4000]], np.uint16)
+    photo = deep(tmp_path, values, kind)
+    assert np.asarray(load(photo, levels=(100, 2148)))[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255]
+    small = stretch(photo, 1, 6, levels=(100, 2148))
+    assert np.asarray(small.image)[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255]
+    assert not caplog.text
+
+
+def test_a_black_frame_is_no_part_of_the_range(caplog):
+    load(np.zeros((4, 4), np.uint16))
+    assert not caplog.text
+
+
+def test_levels_of_other_photos(tmp_path, rgb):
+    assert np.array_equal(np.asarray(load(rgb, levels=(0, 100))), rgb)
+    with pytest.raises(ConfigError, match="levels 5 and 5: expected black below white"):
+        load(rgb, levels=(5, 5))
+    with pytest.raises(FormatError, match="rgb.png: 16 bits a colour: levels are for grey photos"):
+        load(deep(tmp_path, np.zeros((4, 4), np.uint16), "rgb.png"), levels=(0, 4095))
+    values = np.array([[-70000, 0, 70000]], np.int32)
+    assert np.asarray(load(Image.fromarray(values), levels=(-70000, 70000)))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_messages_of_pillow_do_not_get_through(tmp_path, monkeypatch, recwarn):
+    path = tmp_path / "large.png"
+    Image.new("L", (60, 50)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert load(path).size == (60, 50) and not recwarn.list, "a large photo is no attack"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(FormatError, match=r"large\.png: has 3000 pixels, expected at most 2000; scale it down first$"):
+        load(path)
+    (tmp_path / "notes.jpg").write_text("no photo")
+    with pytest.raises(FormatError, match=r"or a broken one$"):
+        load(tmp_path / "notes.jpg")
