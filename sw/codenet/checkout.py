@@ -7,18 +7,46 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from codenet.errors import CodenetError
+
+ENVIRONMENT = "CODENET_BUILD"
+"""Environment variable that names another folder for what is generated."""
+
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+BUILD = Path(os.environ.get(ENVIRONMENT) or ROOT / "build").absolute()
 """All that is generated."""
 
 PHOTOS = ROOT / "docs" / "photos"
 
 _HOMES = {"codenet": ROOT / "sw", "hw": ROOT, "models": ROOT, "sim": ROOT}
 """Where the packages of the project lie."""
+
+
+def build_folder(name: str) -> Path:
+    """A folder below :data:`BUILD` for tools that build with ``make``; made if it is not there.
+
+    Raises
+    ------
+    CodenetError
+        It cannot be written, or its path has a space, which ``make`` takes for the end of a name.
+    """
+    folder = BUILD / name
+    advice = f"set {ENVIRONMENT} to another folder"
+    if any(letter.isspace() for letter in str(folder)):
+        raise CodenetError(f"build folder {folder}: has a space in its path, where make cannot build; {advice}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CodenetError(f"build folder {folder}: cannot be written ({error.strerror}); {advice}") from error
+    return folder
 
 
 def sources(*modules: str) -> list[Path]:

@@ -1,13 +1,15 @@
 """Cache keys: a module's sources are all files that it imports, and an edited one changes the key."""
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from codenet import checkout
-from codenet.checkout import ROOT, digest, sources
+from codenet.checkout import PHOTOS, ROOT, digest, sources
 
 
 @pytest.mark.parametrize("module", ["hw.verilog", "sim.one_layer.accelerators", "models.quantization.untrained"])
@@ -85,3 +87,28 @@ def test_digest_tells_parts_apart(tmp_path):
     assert digest([path], "c") != digest([path], "", "c")
     assert digest([], "ab", "c") != digest([], "a", "bc")
     assert importlib.import_module("codenet.checkout").ROOT == ROOT
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        ("a checkout/build", "has a space in its path, where make cannot build"),
+        ("file/build", r"cannot be written \(Not a directory\)"),
+        ("/proc/build", r"cannot be written \(.*\)"),
+    ],
+)
+def test_nothing_is_built_where_it_cannot_be(tmp_path, build, reason):
+    """Through the command that a user types, before anything is made."""
+    (tmp_path / "file").touch()
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "sw"))), checkout.ENVIRONMENT: str(tmp_path / build)}
+    words = [sys.executable, "-m", "codenet", "detect", str(PHOTOS / "chelsea.jpg"), "--device", "rtl"]
+    done = subprocess.run(words, env=os.environ | paths, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    line = rf"codenet: error: build folder {tmp_path / build}/board: {reason}; set CODENET_BUILD to another folder\n"
+    assert re.fullmatch(line, done.stderr)
+
+
+def test_a_build_folder_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkout, "BUILD", tmp_path / "new")
+    assert checkout.build_folder("board") == tmp_path / "new" / "board"
+    assert not list((tmp_path / "new" / "board").iterdir())
