@@ -1,6 +1,6 @@
 """The ``codenet`` command.
 
-Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a bad argument or file.
+Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a bad argument or file, 130 interrupted.
 
 Other packages add commands through the entry point group ``codenet.commands``: functions that take what
 ``ArgumentParser.add_subparsers`` returned, add a parser, and set its default ``run`` to a function from options to exit status.
@@ -10,63 +10,40 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from codenet import __version__
-from codenet.cli import doctor
+from codenet import __version__, command, files
+from codenet.cli import detect, doctor
+from codenet.command import FAILURE
 from codenet.config import AcceleratorConfig
 from codenet.devices import open_device
-from codenet.errors import CodenetError, DeviceError, FormatError
+from codenet.errors import CodenetError, FormatError
 from codenet.graph import FORMAT, Graph, walk
 from codenet.program import FILE_MAGIC, Program
-from codenet.zoo import DEFAULT_PROGRAM
+from codenet.zoo import DEFAULT_PROGRAM, shipped_program
 
 COMMANDS = "codenet.commands"
 """Entry point group of other packages' commands."""
 
-FAILURE, BAD_INPUT = 1, 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
-        sys.stdout.flush()
         return status
-    except BrokenPipeError:  # Nobody reads any more. The interpreter flushes once more at exit, and shall not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
-    except (CodenetError, OSError) as error:
-        return _report(error)
 
-
-def _report(error: CodenetError | OSError) -> int:
-    text = str(error)
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    print("codenet: error: " + " ".join(text.split()), file=sys.stderr)
-    return FAILURE if isinstance(error, DeviceError) else BAD_INPUT
+    return command.run("codenet", work)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="codenet", description="Object detection on a small FPGA.")
     parser.add_argument("--version", action="version", version=f"codenet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    detect = commands.add_parser("detect", help="find objects in photos")
-    detect.add_argument("photos", nargs="+", metavar="PHOTO", help="image file")
-    detect.add_argument(
-        "--program", type=Path, help=f"compiled detector (default: the package's {DEFAULT_PROGRAM.name})"
-    )
-    detect.add_argument("--device", default="auto", help="auto (a board, else golden), golden, rtl ... (default: auto)")
-    detect.add_argument("--threshold", type=float, default=0.3, metavar="SCORE", help="smallest score (default: 0.3)")
-    detect.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the photos with boxes here")
-    detect.set_defaults(run=_detect)
+    detect.add_command(commands)
 
     info = commands.add_parser("info", help="describe a program or a graph")
     info.add_argument("file", type=Path, metavar="FILE", help="program (.cdn) or graph (.cdg)")
@@ -120,50 +97,6 @@ def _add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
         add(commands)
 
 
-def _detect(options: argparse.Namespace) -> int:
-    from codenet.runtime.detector import Detector
-
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-    status, taken = 0, set[Path]()
-    program = options.program or _shipped_program()
-    with (
-        Detector(program, options.device, threshold=options.threshold) as detector,
-        detector.stream(options.photos, workers=1) as stream,
-    ):
-        for photo in options.photos:
-            try:
-                detections = next(stream).detections
-            except (FormatError, OSError) as error:
-                if isinstance(error, DeviceError):  # A timeout is both.
-                    raise
-                status = _report(error)  # The other photos may be good.
-                continue
-            print(f"{photo}: {len(detections)} detections")
-            for d in detections:
-                print(f"  {d.label} {d.score:.2f} ({', '.join(f'{edge:.1f}' for edge in d.box)})")
-            if options.output is not None:
-                target = _unused(options.output / f"{Path(photo).stem}-detections.jpg", taken)
-                detector.draw(photo, detections).save(target, quality=90)
-                print(f"  written to {target}")
-    return status
-
-
-def _shipped_program() -> Path:
-    if not DEFAULT_PROGRAM.exists():
-        raise FormatError(f"no --program given, and {DEFAULT_PROGRAM.name} does not come with this installation")
-    return DEFAULT_PROGRAM
-
-
-def _unused(target: Path, taken: set[Path]) -> Path:
-    """``target``, numbered if this run has already written one of the same name."""
-    stem, number = target.stem, 2
-    while target in taken:
-        target, number = target.with_stem(f"{stem}-{number}"), number + 1
-    taken.add(target)
-    return target
-
-
 def _info(options: argparse.Namespace) -> int:
     with options.file.open("rb") as file:
         start = file.read(len(FILE_MAGIC))
@@ -182,6 +115,7 @@ def _compile(options: argparse.Namespace) -> int:
     config = AcceleratorConfig.small() if options.small else AcceleratorConfig()
     if options.outputs is not None:
         config = AcceleratorConfig(outputs=options.outputs)
+    files.check_output(options.output, [options.graph])
     program = compile_graph(Graph.load(options.graph), config)
     program.save(options.output)
     print(f"{options.output}: {len(program.descriptors)} steps, {options.output.stat().st_size} bytes")
@@ -205,13 +139,17 @@ def _benchmark(options: argparse.Namespace) -> int:
     for name, value in (("--frames", options.frames), ("--clock", options.clock)):
         if not value > 0:
             raise FormatError(f"{name} {value}: expected more than 0")
-    program = Program.load(options.program or _shipped_program())
+    path = options.program or shipped_program()
+    inputs = [path, *options.photos]
+    if options.json is not None:
+        files.check_output(options.json, inputs)
+    program = Program.load(path)
     photos = [(Path(photo).name, photo) for photo in options.photos] or host_benchmark.cameras()
     with open_device(options.device, program.config) as device:
         result = host_benchmark.measure(program, device, photos, frames=options.frames, clock_hz=1e6 * options.clock)
     print(result)
     if options.json is not None:
-        options.json.write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+        files.write(options.json, json.dumps(result.to_dict(), indent=1) + "\n", inputs=inputs)
     return 0
 
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from types import ModuleType
 
+from codenet import files
 from codenet.isa import DESCRIPTOR_BYTES, FIELDS, DepthwiseOp, ErrorCause, Section
 from codenet.isa import descriptor as isa
 from codenet.registers import ADDRESS_BITS, REGISTERS, ProfileCounter
@@ -65,7 +66,7 @@ def isa_page() -> str:
     text = _markdown(inspect.getdoc(isa) or "")
     lines = [
         "# Steps",
-        _SOURCE.format("isa.py"),
+        _SOURCE.format("isa/descriptor.py"),
         "",
         text,
         "",
@@ -95,7 +96,7 @@ PAGES = {"registers.md": registers_page, "isa.md": isa_page}
 def write(folder: Path) -> None:
     """Write every page into ``folder``."""
     for name, page in PAGES.items():
-        (folder / name).write_text(page(), encoding="utf-8")
+        files.write(folder / name, page())
 
 
 def _bits(shift: int, width: int) -> str:

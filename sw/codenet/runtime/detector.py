@@ -16,7 +16,7 @@ from codenet.program import PlacedTensor, Program
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
 from codenet.runtime.stream import Stream, Times
-from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode
+from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode, sigmoid
 from codenet.vision.draw import draw
 from codenet.vision.image import Levels, Source, check_levels
 
@@ -171,6 +171,17 @@ class Detector:
                 len(outputs.peaks),
             )
         return decode(to_units(outputs), self.classes, photo_size, top_k=top_k, iou_threshold=self.iou_threshold)
+
+    def closest(self) -> tuple[str, float]:
+        """Class and score of the highest point of the heatmap of the last photo, below the threshold or not.
+
+        What to look at when nothing is found. The detector must not have a frame running.
+        """
+        name = self.program.outputs["heatmap"].name
+        heatmap = self.accelerator.tensor(name)
+        best = int(heatmap.max(axis=(0, 1)).argmax())
+        logit = _real(heatmap[..., best].max().reshape(1), self.program.outputs["heatmap"])
+        return self.classes[best], float(sigmoid(logit)[0])
 
     def draw(self, photo: Source, detections: Iterable[Detection]) -> Image.Image:
         """The photo with its detections (:func:`codenet.vision.draw.draw`)."""

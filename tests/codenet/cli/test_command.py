@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codenet import Detector, devices
+from codenet import Detector, devices, zoo
 from codenet.checkout import ROOT
 from codenet.cli import command as cli
 from codenet.config import AcceleratorConfig
@@ -81,7 +81,7 @@ def test_detect_goes_on_after_a_bad_photo(files, capsys):
 
 
 def test_detect_without_a_program(files, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "DEFAULT_PROGRAM", tmp_path / "codenet-a.cdn")
+    monkeypatch.setattr(zoo, "DEFAULT_PROGRAM", tmp_path / "codenet-a.cdn")
     status, _, err = run(capsys, "detect", files / "photo.jpg")
     assert status == 2 and "no --program given" in err
     shutil.copy(files / "small.cdn", tmp_path / "codenet-a.cdn")

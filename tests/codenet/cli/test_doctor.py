@@ -5,6 +5,7 @@ import pytest
 from codenet import devices
 from codenet.cli import command as cli
 from codenet.cli import doctor
+from codenet.command import BAD_INPUT
 from codenet.config import AcceleratorConfig
 from codenet.errors import DeviceError
 from tests.board.networks import SMALL, program
@@ -82,7 +83,7 @@ def test_device_that_does_not_open(capsys, broken):
 
 def test_program_that_is_none(capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("no program")
-    assert cli.main(["doctor", "--device", "golden", "--program", str(tmp_path / "notes.txt")]) == cli.BAD_INPUT
+    assert cli.main(["doctor", "--device", "golden", "--program", str(tmp_path / "notes.txt")]) == BAD_INPUT
     assert "notes.txt" in capsys.readouterr().err
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from codenet import files
 from codenet.devices.bitstream import configuration
 from codenet.devices.linux.kernel import Kernel, naming
 from codenet.errors import DeviceError
@@ -45,9 +45,7 @@ def load(kernel: Kernel, bitstream: Path) -> None:
     data = configuration(bitstream)
     target = kernel.firmware / FIRMWARE
     with naming(target):
-        temporary = target.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(data)
-        temporary.replace(target)
+        files.write(target, data)
     if (manager / "flags").exists():
         kernel.command(manager / "flags", "0")  # All of the logic, not a region.
     try:
