@@ -50,10 +50,11 @@ def build_folder(name: str) -> Path:
 
 
 def sources(*modules: str) -> list[Path]:
-    """Files of the checkout that the modules are made from: their own, and those of all that they import, however indirectly.
+    """Files of the checkout that the modules are made from: their own, and those of all that they import, however
+    indirectly.
 
-    For the keys of caches: a result that depends on what a module computes is stale when one of these files has changed.
-    An import counts wherever in the file it stands, except for types only (``if TYPE_CHECKING``).
+    For the keys of caches: a result that depends on what a module computes is stale when one of these files has
+    changed. An import counts wherever in the file it stands, except for types only (``if TYPE_CHECKING``).
 
     Raises
     ------

@@ -19,8 +19,8 @@ def run(name: str, work: Callable[[], int | None]) -> int:
     """Exit status of the command ``name``, whose work is ``work``.
 
     What ``work`` returns, ``None`` being 0; otherwise, with one line on standard error: 1 if a device failed, 2 for any
-    other error of this project or of the operating system, 130 if interrupted; 1, and no line, if nobody reads the output any more.
-    Characters that the terminal has not are printed as escapes.
+    other error of this project or of the operating system, 130 if interrupted; 1, and no line, if nobody reads the
+    output any more. Characters that the terminal has not are printed as escapes.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -48,7 +48,8 @@ class AcceleratorConfig:
     dilation_depth:
         Pixels of the dilation ring (``window_rows * width`` of a deformable step).
     expand_depth:
-        Vectors of the buffer before the expansion: ``planes * columns`` of a piece of a row, twice that for loading to go on meanwhile.
+        Vectors of the buffer before the expansion: ``planes * columns`` of a piece of a row, twice that for loading to
+        go on meanwhile.
     profile_depth:
         Steps whose counters are kept.
     """

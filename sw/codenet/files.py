@@ -23,8 +23,9 @@ def write(path: AnyPath, data: bytes | str, *, inputs: Iterable[AnyPath] = ()) -
 def writing(path: AnyPath, *, inputs: Iterable[AnyPath] = ()) -> Iterator[BinaryIO]:
     """A binary file that takes the place of ``path`` when the block ends.
 
-    It is written beside it, brought to the disk and renamed. If the block raises, what was there stays, and nothing else is
-    left behind. A symbolic link keeps its name, its target is replaced. Pipes, terminals and the like are written directly.
+    It is written beside it, brought to the disk and renamed. If the block raises, what was there stays, and nothing
+    else is left behind. A symbolic link keeps its name, its target is replaced. Pipes, terminals and the like are
+    written directly.
 
     Parameters
     ----------

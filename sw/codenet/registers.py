@@ -29,8 +29,8 @@ class BitField:
 class Register:
     """One register.
 
-    ``access``: ``ro``, ``rw``, ``wo`` (reads as 0) or ``w1c`` (write 1 to clear). ``writable``: bits that a read-write register keeps;
-    the others read as 0.
+    ``access``: ``ro``, ``rw``, ``wo`` (reads as 0) or ``w1c`` (write 1 to clear). ``writable``: bits that a read-write
+    register keeps; the others read as 0.
     """
 
     name: str
@@ -144,7 +144,9 @@ ADDRESS_BITS = 12
 
 
 class ProfileCounter(IntEnum):
-    """Words of a step's profile. The first six sum to the cycles from the end of the step before to the end of this one."""
+    """Words of a step's profile. The first six sum to the cycles from the end of the step before to the end of this
+    one.
+    """
 
     ACTIVE = 0
     """The pointwise array (or, with pointwise off, its bypass; or the peak comparators) took a vector."""

@@ -66,7 +66,8 @@ class Chart:
         left, top = self.at(x, high)
         right, bottom = self.at(x + width, low)
         self.elements.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="{colour}">'
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
+            f'fill="{colour}">'
             f"<title>{escape(tip)}</title></rect>"
         )
 
@@ -93,7 +94,8 @@ class Chart:
         """The SVG file."""
         body = [*self._axes(), *self.elements, *self._legend()]
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+            f'font-size="12" '
             f'role="img" aria-label={quoteattr(self.title)}>\n<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n'
             f'<text x="{WIDTH / 2}" y="20" text-anchor="middle" font-size="14">{escape(self.title)}</text>\n'
             + "\n".join(body)
@@ -112,7 +114,8 @@ class Chart:
             lines.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#ddd"/>')
             lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
         lines.append(
-            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 22}" text-anchor="middle">{escape(self.x.label)}</text>'
+            f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 22}" '
+            f'text-anchor="middle">{escape(self.x.label)}</text>'
         )
         lines.append(
             f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{escape(self.y.label)}</text>'

@@ -42,7 +42,8 @@ class FakeBuffer(Buffer):
 class FakeDevice(Device):
     """Registers in a dictionary; ``compute(memory)`` is the frame, run at start on flushed memory.
 
-    ``fail``: cause with which every program stops; ``silent``: never answers a start; ``stuck``: stays busy after a reset.
+    ``fail``: cause with which every program stops; ``silent``: never answers a start; ``stuck``: stays busy after a
+    reset.
     """
 
     name = "fake"
@@ -172,7 +173,9 @@ def detector_program(config: AcceleratorConfig | None = None, **changes) -> Prog
 
 
 def write_outputs(peaks: list[tuple[int, int, int, int]], **lanes: int) -> Callable[[np.ndarray], int]:
-    """A frame that finds ``peaks`` (x, y, lane, value) and fills lane n of the size and offset plane with ``lane_n``."""
+    """A frame that finds ``peaks`` (x, y, lane, value) and fills lane n of the size and offset plane with
+    ``lane_n``.
+    """
 
     def compute(memory: np.ndarray) -> int:
         plane = memory[SIZE_AND_OFFSET : SIZE_AND_OFFSET + 16 * HEIGHT * WIDTH].view("<i2").reshape(HEIGHT, WIDTH, 8)

@@ -9,12 +9,12 @@ from codenet.cli import command as cli
 from hw.flow import flash
 
 GUIDE = (ROOT / "docs" / "board.md").read_text(encoding="utf-8")
-PYNQ = ROOT / "sw" / "codenet" / "devices" / "pynq.py"
+PYNQ = ROOT / "sw" / "codenet" / "devices" / "pynq"
 
 
 def sources():
     """Text of the programs, strings that go on in the next line joined."""
-    files = [*(ROOT / "sw" / "codenet").rglob("*.py"), ROOT / "hw" / "flash.py"]
+    files = [*(ROOT / "sw" / "codenet").rglob("*.py"), ROOT / "hw" / "flow" / "flash.py"]
     text = "\n".join(file.read_text(encoding="utf-8") for file in sorted(files))
     return re.sub(r'"\s*\n\s*f?"', "", text)
 

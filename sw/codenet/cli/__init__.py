@@ -10,7 +10,9 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status. An interrupt while all is imported, seconds on a board, is one line too."""
+    """Run the command; returns the exit status. An interrupt while all is imported, seconds on a board, is one line
+    too.
+    """
 
     def work() -> int:
         from codenet.cli.command import main

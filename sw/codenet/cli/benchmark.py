@@ -1,7 +1,8 @@
 """What the host does for each frame, timed, beside what the accelerator takes: ``codenet benchmark``.
 
-The host's part is measured without an accelerator: photos are stretched and written into its input, lists of peaks decoded, and whole
-streams run on a device that is done as soon as it is started. What bounds the frame rate is then the slower of two.
+The host's part is measured without an accelerator: photos are stretched and written into its input, lists of peaks
+decoded, and whole streams run on a device that is done as soon as it is started. What bounds the frame rate is then the
+slower of two.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ BLOCK = 6
 
 
 class InstantDevice(GoldenDevice):
-    """An accelerator that takes no time: the golden model computes a memory's first frame, which is then the outcome of all others."""
+    """An accelerator that takes no time: the golden model computes a memory's first frame, which is then the outcome
+    of all others.
+    """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         super().__init__(config)
@@ -60,8 +63,8 @@ class InstantDevice(GoldenDevice):
 
 @dataclass(frozen=True)
 class PhotoTimes:
-    """Milliseconds for one photo, medians: stretching it (a file: decoding too), writing the accelerator's input, and a frame of a stream
-    by number of workers."""
+    """Milliseconds for one photo, medians: stretching it (a file: decoding too), writing the accelerator's input, and a
+    frame of a stream by number of workers."""
 
     name: str
     stretch_ms: float
@@ -120,19 +123,21 @@ class Benchmark:
             "",
             f"decode: {peaks}",
             f"driver: {self.driver_ms:.2f} ms a frame, of the register accesses of a device that answers at once",
-            f"accelerator: {self.accelerator_ms:.2f} ms a frame ({self.cycles} cycles at {self.clock_hz / 1e6:g} MHz, {how})",
+            f"accelerator: {self.accelerator_ms:.2f} ms a frame ({self.cycles} cycles at {self.clock_hz / 1e6:g} MHz, "
+            f"{how})",
         ]
         if self.device_frame_ms is not None:
             lines.append(
-                f"stream on device {self.device}: {self.device_frame_ms:.2f} ms a frame, {1e3 / self.device_frame_ms:.1f} a second"
+                f"stream on device {self.device}: {self.device_frame_ms:.2f} ms a frame, "
+                f"{1e3 / self.device_frame_ms:.1f} a second"
             )
         for photo in self.photos:
             fastest = min(photo.frame_ms, key=lambda n: photo.frame_ms[n])
             host = photo.frame_ms[fastest]
             bound = "host" if host > self.accelerator_ms else "accelerator"
             lines.append(
-                f"{photo.name}: at most {1e3 / max(host, self.accelerator_ms):.1f} frames a second, the {bound} is slower "
-                f"(host {host:.2f} ms with {fastest} workers)"
+                f"{photo.name}: at most {1e3 / max(host, self.accelerator_ms):.1f} frames a second, the {bound} is "
+                f"slower (host {host:.2f} ms with {fastest} workers)"
             )
         return "\n".join(lines)
 
@@ -180,7 +185,9 @@ def measure(
 
 
 def cameras() -> list[tuple[str, Source]]:
-    """Frames as cameras give them: RGB views, uint8 ``[height, width, 3]``, of blue, green and red in memory; with their names."""
+    """Frames as cameras give them: RGB views, uint8 ``[height, width, 3]``, of blue, green and red in memory; with
+    their names.
+    """
     rng = np.random.default_rng(0)
     return [
         (f"camera {width}x{height}", rng.integers(0, 256, (height, width, 3), dtype=np.uint8)[..., ::-1])

@@ -3,7 +3,8 @@
 Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a bad argument or file, 130 interrupted.
 
 Other packages add commands through the entry point group ``codenet.commands``: functions that take what
-``ArgumentParser.add_subparsers`` returned, add a parser, and set its default ``run`` to a function from options to exit status.
+``ArgumentParser.add_subparsers`` returned, add a parser, and set its default ``run`` to a function from options to exit
+status.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def _add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
     try:
         add = point.load()
     except ImportError as error:
-        reason = f"command {point.name!r} ({point.value}): cannot be loaded here ({error}); it needs a checkout of the project"
+        reason = (
+            f"command {point.name!r} ({point.value}): cannot be loaded here ({error}); "
+            f"it needs a checkout of the project"
+        )
 
         def refuse(options: argparse.Namespace) -> int:
             raise CodenetError(reason)

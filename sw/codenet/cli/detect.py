@@ -80,8 +80,9 @@ def expand(names: Iterable[str]) -> Iterator[Path | FormatError]:
 def coco_results(found: Sequence[Found]) -> list[dict[str, Any]]:
     """Detections as COCO's evaluation takes them: ``bbox`` is left, top, width, height.
 
-    ``image_id`` is the number that the photo is named by (``000000000139.jpg``: 139) if all are named so, otherwise the place
-    of the photo, from 1; ``category_id`` is the place of the class, from 1. ``file_name`` and ``category`` say both in words.
+    ``image_id`` is the number that the photo is named by (``000000000139.jpg``: 139) if all are named so, otherwise the
+    place of the photo, from 1; ``category_id`` is the place of the class, from 1. ``file_name`` and ``category`` say
+    both in words.
     """
     stems = [entry.photo.stem for entry in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len(set(map(int, stems))) == len(stems)

@@ -1,4 +1,6 @@
-"""Reference pages made from the definitions that hardware and software share: ``python -m codenet.cli.reference FOLDER``."""
+"""Reference pages made from the definitions that hardware and software share:
+``python -m codenet.cli.reference FOLDER``.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ def registers_page() -> str:
         "# Registers",
         _SOURCE.format("registers.py"),
         "",
-        f"32-bit registers on AXI4-Lite, at byte offsets from the accelerator's base; the block is {1 << ADDRESS_BITS} bytes long. "
-        "How the driver uses them: [architecture](architecture.md).",
+        f"32-bit registers on AXI4-Lite, at byte offsets from the accelerator's base; the block is {1 << ADDRESS_BITS} "
+        f"bytes long. How the driver uses them: [architecture](architecture.md).",
         "",
         *_table(
             ("offset", "name", "access", "meaning"),
@@ -53,8 +55,8 @@ def registers_page() -> str:
         "",
         "## Profile",
         "",
-        "Words of a step, read through `PROFILE_INDEX` and `PROFILE_DATA`: word `8 * step + counter`. The first six sum to the "
-        "cycles from the end of the step before to the end of this one.",
+        "Words of a step, read through `PROFILE_INDEX` and `PROFILE_DATA`: word `8 * step + counter`. The first six "
+        "sum to the cycles from the end of the step before to the end of this one.",
         "",
         *_enumeration(ProfileCounter),
     ]
@@ -72,7 +74,8 @@ def isa_page() -> str:
         "",
         "Descriptor",
         "----------",
-        f"{DESCRIPTOR_BYTES} bytes, little-endian 32-bit words; all other bits are 0. This is version {isa.ISA_VERSION}.",
+        f"{DESCRIPTOR_BYTES} bytes, little-endian 32-bit words; all other bits are 0. This is version "
+        f"{isa.ISA_VERSION}.",
         "",
         *_table(
             ("word", "bits", "field"),

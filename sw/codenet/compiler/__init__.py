@@ -1,8 +1,8 @@
 """Compiler: a :class:`codenet.graph.Graph` to a :class:`codenet.program.Program` (docs/compiler.md).
 
-Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse`` (1x1
-and depthwise), ``layout`` (channels to planes), ``tile`` (nodes to steps; with ``limits`` of one step, and ``weights`` in
-lanes), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks), ``check`` (of the result).
+Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse``
+(1x1 and depthwise), ``layout`` (channels to planes), ``tile`` (nodes to steps; with ``limits`` of one step, and
+``weights`` in lanes), ``memory`` (addresses), ``emit`` (descriptors and parameter blocks), ``check`` (of the result).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def compile(
     Parameters
     ----------
     peak_capacity:
-        Peak records that are kept of a frame, 1 to 65535. By default a quarter of the heatmap's pixels, as many as one class can have where all differ,
-        and at least 1024.
+        Peak records that are kept of a frame, 1 to 65535. By default a quarter of the heatmap's pixels, as many as one
+        class can have where all differ, and at least 1024.
     score:
         Initial threshold of the peaks, within (0, 1).
 

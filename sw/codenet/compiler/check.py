@@ -1,4 +1,6 @@
-"""The last pass: does every step keep the rules that the hardware relies on and does not look at (:mod:`codenet.isa.rules`)?"""
+"""The last pass: does every step keep the rules that the hardware relies on and does not look at
+(:mod:`codenet.isa.rules`)?
+"""
 
 from __future__ import annotations
 

@@ -20,14 +20,17 @@ def reach_of(node: Node) -> int:
 def rows_needed(reach: int, pairs: bool, height: int) -> int:
     """Rows that the window must hold at once, as a multiple of 3.
 
-    ``pairs``: upsampled rows come two at a time, so that the later one must have room while the earlier one is still awaited.
+    ``pairs``: upsampled rows come two at a time, so that the later one must have room while the earlier one is still
+    awaited.
     """
     rows = min(2 * reach + 1 + (1 if pairs and reach else 0), height)
     return -(-rows // 3) * 3
 
 
 def repeats(node: Node, rows: int) -> bool:
-    """Whether a window of ``rows`` rows is too small for pairs, so that stored rows must be loaded once for each of their two."""
+    """Whether a window of ``rows`` rows is too small for pairs, so that stored rows must be loaded once for each of
+    their two.
+    """
     return bool(node.upsample) and rows < rows_needed(reach_of(node), True, node.source[0])
 
 
@@ -70,10 +73,11 @@ def stored_pixels(node: Node) -> int:
 def estimate(
     config: AcceleratorConfig, node: Node, inputs: int, outputs: int, wide_weights: bool, expanded: int = 0
 ) -> int:
-    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step. ``expanded``: planes that its expansion reads, if it has one.
+    """Cycles of a node of ``inputs`` and ``outputs`` planes, were it one step. ``expanded``: planes that its expansion
+    reads, if it has one.
 
-    Array and memory work side by side if the window has room for more rows than it needs, otherwise one after the other.
-    The memory moves one beat a cycle and direction.
+    Array and memory work side by side if the window has room for more rows than it needs, otherwise one after the
+    other. The memory moves one beat a cycle and direction.
     """
     height = node.source[0]
     pixels = node.output[0] * node.output[1]

@@ -1,4 +1,6 @@
-"""Fusing a 1x1 convolution with the depthwise convolutions that read it, so that what lies between them never visits memory."""
+"""Fusing a 1x1 convolution with the depthwise convolutions that read it, so that what lies between them never visits
+memory.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from codenet.config import LANES, AcceleratorConfig
 def fuse_expansions(lowered: Lowered, kept: Iterable[str], config: AcceleratorConfig) -> Lowered:
     """Make 1x1 convolutions the expansion of the nodes that read them, where that is possible and not slower.
 
-    ``kept``: tensors that must be in memory. Whether a step has room for its expansion turns out in :mod:`codenet.compiler.tile`, which computes
-    the convolution in a step of its own if not.
+    ``kept``: tensors that must be in memory. Whether a step has room for its expansion turns out in
+    :mod:`codenet.compiler.tile`, which computes the convolution in a step of its own if not.
     """
     outputs = {int(producer) for name in kept for producer in np.unique(lowered.views[name].producer)}
     nodes = {node.id: node for node in lowered.nodes}

@@ -1,4 +1,6 @@
-"""Intermediate representation: from views and nodes (what is computed) to planes and steps (where and in what pieces)."""
+"""Intermediate representation: from views and nodes (what is computed) to planes and steps (where and in what
+pieces).
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class View:
-    """The channels of a tensor of the graph: channel ``c`` is channel ``channel[c]`` of the output of node ``producer[c]``.
+    """The channels of a tensor of the graph: channel ``c`` is channel ``channel[c]`` of the output of node
+    ``producer[c]``.
 
-    With ``level`` 1 the nodes' outputs have half the tensor's height and width, and nearest upsampling gives the tensor.
+    With ``level`` 1 the nodes' outputs have half the tensor's height and width, and nearest upsampling gives the
+    tensor.
     """
 
     producer: np.ndarray
@@ -85,8 +89,9 @@ class Branch:
 class Node:
     """Operations that one step (or, after tiling, a few) computes; all branches share every setting but the weights.
 
-    ``source`` and ``output`` are ``(height, width)`` of what the window sees (after upsampling) and of the result. ``expansion``: 1x1 convolutions that
-    the same step computes on the way to the window; the branches' views are channels of that node, whose result is not in memory then.
+    ``source`` and ``output`` are ``(height, width)`` of what the window sees (after upsampling) and of the result.
+    ``expansion``: 1x1 convolutions that the same step computes on the way to the window; the branches' views are
+    channels of that node, whose result is not in memory then.
     """
 
     id: int
@@ -140,7 +145,9 @@ class Lowered:
 
 @dataclass(eq=False)
 class Plane:
-    """One plane in memory: ``[height][width][16]`` bytes. Written by one step; ``last`` is the last step that reads it."""
+    """One plane in memory: ``[height][width][16]`` bytes. Written by one step; ``last`` is the last step that reads
+    it.
+    """
 
     size: int
     written: int = -1
@@ -186,7 +193,8 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Expansion:
-    """The 1x1 convolution of a step before its window: weights int8 ``[16 * planes of the window, 16 * planes read]``, and their lanes.
+    """The 1x1 convolution of a step before its window: weights int8 ``[16 * planes of the window, 16 * planes read]``,
+    and their lanes.
 
     ``columns`` of a row are loaded and expanded at a time.
     """

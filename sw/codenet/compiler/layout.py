@@ -1,4 +1,6 @@
-"""Channels to planes: output channels are grouped by who reads them, so that readers take few planes that they do not want."""
+"""Channels to planes: output channels are grouped by who reads them, so that readers take few planes that they do not
+want.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Signature = frozenset[int]
 
 @dataclass(frozen=True)
 class Readers:
-    """Who reads each output channel of each node, what one plane costs each reader in cycles, and which channels are dilations."""
+    """Who reads each output channel of each node, what one plane costs each reader in cycles, and which channels are
+    dilations.
+    """
 
     signatures: Mapping[int, list[Signature]]
     weights: Mapping[int, int]
@@ -73,8 +77,8 @@ def _plane_cost(node: Node, config: AcceleratorConfig) -> int:
 def arrange(node: Node, readers: Readers, config: AcceleratorConfig) -> list[list[int]]:
     """The output channels of ``node``, a convolution, as planes: at most ``node.lanes`` channels each, lane by lane.
 
-    Channels of an int16 result stay with channels of the same readers, so that peaks never meet other lanes than the heatmap's;
-    a dilation gets lane 0 of a plane of its own.
+    Channels of an int16 result stay with channels of the same readers, so that peaks never meet other lanes than the
+    heatmap's; a dilation gets lane 0 of a plane of its own.
     """
     alone = readers.dilations[node.id]
     atoms: dict[Signature, list[int]] = {}
@@ -166,7 +170,8 @@ def _partition(
 
 @dataclass(frozen=True)
 class Slots:
-    """The planes that a reader takes, and where in them its channels are: channel ``c`` in lane ``lane[c]`` of ``planes[slot[c]]``.
+    """The planes that a reader takes, and where in them its channels are: channel ``c`` in lane ``lane[c]`` of
+    ``planes[slot[c]]``.
 
     ``planes`` are (node, plane of its output). A plane is there twice if two channels of the view are one and the same.
     """

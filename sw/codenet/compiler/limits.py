@@ -36,7 +36,9 @@ def front_limit(config: AcceleratorConfig, node: Node, planes: int, *, depthwise
 
 
 def back_limit(config: AcceleratorConfig, node: Node, planes: int, vectors: int, wide_weights: bool) -> str | None:
-    """Why ``planes`` output planes of ``vectors`` vectors a pixel are too many for one step of ``node``; None if they are not."""
+    """Why ``planes`` output planes of ``vectors`` vectors a pixel are too many for one step of ``node``; None if they
+    are not.
+    """
     words = cost.groups(config, planes, node.wide) * vectors * (1 + wide_weights)
     what = f"for {planes} output planes"
     return _first_too_many(
@@ -50,7 +52,9 @@ def back_limit(config: AcceleratorConfig, node: Node, planes: int, vectors: int,
 
 
 def planes_per_step(config: AcceleratorConfig, node: Node, total: int, vectors: int, wide_weights: bool) -> int:
-    """Output planes that one step can produce, if it can one: all, or the most that fit, evenly and in whole groups if possible."""
+    """Output planes that one step can produce, if it can one: all, or the most that fit, evenly and in whole groups if
+    possible.
+    """
     most = max(n for n in range(1, total + 1) if n == 1 or not back_limit(config, node, n, vectors, wide_weights))
     whole = lcm(node.lanes, config.outputs) // node.lanes
     if most in (total, *range(1, whole)):
@@ -61,7 +65,9 @@ def planes_per_step(config: AcceleratorConfig, node: Node, total: int, vectors: 
 
 
 def expansion_fits(config: AcceleratorConfig, node: Node, read: int, planes: int, outputs: int) -> bool:
-    """Whether one step has room for ``node`` and its expansion of ``read`` stored planes to ``planes``, with ``outputs`` planes of results."""
+    """Whether one step has room for ``node`` and its expansion of ``read`` stored planes to ``planes``, with
+    ``outputs`` planes of results.
+    """
     lanewise = node.kind is Kind.DEPTHWISE
     chunks, words = 2 * planes, cost.groups(config, planes, False) * read
     if not lanewise:

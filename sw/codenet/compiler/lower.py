@@ -1,4 +1,6 @@
-"""Graph to nodes: fusing depthwise and pointwise, upsampling behind 1x1 convolutions, and views for all that only renames channels."""
+"""Graph to nodes: fusing depthwise and pointwise, upsampling behind 1x1 convolutions, and views for all that only
+renames channels.
+"""
 
 from __future__ import annotations
 

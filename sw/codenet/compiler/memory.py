@@ -27,8 +27,8 @@ def find_lifetimes(steps: list[Step], kept: Iterable[Plane]) -> None:
 def plan(steps: list[Step], start: int) -> int:
     """Give every plane that a step writes an offset, first fit from ``start`` on; the end of the memory in use.
 
-    A plane keeps its memory from the step that writes it to the last that reads it, both included, so that no step writes over
-    its own input.
+    A plane keeps its memory from the step that writes it to the last that reads it, both included, so that no step
+    writes over its own input.
     """
     live: list[Plane] = []
     end = start

@@ -1,4 +1,6 @@
-"""Merging the last depthwise and 1x1 convolutions of the heads into one block-diagonal step where that is not slower."""
+"""Merging the last depthwise and 1x1 convolutions of the heads into one block-diagonal step where that is not
+slower.
+"""
 
 from __future__ import annotations
 

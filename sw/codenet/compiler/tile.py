@@ -27,7 +27,9 @@ from codenet.isa import DepthwiseOp
 
 @dataclass(frozen=True)
 class Tiled:
-    """Steps in order; where the output of each node lies, and depthwise tensors that exist only because their step was cut."""
+    """Steps in order; where the output of each node lies, and depthwise tensors that exist only because their step was
+    cut.
+    """
 
     steps: list[Step]
     placements: dict[int, Placement]
@@ -95,7 +97,9 @@ class _Tiler:
         return Inputs(planes, positions)
 
     def _expand(self, node: Node, source: Node) -> Inputs | None:
-        """The expansion of ``node`` by ``source``; None if one step has no room for both, or ``source`` has been computed anyway."""
+        """The expansion of ``node`` by ``source``; None if one step has no room for both, or ``source`` has been
+        computed anyway.
+        """
         if source.id in self.placements:
             return None
         read = self._gather(source)
@@ -192,7 +196,9 @@ class _Tiler:
     def _step(
         self, node: Node, planes: list[Plane], name: str, *, windowed: bool, inputs: Inputs | None = None
     ) -> Step:
-        """The front of a step: how ``planes`` are loaded, expanded and filtered. Not ``windowed``: what comes is filtered already."""
+        """The front of a step: how ``planes`` are loaded, expanded and filtered. Not ``windowed``: what comes is
+        filtered already.
+        """
         expansion = inputs.expansion if inputs else None
         operations = {Kind.DEPTHWISE: DepthwiseOp.MAC, Kind.MAX: DepthwiseOp.MAX, Kind.PEAKS: DepthwiseOp.PEAKS}
         operation = operations.get(node.kind, DepthwiseOp.OFF)

@@ -37,7 +37,9 @@ class Inputs:
 
 
 def depthwise_lanes(node: Node, inputs: Inputs) -> tuple[np.ndarray, Lanes | None]:
-    """Filters int8 ``[16 * planes, 3, 3]`` and requantize parameters of the window's lanes; ``None`` if ``node`` has no filters."""
+    """Filters int8 ``[16 * planes, 3, 3]`` and requantize parameters of the window's lanes; ``None`` if ``node`` has
+    no filters.
+    """
     weights = np.zeros((inputs.lanes, 3, 3), dtype=np.int8)
     first = node.branches[0].depthwise
     if first is None:

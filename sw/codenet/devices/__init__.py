@@ -37,8 +37,8 @@ def register(
 ) -> None:
     """Make a device known as ``name``; a later registration replaces an earlier one.
 
-    ``is_present`` is for boards: it tells, without side effects, whether this machine has one. ``"auto"`` opens the first
-    that is present. ``self_test``: run :func:`codenet.devices.selftest.require` on it when it is opened.
+    ``is_present`` is for boards: it tells, without side effects, whether this machine has one. ``"auto"`` opens the
+    first that is present. ``self_test``: run :func:`codenet.devices.selftest.require` on it when it is opened.
     """
     if name == "auto":
         raise DeviceError("device name 'auto': is reserved for the choice of a device")
@@ -75,8 +75,8 @@ def open_device(name: str, config: AcceleratorConfig, *, test: bool = True) -> D
         factory: DeviceFactory = point.load()
     except ImportError as error:
         raise DeviceError(
-            f"device {name!r} ({point.value}): cannot be loaded here ({error}); the simulated board needs a checkout of the "
-            f"project with its simulation packages"
+            f"device {name!r} ({point.value}): cannot be loaded here ({error}); the simulated board needs a checkout "
+            f"of the project with its simulation packages"
         ) from error
     return factory(config)
 

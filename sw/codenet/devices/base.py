@@ -1,4 +1,6 @@
-"""The small interface that every device implements; the driver (:mod:`codenet.runtime.accelerator`) needs nothing else."""
+"""The small interface that every device implements; the driver (:mod:`codenet.runtime.accelerator`) needs nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,13 @@ class Buffer(ABC):
     def flush(self, parts: Parts | None = None) -> None:
         """Make what the host wrote, everywhere or in ``parts``, visible to the accelerator.
 
-        Nothing to do on coherent devices. Where a cache is in between, it works in lines: parts begin and end between planes.
+        Nothing to do on coherent devices. Where a cache is in between, it works in lines: parts begin and end between
+        planes.
         """
 
     def invalidate(self, parts: Parts | None = None) -> None:
-        """Make what the accelerator wrote, everywhere or in ``parts``, visible to the host. Nothing to do on coherent devices.
+        """Make what the accelerator wrote, everywhere or in ``parts``, visible to the host. Nothing to do on coherent
+        devices.
 
         What the host wrote there and did not flush may be lost.
         """

@@ -1,8 +1,9 @@
 """Bitstream files: ``.bit`` with its header, and ``.bin`` as Linux' fpga_manager takes it.
 
-The header of a ``.bit`` is a row of fields, each with its length (2 bytes, the last one 4), all big-endian: a constant, then "a" design, "b" part, "c"
-date, "d" time, all of them texts that end with a zero, then "e" the bitstream. A ``.bin`` for a Zynq-7000's fpga_manager is the bitstream
-alone with the bytes of each word turned around; the driver looks for the sync word that way.
+The header of a ``.bit`` is a row of fields, each with its length (2 bytes, the last one 4), all big-endian: a constant,
+then "a" design, "b" part, "c" date, "d" time, all of them texts that end with a zero, then "e" the bitstream. A
+``.bin`` for a Zynq-7000's fpga_manager is the bitstream alone with the bytes of each word turned around; the driver
+looks for the sync word that way.
 """
 
 from __future__ import annotations

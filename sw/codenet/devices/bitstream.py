@@ -1,4 +1,6 @@
-"""Bitstreams and what lies beside them: where the file is, what it holds, and what the tools wrote down about it (.hwh)."""
+"""Bitstreams and what lies beside them: where the file is, what it holds, and what the tools wrote down about it
+(.hwh).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ VLNV = "codenet.org:user:codenet:1.0"
 """Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""
 
 CLOCK_PARAMETER = "C_CLOCK_HZ"
-"""Of the accelerator in a .hwh that we made: the clock that timing was held against, where the processing system's parameters have what PYNQ can set."""
+"""Of the accelerator in a .hwh that we made: the clock that timing was held against, where the processing system's
+parameters have what PYNQ can set.
+"""
 
 _CLOCK_PARAMETERS = (
     "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ",
@@ -28,7 +32,9 @@ _CLOCK_PARAMETERS = (
     "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ",
     "PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ",
 )
-"""Of the processing system, for designs that other tools made; the first that is there counts: what they could reach, before what was asked for."""
+"""Of the processing system, for designs that other tools made; the first that is there counts: what they could reach,
+before what was asked for.
+"""
 
 
 def find_bitstream() -> Path | None:
@@ -121,7 +127,8 @@ def _base(root: ElementTree.Element, accelerators: list[ElementTree.Element]) ->
 def configuration(path: Path) -> bytes:
     """What the kernel's FPGA manager wants of a bitstream file: no header, and the bytes of each 32-bit word reversed.
 
-    A ``.bit`` has a header of tagged fields and its bytes in the order of the configuration port (:mod:`codenet.devices.bit_file`); a ``.bin`` is taken in either order.
+    A ``.bit`` has a header of tagged fields and its bytes in the order of the configuration port
+    (:mod:`codenet.devices.bit_file`); a ``.bin`` is taken in either order.
 
     Raises
     ------

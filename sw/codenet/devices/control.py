@@ -23,8 +23,8 @@ RESET_SECONDS = 2.0
 def configure(device: Device, *, program_offset: int = 0, watchdog_cycles: int = 0) -> None:
     """Set what stays the same from frame to frame, and let the accelerator interrupt.
 
-    ``program_offset``: of the first descriptor, from the base address. ``watchdog_cycles``: after which a step that does not
-    end is an error; 0: never.
+    ``program_offset``: of the first descriptor, from the base address. ``watchdog_cycles``: after which a step that
+    does not end is an error; 0: never.
     """
     _write(device, "PROGRAM_OFFSET", program_offset)
     _write(device, "WATCHDOG", watchdog_cycles)
@@ -52,8 +52,8 @@ def reset(device: Device) -> None:
     while status.extract(value := device.read(status.offset), "busy"):
         if time.monotonic() > deadline:
             raise DeviceError(
-                f"device {device.name}: still busy {RESET_SECONDS} s after a reset (STATUS {value:#010x}): bus transfers never "
-                f"ended; load the bitstream again"
+                f"device {device.name}: still busy {RESET_SECONDS} s after a reset (STATUS {value:#010x}): bus "
+                f"transfers never ended; load the bitstream again"
             )
     _write(device, "IRQ_STATUS", 1)
 

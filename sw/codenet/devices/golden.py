@@ -1,7 +1,7 @@
 """The golden device: an accelerator made of NumPy, behind the registers and memory of a real one.
 
-It runs a program while CONTROL.start is written, so it is never busy. It has no clock: cycles and profile read as 0, and the
-watchdog never expires.
+It runs a program while CONTROL.start is written, so it is never busy. It has no clock: cycles and profile read as 0,
+and the watchdog never expires.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ class GoldenBuffer(Buffer):
 class GoldenDevice(Device):
     """Registers and memory of an accelerator of ``config``, computing with :mod:`codenet.golden.executor`.
 
-    Errors that hardware notices stop the program as there: STATUS has cause and step, and only a reset leads on. A program
-    that hardware would run, but that breaks a rule of :mod:`codenet.isa`, raises :class:`codenet.isa.rules.StepError` from the write
-    to CONTROL. A program reaches no further than the buffer that its base address lies in.
+    Errors that hardware notices stop the program as there: STATUS has cause and step, and only a reset leads on. A
+    program that hardware would run, but that breaks a rule of :mod:`codenet.isa`, raises
+    :class:`codenet.isa.rules.StepError` from the write to CONTROL. A program reaches no further than the buffer that
+    its base address lies in.
     """
 
     reports_steps = True

@@ -21,7 +21,8 @@ def check_identity(device: Device) -> None:
     identity = device.read(BY_NAME["IDENTITY"].offset)
     if identity != IDENTITY:
         raise DeviceError(
-            f"device {device.name}: IDENTITY reads {identity:#010x}, expected {IDENTITY:#010x}; no CoDeNet accelerator answers"
+            f"device {device.name}: IDENTITY reads {identity:#010x}, expected {IDENTITY:#010x}; no CoDeNet accelerator "
+            f"answers"
         )
 
 
@@ -37,8 +38,8 @@ def read_config(device: Device) -> AcceleratorConfig:
     version = device.read(BY_NAME["VERSION"].offset)
     if version != ISA_VERSION:
         raise DeviceError(
-            f"device {device.name}: version {version}, but this package drives version {ISA_VERSION}; load another bitstream, or "
-            f"install the package that belongs to this one"
+            f"device {device.name}: version {version}, but this package drives version {ISA_VERSION}; load another "
+            f"bitstream, or install the package that belongs to this one"
         )
     words = {name: device.read(BY_NAME[name].offset) for name in ("CONFIG0", "CONFIG1", "CONFIG2")}
     try:
@@ -76,8 +77,8 @@ def check_device(device: Device, program: Program) -> None:
             f"device {device.name}: CONFIG0 {words['CONFIG0']:#010x}, expected {expected['CONFIG0']:#010x}"
         )
     raise DeviceError(
-        f"device {device.name}: configuration {_values(found, differing)}, but program {program.name!r} was compiled for "
-        f"{_values(wanted, differing)}"
+        f"device {device.name}: configuration {_values(found, differing)}, but program {program.name!r} was compiled "
+        f"for {_values(wanted, differing)}"
     )
 
 

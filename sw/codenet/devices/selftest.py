@@ -1,8 +1,8 @@
 """Self-diagnosis: what is asked of a device before it is trusted with a network.
 
-Each check looks at one thing and says in words what it found; ``codenet doctor`` prints them, and boards run them when they
-are opened. The accelerator itself is used for what only it can see: it copies a pattern through memory, and counts cycles while
-the host looks at the clock on the wall.
+Each check looks at one thing and says in words what it found; ``codenet doctor`` prints them, and boards run them when
+they are opened. The accelerator itself is used for what only it can see: it copies a pattern through memory, and counts
+cycles while the host looks at the clock on the wall.
 """
 
 from __future__ import annotations
@@ -154,7 +154,8 @@ def copy_step(config: AcceleratorConfig, height: int, width: int) -> tuple[np.nd
 
     Returns
     -------
-    Its memory (uint8, from offset 0, the plane not filled in), offsets of source and target plane, and their size in bytes.
+    Its memory (uint8, from offset 0, the plane not filled in), offsets of source and target plane, and their size in
+    bytes.
     """
     size = height * width * VECTOR_BYTES
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
@@ -206,7 +207,9 @@ def _plane_step(
 
 @contextmanager
 def _started(device: Device, buffer: Buffer) -> Iterator[None]:
-    """The program in ``buffer``, running; reset at the end whatever happens, as it must not write to memory that is given back."""
+    """The program in ``buffer``, running; reset at the end whatever happens, as it must not write to memory that is
+    given back.
+    """
     with device.turns.take(None):
         control.reset(device)
         control.configure(device, watchdog_cycles=WATCHDOG_CYCLES)
@@ -224,8 +227,8 @@ def _check_end(device: Device) -> None:
         return
     cause = register.extract(value, "cause")
     hints = {
-        ErrorCause.BAD_DESCRIPTOR: "the accelerator reads something else than the host wrote: the width of the AXI port of parameters, "
-        "or the caches",
+        ErrorCause.BAD_DESCRIPTOR: "the accelerator reads something else than the host wrote: the width of the AXI port "
+        "of parameters, or the caches",
         ErrorCause.WATCHDOG: "memory does not answer: is the AXI port of the processor on?",
     }
     name = ErrorCause(cause).name if cause in ErrorCause.__members__.values() else f"unknown ({cause})"
@@ -242,14 +245,18 @@ def describe_difference(expected: np.ndarray, found: np.ndarray) -> str:
     wrong = np.flatnonzero(expected != found)
     if not wrong.size:
         return ""
-    text = f"{wrong.size} of {expected.size} bytes differ, the first at {wrong[0]} ({int(found[wrong[0]]):#04x}, expected {int(expected[wrong[0]]):#04x})"
+    first = int(wrong[0])
+    text = (
+        f"{wrong.size} of {expected.size} bytes differ, the first at {first} "
+        f"({int(found[first]):#04x}, expected {int(expected[first]):#04x})"
+    )
     if (found == _HOLE).all():
         return f"{text}: nothing arrived; writes, or the caches"
     halves = wrong.reshape(-1) % 8 // 4
     if (halves == halves[0]).all():
         return (
-            f"{text}: only the {'upper' if halves[0] else 'lower'} half of each 64 bits is wrong: an AXI port of the processor is "
-            f"32 bits wide"
+            f"{text}: only the {'upper' if halves[0] else 'lower'} half of each 64 bits is wrong: an AXI port of the "
+            f"processor is 32 bits wide"
         )
     return text
 

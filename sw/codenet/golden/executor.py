@@ -1,8 +1,9 @@
 """Functional model of the accelerator: executes the descriptors in a memory, byte for byte what the hardware writes.
 
-It follows the text of :mod:`codenet.isa` and computes with :mod:`codenet.golden`. It is also the checker of programs: whatever a
-descriptor can get wrong (limits of the configuration, sizes that disagree, addresses outside the memory, outputs over
-inputs, arithmetic that could leave the hardware's widths) is an error here, although hardware would notice little of it.
+It follows the text of :mod:`codenet.isa` and computes with :mod:`codenet.golden`. It is also the checker of programs:
+whatever a descriptor can get wrong (limits of the configuration, sizes that disagree, addresses outside the memory,
+outputs over inputs, arithmetic that could leave the hardware's widths) is an error here, although hardware would notice
+little of it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Counts:
-    """What one step did. Beats are those of the 64-bit ports: of the input planes read, of the planes or records written.
+    """What one step did. Beats are those of the 64-bit ports: of the input planes read, of the planes or records
+    written.
 
     ``peaks`` are those found, also beyond the capacity; 65535 stands for more. ``None``: not a peak step.
     """
@@ -90,7 +92,9 @@ def execute_step(memory: np.ndarray, descriptor: Descriptor, config: Accelerator
 
 
 def _read_program(memory: np.ndarray, offset: int) -> list[Descriptor | StepError]:
-    """Descriptors from ``offset`` to the last one, or to what cannot be a descriptor: then the error is the last entry."""
+    """Descriptors from ``offset`` to the last one, or to what cannot be a descriptor: then the error is the last
+    entry.
+    """
     program: list[Descriptor | StepError] = []
     require(offset % PLANE_ALIGNMENT == 0, f"program offset {offset}: expected a multiple of {PLANE_ALIGNMENT}")
     while len(program) < MAX_STEPS:

@@ -30,8 +30,8 @@ def run(graph: Graph, image: np.ndarray, keep: Iterable[str] | None = None) -> d
     image:
         int8 ``[height, width, 3]`` of the graph's input: pixel - 128.
     keep:
-        Names of the tensors to return, for example ``graph.outputs.values()``; all others are freed after their last use.
-        ``None``: return all.
+        Names of the tensors to return, for example ``graph.outputs.values()``; all others are freed after their last
+        use. ``None``: return all.
 
     Returns
     -------

@@ -1,9 +1,9 @@
 """The golden model: every operator of docs/numbers.md in plain NumPy, on exact integers.
 
-One function an operator, shaped like the accelerator's seams, so that each hardware component and each layer has its own
-oracle. Activations are int8 ``[H, W, C]``; weights int8; accumulators int32 (int64 where 32 bits could overflow). Matrix
-products go through floating-point BLAS only where the worst case proves that every partial sum is an exactly represented
-integer.
+One function an operator, shaped like the accelerator's seams, so that each hardware component and each layer has its
+own oracle. Activations are int8 ``[H, W, C]``; weights int8; accumulators int32 (int64 where 32 bits could overflow).
+Matrix products go through floating-point BLAS only where the worst case proves that every partial sum is an exactly
+represented integer.
 
 All functions raise :class:`codenet.errors.GraphError`, naming the argument, its value and what was expected.
 """
@@ -94,7 +94,8 @@ def pointwise(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def depthwise(
     x: np.ndarray, weights: np.ndarray, dilation: int | np.ndarray = 1, stride: int = 1, zero_point: int = 0
 ) -> np.ndarray:
-    """Depthwise 3x3: ``acc[y, x, c] = sum over i, j of w[c, i, j] * x[y*stride + i*d, x*stride + j*d, c]``, -1 <= i, j <= 1.
+    """Depthwise 3x3: ``acc[y, x, c] = sum over i, j of w[c, i, j] * x[y*stride + i*d, x*stride + j*d, c]``, -1 <= i, j
+    <= 1.
 
     Parameters
     ----------

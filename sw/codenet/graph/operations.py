@@ -36,7 +36,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Requantize:
-    """``y = clamp((acc * m + b) >> s, lo, hi)``; ``m`` int16 ``[C]``, ``b`` int64 ``[C]`` within 48 bits, the others scalars.
+    """``y = clamp((acc * m + b) >> s, lo, hi)``; ``m`` int16 ``[C]``, ``b`` int64 ``[C]`` within 48 bits, the others
+    scalars.
 
     ``lo`` and ``hi`` are within int8, or int16 for wide outputs.
     """

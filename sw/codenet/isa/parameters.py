@@ -59,8 +59,8 @@ def pack_weights(weights: np.ndarray, outputs: int, wide: bool = False) -> np.nd
     Parameters
     ----------
     weights:
-        int8 ``[O, 16 * vectors]``: output channel, lane ``l`` of vector ``v`` at ``16 * v + l``. Padded with zeros to whole
-        groups of ``outputs`` channels.
+        int8 ``[O, 16 * vectors]``: output channel, lane ``l`` of vector ``v`` at ``16 * v + l``. Padded with zeros to
+        whole groups of ``outputs`` channels.
     outputs:
         Output channels of the array.
     wide:
@@ -105,7 +105,9 @@ def pack_depthwise(weights: np.ndarray, m: np.ndarray, b: np.ndarray) -> np.ndar
 
 
 def unpack_depthwise(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse of :func:`pack_depthwise`: weights int8 ``[16 * planes, 3, 3]``, ``m`` int16, ``b`` int64 ``[16 * planes]``."""
+    """Inverse of :func:`pack_depthwise`: weights int8 ``[16 * planes, 3, 3]``, ``m`` int16, ``b`` int64
+    ``[16 * planes]``.
+    """
     entries = beats.reshape(-1, DEPTHWISE_BEATS)
     weights = unpack_nibbles(entries[:, :9]).transpose(0, 2, 1).reshape(-1, 3, 3)
     m, b = unpack_requantize(np.ascontiguousarray(entries[:, 9:]).reshape(-1))
@@ -133,9 +135,10 @@ def main_words(step: Descriptor) -> int:
 class Parameters:
     """An unpacked parameter block. Arrays of sections that the step does not have are empty.
 
-    ``input_table`` (dilation plane last) and ``output_table``: int64 offsets. ``depthwise_weights`` int8 ``[16 * P, 3, 3]``, ``depthwise_m``, ``depthwise_b``
-    ``[16 * P]``. ``m``, ``b``: ``[8 * chunks]``. ``weights`` int8 ``[groups * outputs, 16 * vectors]``. ``expand_m``, ``expand_b``, ``expand_weights``: the same of the
-    expansion, ``[8 * expand_chunks]`` and ``[expand_groups * outputs, 16 * expand_planes]``.
+    ``input_table`` (dilation plane last) and ``output_table``: int64 offsets. ``depthwise_weights`` int8
+    ``[16 * P, 3, 3]``, ``depthwise_m``, ``depthwise_b`` ``[16 * P]``. ``m``, ``b``: ``[8 * chunks]``. ``weights`` int8
+    ``[groups * outputs, 16 * vectors]``. ``expand_m``, ``expand_b``, ``expand_weights``: the same of the expansion,
+    ``[8 * expand_chunks]`` and ``[expand_groups * outputs, 16 * expand_planes]``.
     """
 
     input_table: np.ndarray

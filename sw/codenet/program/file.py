@@ -1,4 +1,6 @@
-"""The program file (``.cdn``): a preamble, a compressed JSON description, the compressed memory image, and a checksum of it all."""
+"""The program file (``.cdn``): a preamble, a compressed JSON description, the compressed memory image, and a checksum
+of it all.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ FILE_MAGIC = b"CODENET\0"
 FILE_VERSION = 1
 
 _PREAMBLE = struct.Struct("<8sIIQQ")
-"""Magic, version of the file, version of the descriptors, bytes of the compressed description and of the compressed image."""
+"""Magic, version of the file, version of the descriptors, bytes of the compressed description and of the compressed
+image.
+"""
 
 
 def write(program: Program, path: str | os.PathLike[str]) -> None:

@@ -28,8 +28,8 @@ class PlacedTensor:
     upsample:
         1 if stored at half height and width (nearest neighbour gives the tensor), else 0.
     live_until:
-        Last step at whose end all of it is still there (memory that no later step reads may serve another tensor); the number
-        of steps for outputs.
+        Last step at whose end all of it is still there (memory that no later step reads may serve another tensor); the
+        number of steps for outputs.
     """
 
     name: str
@@ -77,9 +77,11 @@ class PlacedTensor:
 
 @dataclass(frozen=True)
 class InputLayout:
-    """Where the image goes: 4 bytes a pixel, with a border of one row above and one pixel at the left of the zero point.
+    """Where the image goes: 4 bytes a pixel, with a border of one row above and one pixel at the left of the zero
+    point.
 
-    Pixel (y, x) lies at ``offset + (y + 1) * row_bytes + 4 * (x + 1)``: int8 red, green, blue (``p - 128``), and a byte that counts for nothing.
+    Pixel (y, x) lies at ``offset + (y + 1) * row_bytes + 4 * (x + 1)``: int8 red, green, blue (``p - 128``), and a byte
+    that counts for nothing.
     """
 
     offset: int

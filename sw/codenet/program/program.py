@@ -48,7 +48,8 @@ class Program:
     graph_macs:
         Multiply-accumulates of the graph.
     step_macs:
-        Multiply-accumulates that each step does for the graph (fewer in sum: what lies behind an upsampling is done once).
+        Multiply-accumulates that each step does for the graph (fewer in sum: what lies behind an upsampling is done
+        once).
     """
 
     name: str

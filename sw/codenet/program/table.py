@@ -62,8 +62,10 @@ def table(program: Program) -> str:
             "",
             f"{len(rows) - 1} steps, {len(program.tensors)} tensors in memory",
             f"{program.graph_macs / 1e6:.1f} MMAC in the graph, {sum(program.step_macs) / 1e6:.1f} MMAC computed",
-            f"{cycles / 1e3:.1f} kcycles if the array never waits ({100 * utilization:.0f} % of its multipliers at work)",
-            f"memory: {program.memory_bytes / 2**20:.2f} MiB, of it {len(program.image) / 2**20:.2f} MiB program and weights",
+            f"{cycles / 1e3:.1f} kcycles if the array never waits ({100 * utilization:.0f} % of its multipliers at "
+            f"work)",
+            f"memory: {program.memory_bytes / 2**20:.2f} MiB, of it {len(program.image) / 2**20:.2f} MiB program and "
+            f"weights",
         ]
     )
 

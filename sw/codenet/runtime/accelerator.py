@@ -1,9 +1,10 @@
 """The driver: runs a program on a device, frame by frame.
 
-The same code drives the golden model, the simulated board and real boards; it knows registers and shared memory, nothing
-else. Feature maps stay where the accelerator wrote them: only peaks, and what is asked for, are copied out.
+The same code drives the golden model, the simulated board and real boards; it knows registers and shared memory,
+nothing else. Feature maps stay where the accelerator wrote them: only peaks, and what is asked for, are copied out.
 
-A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepared, and the last one's outputs are read, while one runs::
+A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepared, and the last one's outputs are
+read, while one runs::
 
     accelerator.pixels[..., :3] = ...   # into the input itself
     accelerator.start()
@@ -12,7 +13,8 @@ A frame is :meth:`Accelerator.run`; or, with ``frames=2``, the next one is prepa
     accelerator.start()                 # and now there is time to decode
 
 Several accelerators, in one thread or in many, may share an open device: they take turns, frame by frame
-(:class:`codenet.devices.control.Turns`). One accelerator is for one thread at a time, which :attr:`Accelerator.claim` sees to.
+(:class:`codenet.devices.control.Turns`). One accelerator is for one thread at a time, which :attr:`Accelerator.claim`
+sees to.
 """
 
 from __future__ import annotations
@@ -112,7 +114,8 @@ class Accelerator:
 
     @property
     def pixels(self) -> np.ndarray:
-        """Input of the next frame, to write into: uint8 ``[H, W, 4]``, red, green and blue as ``pixel ^ 0x80``, the fourth counts for nothing.
+        """Input of the next frame, to write into: uint8 ``[H, W, 4]``, red, green and blue as ``pixel ^ 0x80``, the
+        fourth counts for nothing.
 
         Raises
         ------
@@ -146,10 +149,11 @@ class Accelerator:
         image:
             int8 ``[H, W, 3]`` of the program's input size (:func:`codenet.vision.image.to_activation`).
         threshold, score:
-            Smallest peak that counts, as a heatmap's integer, or as a score between 0 and 1; by default the program's own.
+            Smallest peak that counts, as a heatmap's integer, or as a score between 0 and 1; by default the program's
+            own.
         on_step:
-            Called with the index of each step right after its end, before the next one can overwrite memory; for devices
-            that report steps (:attr:`codenet.devices.Device.reports_steps`).
+            Called with the index of each step right after its end, before the next one can overwrite memory; for
+            devices that report steps (:attr:`codenet.devices.Device.reports_steps`).
 
         Raises
         ------
@@ -158,7 +162,8 @@ class Accelerator:
         DeviceTimeout
             The device didn't finish in time.
         DeviceError
-            The program stopped with an error. After this, and after a timeout, the device has been reset and can run again.
+            The program stopped with an error. After this, and after a timeout, the device has been reset and can run
+            again.
         """
         layout = self.program.input
         expected = (layout.height, layout.width, 3)
@@ -258,8 +263,8 @@ class Accelerator:
     def tensor(self, name: str) -> np.ndarray:
         """Tensor ``name`` of the graph, int8 or int16 ``[H, W, C]``, as it lies in memory now.
 
-        After a frame the tensors that nothing overwrites are left (the outputs always); in ``on_step``, those that later
-        steps still read too.
+        After a frame the tensors that nothing overwrites are left (the outputs always); in ``on_step``, those that
+        later steps still read too.
 
         Raises
         ------
@@ -272,8 +277,8 @@ class Accelerator:
         steps = len(self.program.descriptors)
         if self._finished and tensor.live_until < steps - 1:
             raise FormatError(
-                f"tensor {name!r}: step {tensor.live_until} of {steps} was the last to read it, its memory may have been used "
-                f"again; read it in on_step"
+                f"tensor {name!r}: step {tensor.live_until} of {steps} was the last to read it, its memory may have "
+                f"been used again; read it in on_step"
             )
         if self._last is not None:
             self._last.invalidate(tensor)

@@ -39,7 +39,8 @@ class Detector:
     threshold:
         Smallest score, in (0, 1), of what is reported.
     iou_threshold:
-        Of non-maximum suppression, 0 to 1: boxes of a class with more IoU are one object (:func:`codenet.vision.boxes.nms`).
+        Of non-maximum suppression, 0 to 1: boxes of a class with more IoU are one object
+        (:func:`codenet.vision.boxes.nms`).
     levels:
         Of grey photos of more than 8 bits: the values that are black and white (:func:`codenet.vision.image.load`).
 
@@ -128,12 +129,14 @@ class Detector:
         Parameters
         ----------
         photos:
-            Anything that :func:`codenet.vision.image.load` takes, each. An array must not be changed before its result is there.
+            Anything that :func:`codenet.vision.image.load` takes, each. An array must not be changed before its result
+            is there.
         threshold, top_k:
             As of a single photo.
         workers:
-            Threads that decode and stretch photos ahead. None: that is done while the accelerator runs, and a result comes one photo
-            after its own. Each worker lets another processor core help, for the price of one photo's delay more.
+            Threads that decode and stretch photos ahead. None: that is done while the accelerator runs, and a result
+            comes one photo after its own. Each worker lets another processor core help, for the price of one photo's
+            delay more.
 
         Raises
         ------
@@ -219,8 +222,8 @@ def to_units(outputs: Outputs) -> Peaks:
     stray = np.flatnonzero((class_index < 0) | (x >= heatmap.width) | (y >= heatmap.height))
     if stray.size:
         raise DeviceError(
-            f"peak record {stray[0]} is {records[stray[0]]}: expected a channel of the heatmap's {heatmap.channels} and a pixel "
-            f"of {heatmap.height}x{heatmap.width}"
+            f"peak record {stray[0]} is {records[stray[0]]}: expected a channel of the heatmap's {heatmap.channels} "
+            f"and a pixel of {heatmap.height}x{heatmap.width}"
         )
     return Peaks(
         x=x,

@@ -15,7 +15,8 @@ from codenet.program import PlacedTensor, Program
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a frame left in memory. Valid until that memory takes another frame, or :meth:`codenet.runtime.accelerator.Accelerator.close`.
+    """What a frame left in memory. Valid until that memory takes another frame, or
+    :meth:`codenet.runtime.accelerator.Accelerator.close`.
 
     Attributes
     ----------
@@ -50,8 +51,8 @@ class Outputs:
 class FrameMemory:
     """A program's memory on a device, with views of what the host writes.
 
-    A copy of the program for each frame in flight costs a megabyte or two, and buys that nothing is shared between a frame that
-    is prepared, one that runs and one whose outputs are read: not even a cache line.
+    A copy of the program for each frame in flight costs a megabyte or two, and buys that nothing is shared between a
+    frame that is prepared, one that runs and one whose outputs are read: not even a cache line.
     """
 
     def __init__(self, device: Device, program: Program) -> None:
@@ -80,7 +81,9 @@ class FrameMemory:
 
     @property
     def pixels(self) -> np.ndarray:
-        """uint8 ``[H, W, 4]``, the input itself: red, green and blue as ``pixel ^ 0x80`` (``pixel - 128`` as int8), the fourth counts for nothing."""
+        """uint8 ``[H, W, 4]``, the input itself: red, green and blue as ``pixel ^ 0x80`` (``pixel - 128`` as int8),
+        the fourth counts for nothing.
+        """
         if self._buffer is None:
             raise self._closed()
         return self._pixels
@@ -112,7 +115,9 @@ class FrameMemory:
         self.buffer.invalidate(self._results if tensor is None else _merged(_tensor_parts(tensor)))
 
     def peaks(self, found: int) -> np.ndarray:
-        """Copy of the records of ``found`` peaks, as far as there was room for them: :data:`codenet.isa.PEAK_DTYPE` ``[N]``."""
+        """Copy of the records of ``found`` peaks, as far as there was room for them: :data:`codenet.isa.PEAK_DTYPE`
+        ``[N]``.
+        """
         step = self._program.peak_step
         if step is None:
             return np.empty(0, dtype=PEAK_DTYPE)

@@ -41,8 +41,8 @@ class Summary:
         if t.cycles and self.clock_hz:
             accelerator += f", {1e3 * t.cycles / self.clock_hz:.2f} ms"
         return (
-            f"{self.frames} frames in {self.seconds:.1f} s: {self.rate:.1f} a second; each: prepare {t.prepare_ms:.2f} ms, "
-            f"wait {t.wait_ms:.2f} ms, decode {t.decode_ms:.2f} ms, accelerator {accelerator}"
+            f"{self.frames} frames in {self.seconds:.1f} s: {self.rate:.1f} a second; each: prepare {t.prepare_ms:.2f} "
+            f"ms, wait {t.wait_ms:.2f} ms, decode {t.decode_ms:.2f} ms, accelerator {accelerator}"
         )
 
 
@@ -56,12 +56,14 @@ def watch(
 ) -> Summary:
     """Run a stream, and show what it finds.
 
-    Drawing takes longer than finding: only some pictures are shown, the first and, for each, the frame that is there when it is due.
+    Drawing takes longer than finding: only some pictures are shown, the first and, for each, the frame that is there
+    when it is due.
 
     Parameters
     ----------
     stream:
-        Closed at the end, and when the keyboard (or Jupyter's stop button) interrupts, which ends the watching and not more.
+        Closed at the end, and when the keyboard (or Jupyter's stop button) interrupts, which ends the watching and not
+        more.
     seconds:
         How long; at least one frame.
     clock_hz:

@@ -39,7 +39,9 @@ def profile_table(profile: Sequence[StepProfile]) -> str:
 
 
 def slowest_table(profile: Sequence[StepProfile], count: int = 15) -> str:
-    """The ``count`` steps that take longest: cycles, share of the frame, and of each the part in which the array worked, as a bar."""
+    """The ``count`` steps that take longest: cycles, share of the frame, and of each the part in which the array
+    worked, as a bar.
+    """
     total = sum(step.cycles for step in profile)
     if not total:
         return "no counters: this device has no clock"

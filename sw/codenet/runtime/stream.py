@@ -1,7 +1,7 @@
 """Photos through an accelerator, one after the other, with two frames in flight.
 
-While the accelerator runs, the next photo is made ready in its other input; as soon as it has finished, the next frame is started, and
-only then the last one's peaks are read. A frame takes as long as the slower of the two.
+While the accelerator runs, the next photo is made ready in its other input; as soon as it has finished, the next frame
+is started, and only then the last one's peaks are read. A frame takes as long as the slower of the two.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ class _Job:
 class Stream:
     """Iterator over the results of photos, in their order (:meth:`codenet.runtime.detector.Detector.stream`).
 
-    What is wrong with one photo is raised in its place, and so is what the device says to one frame: ``next`` goes on with the
-    photo after it. An error of ``photos`` itself comes after the results of the photos before it, and ends the stream.
+    What is wrong with one photo is raised in its place, and so is what the device says to one frame: ``next`` goes on
+    with the photo after it. An error of ``photos`` itself comes after the results of the photos before it, and ends the
+    stream.
 
-    Close it (it is a context manager; the end of ``photos``, and Python when nobody holds it any more, do it too): until then a frame
-    may be running, and the accelerator takes no other.
+    Close it (it is a context manager; the end of ``photos``, and Python when nobody holds it any more, do it too):
+    until then a frame may be running, and the accelerator takes no other.
 
     Parameters
     ----------

@@ -18,7 +18,9 @@ from codenet.vision.image import Source, load, resize, to_activation
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A tensor that differs: ``count`` values, the first (in row-major order) at ``coordinate`` (y, x, channel; or a peak's index)."""
+    """A tensor that differs: ``count`` values, the first (in row-major order) at ``coordinate`` (y, x, channel; or a
+    peak's index).
+    """
 
     step: int
     step_name: str
@@ -31,8 +33,8 @@ class Mismatch:
     def __str__(self) -> str:
         at = ", ".join(map(str, self.coordinate))
         return (
-            f"step {self.step} {self.step_name!r}, tensor {self.tensor!r}: {self.count} values differ, the first at ({at}): "
-            f"expected {self.expected}, found {self.found}"
+            f"step {self.step} {self.step_name!r}, tensor {self.tensor!r}: {self.count} values differ, the first at "
+            f"({at}): expected {self.expected}, found {self.found}"
         )
 
 
@@ -88,8 +90,8 @@ def verify(program: Program, photo: Source, device: str | Device, graph: Graph |
     """Run a photo through ``device`` and compare.
 
     Without ``graph``: all outputs and the peaks with those of the golden device, which runs the same program. With the
-    graph that the program was compiled from: all its tensors, step by step, with the graph's own evaluation (which knows
-    nothing of compiler and program), if the device can stop after a step; outputs and peaks only, if it can't.
+    graph that the program was compiled from: all its tensors, step by step, with the graph's own evaluation (which
+    knows nothing of compiler and program), if the device can stop after a step; outputs and peaks only, if it can't.
 
     Raises
     ------
@@ -131,8 +133,8 @@ def run_compared(
 ) -> tuple[Outputs, Comparison]:
     """Run a frame, and compare its tensors and peaks with the graph's own evaluation.
 
-    Every tensor is compared at the end of the step that completes it if the device reports steps, otherwise the outputs at
-    the end of the frame.
+    Every tensor is compared at the end of the step that completes it if the device reports steps, otherwise the outputs
+    at the end of the frame.
 
     Parameters
     ----------

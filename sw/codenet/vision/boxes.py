@@ -1,4 +1,6 @@
-"""From peaks to boxes: the arithmetic after the accelerator (CenterNet's decoding, section 4 of *Objects as Points*)."""
+"""From peaks to boxes: the arithmetic after the accelerator (CenterNet's decoding, section 4 of *Objects as
+Points*).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ TOP_K = 100
 """Peaks looked at, best first."""
 
 IOU_THRESHOLD = 0.6
-"""Of non-maximum suppression: intersection over union (IoU) with a better box of the class above which a box is dropped."""
+"""Of non-maximum suppression: intersection over union (IoU) with a better box of the class above which a box is
+dropped.
+"""
 
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
 """Their sum is ln 2; the first has 33 bits, so that its product with a small integer is exact."""
@@ -87,9 +91,10 @@ def decode(
 ) -> list[Detection]:
     """Detections in a photo of ``photo_size`` (height, width), best first, of the best ``top_k`` peaks.
 
-    The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are stretched to the photo, and
-    what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of the peaks.
-    Boxes found again are dropped by non-maximum suppression (:func:`nms`); an ``iou_threshold`` of 1 keeps them all.
+    The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are stretched to the photo,
+    and what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of
+    the peaks. Boxes found again are dropped by non-maximum suppression (:func:`nms`); an ``iou_threshold`` of 1 keeps
+    them all.
     """
     scores = sigmoid(peaks.logits)
     order = np.argsort(-scores, kind="stable")[:top_k]

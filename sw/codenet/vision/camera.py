@@ -28,9 +28,9 @@ def frames(source: int | str | os.PathLike[str] = 0, *, size: tuple[int, int] = 
     Parameters
     ----------
     source:
-        Number of a camera (0: ``/dev/video0``), its device file, or the address of one in a network (``rtsp://...``): RGB
-        arrays, uint8 ``[H, W, 3]``; grey cameras: ``[H, W]``. A video file: its frames, once. A folder: the paths of its photos
-        by name, over and over; or one photo.
+        Number of a camera (0: ``/dev/video0``), its device file, or the address of one in a network (``rtsp://...``):
+        RGB arrays, uint8 ``[H, W, 3]``; grey cameras: ``[H, W]``. A video file: its frames, once. A folder: the paths
+        of its photos by name, over and over; or one photo.
     size:
         Width and height to ask the camera for. It may deliver others. Smaller ones cost the processor less.
 

@@ -1,7 +1,7 @@
 """Photos: from anything that shows one to the int8 tensor that the network reads.
 
-The only image processing outside the network is here: decode, orient, stretch to the input size. The same functions serve
-training, evaluation and the detector, so that all see the same pixels.
+The only image processing outside the network is here: decode, orient, stretch to the input size. The same functions
+serve training, evaluation and the detector, so that all see the same pixels.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Stretched:
     swapped: bool
 
     def write(self, pixels: np.ndarray) -> None:
-        """Write into an accelerator's input, uint8 ``[height, width, 4]`` (:attr:`codenet.runtime.accelerator.Accelerator.pixels`)."""
+        """Write into an accelerator's input, uint8 ``[height, width, 4]``
+        (:attr:`codenet.runtime.accelerator.Accelerator.pixels`).
+        """
         raw = self.image.tobytes("raw", "BGRX" if self.swapped else "RGBX")
         np.bitwise_xor(np.frombuffer(raw, np.uint8).reshape(pixels.shape), 0x80, out=pixels)
 
@@ -69,16 +71,17 @@ def load(source: Source, *, levels: Levels | None = None) -> Image.Image:
     Parameters
     ----------
     source:
-        Path of an image file, a PIL image, or a uint8 array ``[H, W]`` (grey), ``[H, W, 3]`` (RGB) or ``[H, W, 4]`` (RGBA);
-        or a uint16 array ``[H, W]``. Orientation tags are applied, transparent pixels are laid over grey 114. Of an animation
-        the current (first) frame is taken.
+        Path of an image file, a PIL image, or a uint8 array ``[H, W]`` (grey), ``[H, W, 3]`` (RGB) or ``[H, W, 4]``
+        (RGBA); or a uint16 array ``[H, W]``. Orientation tags are applied, transparent pixels are laid over grey 114.
+        Of an animation the current (first) frame is taken.
 
         OpenCV's frames are blue, green, red: of ``[H, W, 3]`` give ``frame[..., ::-1]``, of ``[H, W, 4]`` (BGRA)
-        ``frame[..., [2, 1, 0, 3]]``, and of ``[H, W]`` the frame itself. The shape says what an array is; grey and RGBA arrays
-        whose last axis is reversed are refused, as they would be mirrored, or have alpha for red.
+        ``frame[..., [2, 1, 0, 3]]``, and of ``[H, W]`` the frame itself. The shape says what an array is; grey and RGBA
+        arrays whose last axis is reversed are refused, as they would be mirrored, or have alpha for red.
     levels:
-        Of grey photos of more than 8 bits: the values that are black and white; what lies beyond is cut off. By default 0 and
-        65535, with a warning (logged) if the photo uses less than half of that. Photos of 8 bits stay as they are.
+        Of grey photos of more than 8 bits: the values that are black and white; what lies beyond is cut off. By default
+        0 and 65535, with a warning (logged) if the photo uses less than half of that. Photos of 8 bits stay as they
+        are.
 
     Raises
     ------
@@ -105,9 +108,9 @@ def resize(photo: Image.Image, height: int, width: int) -> np.ndarray:
 def stretch(source: Source, height: int, width: int, *, levels: Levels | None = None) -> Stretched:
     """The pixels of ``resize(load(source, levels=levels), height, width)``, in fewer passes over the photo.
 
-    Nothing is copied that stands upright and is RGB already; an RGB view of a BGR array (``frame[..., ::-1]``, as OpenCV's
-    frames need) is read as it lies in memory, and swapped when it is small. Pillow's ``draft`` and ``reducing_gap`` would be
-    faster on large photos, but give other pixels.
+    Nothing is copied that stands upright and is RGB already; an RGB view of a BGR array (``frame[..., ::-1]``, as
+    OpenCV's frames need) is read as it lies in memory, and swapped when it is small. Pillow's ``draft`` and
+    ``reducing_gap`` would be faster on large photos, but give other pixels.
 
     Raises
     ------
@@ -193,12 +196,12 @@ def _from_array(array: np.ndarray) -> Image.Image:
 def _reversed_text(shape: list[int]) -> str:
     if len(shape) == 2:
         return (
-            f"photo array {shape} (grey) with its columns reversed, as frame[..., ::-1] makes it: grey has no colours to "
-            f"reverse, expected the frame itself (mirrored on purpose: np.fliplr(frame).copy())"
+            f"photo array {shape} (grey) with its columns reversed, as frame[..., ::-1] makes it: grey has no colours "
+            f"to reverse, expected the frame itself (mirrored on purpose: np.fliplr(frame).copy())"
         )
     return (
-        f"photo array {shape} (RGBA) with its channels reversed, as frame[..., ::-1] makes it: alpha would be red, expected "
-        f"frame[..., [2, 1, 0, 3]] of a BGRA frame, or frame[..., 2::-1] without alpha"
+        f"photo array {shape} (RGBA) with its channels reversed, as frame[..., ::-1] makes it: alpha would be red, "
+        f"expected frame[..., [2, 1, 0, 3]] of a BGRA frame, or frame[..., 2::-1] without alpha"
     )
 
 
@@ -226,7 +229,8 @@ def _from_16_bit(image: Image.Image, name: str, levels: Levels | None) -> Image.
     if levels is None:
         if low < black or high > white:
             raise FormatError(
-                f"{name}: pixel values from {low} to {high}, expected 8 or 16 bits; levels=(black, white) says what they mean"
+                f"{name}: pixel values from {low} to {high}, expected 8 or 16 bits; levels=(black, white) says what "
+                f"they mean"
             )
         _warn_of_range(name, low, high)
     values = np.clip(values, black, white) - black
@@ -234,12 +238,14 @@ def _from_16_bit(image: Image.Image, name: str, levels: Levels | None) -> Image.
 
 
 def _warn_of_range(name: str, low: int, high: int) -> None:
-    """If pixels from ``low`` to ``high`` use less than half of 16 bits, as those of 10 or 12 bits do, or of thermal cameras."""
+    """If pixels from ``low`` to ``high`` use less than half of 16 bits, as those of 10 or 12 bits do, or of thermal
+    cameras.
+    """
     black, white = FULL_RANGE
     if 2 * (high - low) < white - black and not low == high == black:
         logger.warning(
-            "%s: its values go from %d to %d of %d to %d, and show little contrast; levels=(black, white) says what they mean, "
-            "for codenet detect --levels BLACK WHITE",
+            "%s: its values go from %d to %d of %d to %d, and show little contrast; levels=(black, white) says what "
+            "they mean, for codenet detect --levels BLACK WHITE",
             *(name, low, high, black, white),
         )
 

@@ -27,7 +27,9 @@ def at_step(program: Program, step: int) -> list[PlacedTensor]:
 
 
 def check(graph: Graph, config: AcceleratorConfig, seed: int = 0, *, every_step: bool = False) -> Program:
-    """Compile and compare; with ``every_step`` each tensor not only when it is complete, but for as long as it lives."""
+    """Compile and compare; with ``every_step`` each tensor not only when it is complete, but for as long as it
+    lives.
+    """
     program = compile(graph, config)
     image = networks.random_image(*graph.input.shape[:2], seed)
     expected = interpreter.run(graph, image, keep=list(graph.tensors))

@@ -127,7 +127,9 @@ def test_peak_records_beyond_the_capacity_are_dropped() -> None:
 
 @pytest.mark.parametrize(("size", "room"), [(64, 1024), (256, 1024), (512, 4096)])
 def test_room_for_peaks_grows_with_the_heatmap(size: int, room: int) -> None:
-    """A network of 512 pixels found 3368 peaks above 0.01 in a photo, of which 1024 were kept: its boxes low in the photo were lost."""
+    """A network of 512 pixels found 3368 peaks above 0.01 in a photo, of which 1024 were kept: its boxes low in the
+    photo were lost.
+    """
     program = compile(networks.network(size, name="tiny"))
     assert program.peak_step is not None and program.peak_step.peak_capacity == room
 
@@ -232,7 +234,9 @@ def test_accelerator_size_changes_steps_not_results() -> None:
 
 
 def test_split_depthwise_exists_in_memory() -> None:
-    """Configuration c at full width: the window does not hold 15 rows of 64 planes, so the filtered planes are stored."""
+    """Configuration c at full width: the window does not hold 15 rows of 64 planes, so the filtered planes are
+    stored.
+    """
     program = check(networks.codenet("c"), AcceleratorConfig())
     names = [name for name in program.step_names if name.startswith("decoder0.dw [")]
     assert names == ["decoder0.dw [1/2]", "decoder0.dw [2/2]"]

@@ -1,4 +1,6 @@
-"""1x1 convolutions fused with the depthwise convolutions that read them: where, where not, and that no integer changes."""
+"""1x1 convolutions fused with the depthwise convolutions that read them: where, where not, and that no integer
+changes.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def test_two_steps_where_one_has_no_room(limit: dict[str, int], channels: tuple[
 
 
 def test_one_reader_has_no_room() -> None:
-    """Two readers of one convolution, of which one is too large for a fused step: what both read is then in memory, once."""
+    """Two readers of one convolution, of which one is too large for a fused step: what both read is then in memory,
+    once.
+    """
     net, x = builder()
     small = net.depthwise("small.dw", net.convolution("small", x, 16), relu=True)
     large = net.depthwise("large.dw", net.convolution("large", x, 200), relu=True)
@@ -110,6 +114,8 @@ def test_one_reader_has_no_room() -> None:
 
 
 def test_every_unit_of_the_network() -> None:
-    """Configuration a: the 13 units of stride 1 and the 3 of stride 2, and the heads, whose last convolutions are one step."""
+    """Configuration a: the 13 units of stride 1 and the 3 of stride 2, and the heads, whose last convolutions are one
+    step.
+    """
     program = compile(networks.codenet("a"))
     assert len(expanded(program)) == 13 + 3 + 1

@@ -122,7 +122,9 @@ def test_random_graphs(seed: int, operations: int, config: AcceleratorConfig) ->
 
 
 def assert_fixed_areas(program: Program) -> None:
-    """Descriptors, parameters, image, peaks and outputs never share bytes with anything; planes stay inside and aligned."""
+    """Descriptors, parameters, image, peaks and outputs never share bytes with anything; planes stay inside and
+    aligned.
+    """
     fixed = [(0, 128 * len(program.descriptors), "descriptors")]
     for step in program.descriptors:
         end = step.parameter_address + 8 * step.parameter_beats

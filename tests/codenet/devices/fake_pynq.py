@@ -1,6 +1,8 @@
-"""A package ``pynq`` for tests where the real one is not installed: what the driver uses of it, with a board made of the golden model.
+"""A package ``pynq`` for tests where the real one is not installed: what the driver uses of it, with a board made of
+the golden model.
 
-It keeps what is written apart in cache and memory, refuses what a board would hang or fault at, and has the habits of versions:
+It keeps what is written apart in cache and memory, refuses what a board would hang or fault at, and has the habits of
+versions:
 
 * before 3.1 a part of a buffer is synchronized alone, since then always all of it, unless XRT is asked;
 * 4.0 sets an enabled clock to the frequency of the design, which for a Zynq-7000 is ``None``: TypeError.

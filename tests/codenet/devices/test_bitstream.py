@@ -1,4 +1,6 @@
-"""Bitstream files in the forms that tools write and the kernel takes, the description beside them, clocks and ports of the processor."""
+"""Bitstream files in the forms that tools write and the kernel takes, the description beside them, clocks and ports of
+the processor.
+"""
 
 import pytest
 

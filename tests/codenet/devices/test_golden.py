@@ -193,7 +193,9 @@ def test_refused_buffers(device: GoldenDevice) -> None:
 
 
 def test_the_driver_runs_a_network(device: GoldenDevice) -> None:
-    """Every tensor of a compiled network, right after its step, equals the graph's; a second frame on the same memory too."""
+    """Every tensor of a compiled network, right after its step, equals the graph's; a second frame on the same memory
+    too.
+    """
     graph = networks.network(64)
     program = compile(graph, SMALL)
     with Accelerator(device, program) as accelerator:

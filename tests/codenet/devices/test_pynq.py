@@ -1,4 +1,6 @@
-"""The driver for PYNQ against a package that stands in for PYNQ's; tests/sim/platforms/test_pynq.py has the real one, and the RTL."""
+"""The driver for PYNQ against a package that stands in for PYNQ's; tests/sim/platforms/test_pynq.py has the real one,
+and the RTL.
+"""
 
 import asyncio
 import sys

@@ -18,7 +18,9 @@ MAC, MAX, OFF, PEAKS = DepthwiseOp.MAC, DepthwiseOp.MAX, DepthwiseOp.OFF, Depthw
 
 
 class Naive:
-    """One step, one byte and one bit field at a time, on Python's integers: slow and independent of NumPy code elsewhere."""
+    """One step, one byte and one bit field at a time, on Python's integers: slow and independent of NumPy code
+    elsewhere.
+    """
 
     def __init__(self, memory: np.ndarray, step: Descriptor, outputs: int) -> None:
         self.memory, self.step, self.outputs = bytearray(memory.tobytes()), step, outputs

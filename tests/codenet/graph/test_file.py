@@ -63,7 +63,9 @@ def test_truncated(data: bytes, kept: float, tmp_path: Path) -> None:
 
 
 def test_flipped_bits(graph: Graph, data: bytes, tmp_path: Path) -> None:
-    """One bit anywhere in headers, data and directory: an error that names the file, or the same graph (dates count for nothing)."""
+    """One bit anywhere in headers, data and directory: an error that names the file, or the same graph (dates count
+    for nothing).
+    """
     rng = np.random.default_rng(0)
     ends = [*range(60), *range(len(data) - 120, len(data))]
     refused = 0

@@ -212,7 +212,9 @@ def test_info(program: Program) -> None:
 
 
 def test_array_cycles_by_hand(program: Program) -> None:
-    """16 x 8 array: the stem of 8 channels and 8-bit weights takes 3 vectors, two words each, for a group of 8 and an empty one."""
+    """16 x 8 array: the stem of 8 channels and 8-bit weights takes 3 vectors, two words each, for a group of 8 and an
+    empty one.
+    """
     stem = program.descriptors[0]
     assert (stem.output_pixels, stem.vectors, stem.wide_weights) == (64, 3, 1)
     assert array_cycles(stem) == 64 * 3 * 2 * stem.groups

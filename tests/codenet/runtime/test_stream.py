@@ -1,4 +1,6 @@
-"""Two frames in flight: the same results as photo by photo, in the right order, whatever goes wrong with one of them."""
+"""Two frames in flight: the same results as photo by photo, in the right order, whatever goes wrong with one of
+them.
+"""
 
 import gc
 import threading

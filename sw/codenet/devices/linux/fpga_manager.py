@@ -1,4 +1,6 @@
-"""Loads bitstreams through the kernel's FPGA manager, as the kernels of Zynq boards have it (attribute ``firmware``)."""
+"""Loads bitstreams through the kernel's FPGA manager, as the kernels of Zynq boards have it (attribute
+``firmware``).
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ def load(kernel: Kernel, bitstream: Path) -> None:
     manager = _manager(kernel)
     if not (manager / "firmware").exists():
         raise DeviceError(
-            f"{manager}: has no attribute 'firmware', which Xilinx's kernels have; with this one, load the bitstream by a device "
-            f"tree overlay, and open the device without a bitstream"
+            f"{manager}: has no attribute 'firmware', which Xilinx's kernels have; with this one, load the bitstream "
+            f"by a device tree overlay, and open the device without a bitstream"
         )
     data = configuration(bitstream)
     target = kernel.firmware / FIRMWARE

@@ -1,8 +1,8 @@
 """What the plain-Linux driver asks of the kernel, in one place: attributes, mappings, and words for what is missing.
 
-Everything here goes through files below three roots, so that stand-ins can take their place. Two things no plain file can stand in for, as
-something must happen *during* the call: an access to mapped registers, and a command written to an attribute. They are the methods
-that a simulated kernel overrides (:mod:`sim.platforms.linux`).
+Everything here goes through files below three roots, so that stand-ins can take their place. Two things no plain file
+can stand in for, as something must happen *during* the call: an access to mapped registers, and a command written to an
+attribute. They are the methods that a simulated kernel overrides (:mod:`sim.platforms.linux`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Kernel:
             os.write(self._attributes[path], text.encode())
 
     def registers(self, path: Path, size: int, offset: int) -> np.ndarray:
-        """Map ``size`` bytes at ``offset`` (a multiple of the page size) of a device as registers: uint32 ``[size / 4]``.
+        """Map ``size`` bytes at ``offset`` (a multiple of the page size) of a device as registers: uint32
+        ``[size / 4]``.
 
         Raises
         ------
@@ -93,7 +94,9 @@ class Kernel:
                 os.close(file)
 
     def memory(self, path: Path, size: int) -> np.ndarray:
-        """Map memory that is shared with a device, through the cache: uint8 ``[size]``. Errors as of :meth:`registers`."""
+        """Map memory that is shared with a device, through the cache: uint8 ``[size]``. Errors as of
+        :meth:`registers`.
+        """
         with naming(path):
             file = self.open(path, os.O_RDWR)
             try:

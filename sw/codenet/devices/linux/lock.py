@@ -25,7 +25,8 @@ class BoardLock:
     Raises
     ------
     DeviceError
-        Another program has the board, or this one has it open already: the message says which. Or the file cannot be opened.
+        Another program has the board, or this one has it open already: the message says which. Or the file cannot be
+        opened.
     """
 
     def __init__(self, kernel: Kernel, device: str) -> None:
@@ -58,7 +59,9 @@ class BoardLock:
 
 
 def _open(path: Path) -> int:
-    """Open the file for any user who comes later, too; Linux lets nobody *create* what another user has in such a folder."""
+    """Open the file for any user who comes later, too; Linux lets nobody *create* what another user has in such a
+    folder.
+    """
     try:
         return os.open(path, os.O_RDWR)
     except FileNotFoundError:

@@ -33,8 +33,8 @@ def find(kernel: Kernel, name: str | None = None) -> Path:
     if not found:
         which = f"no {name!r}" if name else "none"
         raise DeviceError(
-            f"{kernel.sysfs / 'class' / CLASSES[0]}: there is {which}; load the module u-dma-buf with memory for the accelerator "
-            f"(modprobe u-dma-buf udmabuf0=33554432)"
+            f"{kernel.sysfs / 'class' / CLASSES[0]}: there is {which}; load the module u-dma-buf with memory for the "
+            f"accelerator (modprobe u-dma-buf udmabuf0=33554432)"
         )
     return found[0]
 
@@ -56,7 +56,8 @@ class Pool:
         self.address = kernel.number(self._folder / "phys_addr")
         if self.address % PLANE_ALIGNMENT or self.address + self.size > 2**32:
             raise DeviceError(
-                f"{self._folder}: {self.size} bytes at {self.address:#x}: expected a multiple of {PLANE_ALIGNMENT}, and below 4 GiB"
+                f"{self._folder}: {self.size} bytes at {self.address:#x}: expected a multiple of {PLANE_ALIGNMENT}, "
+                f"and below 4 GiB"
             )
         coherent = self._folder / "dma_coherent"
         self.coherent = coherent.exists() and kernel.number(coherent) == 1
@@ -85,8 +86,8 @@ class Pool:
             offset = start + length
         if size <= 0 or offset + whole > self.size:
             raise DeviceError(
-                f"no room for a buffer of {size} bytes: {self.free} of {self.size} bytes of {self._folder} are free; give the module "
-                f"u-dma-buf more"
+                f"no room for a buffer of {size} bytes: {self.free} of {self.size} bytes of {self._folder} are free; "
+                f"give the module u-dma-buf more"
             )
         self._used[offset] = whole
         return PoolBuffer(self, offset, size)

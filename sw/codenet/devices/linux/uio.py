@@ -46,11 +46,13 @@ class UioDevice(Device):
     Parameters
     ----------
     bitstream:
-        Loaded into the logic, with the clock that the ``.hwh`` beside it says; ``None``: what is loaded is the right one.
+        Loaded into the logic, with the clock that the ``.hwh`` beside it says; ``None``: what is loaded is the right
+        one.
     kernel:
         Where the files are.
     node:
-        Name of the UIO device with the registers. If there is none, they are taken from ``/dev/mem``, where the ``.hwh`` says.
+        Name of the UIO device with the registers. If there is none, they are taken from ``/dev/mem``, where the
+        ``.hwh`` says.
     memory:
         Name of the u-dma-buf to use; by default the first.
 
@@ -59,8 +61,8 @@ class UioDevice(Device):
     FormatError
         The bitstream is none.
     DeviceError
-        A file or a permission is missing (the message names it), nothing is loaded into the logic, or another program has the
-        board.
+        A file or a permission is missing (the message names it), nothing is loaded into the logic, or another program
+        has the board.
     """
 
     name = "uio"
@@ -187,7 +189,8 @@ def _map_uio(kernel: Kernel, folder: Path) -> np.ndarray:
 def _map_directly(kernel: Kernel, node: str, handoff: Handoff | None) -> np.ndarray:
     if handoff is None or handoff.base is None:
         raise DeviceError(
-            f"{kernel.sysfs / 'class/uio'}: no device {node!r} for the registers, and no .hwh that says where they are; add a node to the "
+            f"{kernel.sysfs / 'class/uio'}: no device {node!r} for the registers, and no .hwh that says where they "
+            f"are; add a node to the "
             f'device tree (compatible = "generic-uio") and load uio_pdrv_genirq with of_id=generic-uio'
         )
     return kernel.registers(kernel.dev / "mem", BLOCK_BYTES, handoff.base[0])

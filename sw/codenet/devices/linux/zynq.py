@@ -1,6 +1,8 @@
-"""Registers of the Zynq-7000's processing system that a bitstream depends on: the clock to the logic, and the width of its ports.
+"""Registers of the Zynq-7000's processing system that a bitstream depends on: the clock to the logic, and the width of
+its ports.
 
-Addresses and fields are those of UG585, appendix B (slcr, axi_hp). How the registers are reached is the driver's business.
+Addresses and fields are those of UG585, appendix B (slcr, axi_hp). How the registers are reached is the driver's
+business.
 """
 
 from __future__ import annotations
@@ -95,14 +97,17 @@ class ProcessingSystem:
         if rate < BELOW * hertz:
             rates = ", ".join(f"{pll / 1e6:g}" for pll in plls.values())
             raise DeviceError(
-                f"clock of {hertz / 1e6:g} MHz: the PLLs (of IO, ARM and DDR) run at {rates} MHz, which gives nothing near it"
+                f"clock of {hertz / 1e6:g} MHz: the PLLs (of IO, ARM and DDR) run at {rates} MHz, which gives nothing "
+                f"near it"
             )
         kept = self._read(SLCR + FPGA0_CLOCK) & ~(3 << 4 | 63 << 8 | 63 << 20)
         self._write_locked(FPGA0_CLOCK, kept | -source << 4 | first << 8 | second << 20)
         return rate
 
     def widen(self, port: int) -> bool:
-        """Make high performance port ``port`` 64 bits wide; returns whether it was not. Nothing may use it meanwhile."""
+        """Make high performance port ``port`` 64 bits wide; returns whether it was not. Nothing may use it
+        meanwhile.
+        """
         changed = False
         for channel in (READ_CHANNEL, WRITE_CHANNEL):
             address = PORTS + 0x1000 * port + channel

@@ -178,12 +178,14 @@ class PynqDevice(Device):
             raise
         except Exception as error:
             raise DeviceError(
-                f"device pynq: no memory for a buffer of {size} bytes ({_text(error)}); {_memory_text()}; close other users of the "
-                f"board, or raise cma= on the kernel's command line"
+                f"device pynq: no memory for a buffer of {size} bytes ({_text(error)}); {_memory_text()}; close other "
+                f"users of the board, or raise cma= on the kernel's command line"
             ) from error
 
     def wait(self, timeout: float) -> None:
-        """As of the base class, with an interrupt if there is one (in a running event loop, as Jupyter's, not with the overlay's)."""
+        """As of the base class, with an interrupt if there is one (in a running event loop, as Jupyter's, not with the
+        overlay's).
+        """
         if self._interrupt is None or (isinstance(self._interrupt, _LoopInterrupt) and _loop_runs()):
             super().wait(timeout)
         elif not wait_until_pending(self, self._interrupt, timeout):
@@ -247,7 +249,9 @@ def _fabric_interrupt(kernel: Kernel) -> UioInterrupt | None:
 
 
 class _Words:
-    """Registers behind an MMIO of PYNQ's, by offset or as an array of words. PYNQ 3.1 reads signed ones over the network."""
+    """Registers behind an MMIO of PYNQ's, by offset or as an array of words. PYNQ 3.1 reads signed ones over the
+    network.
+    """
 
     def __init__(self, mmio: Any) -> None:
         self._mmio = mmio
@@ -275,7 +279,8 @@ class PynqBuffer(Buffer):
         self.address = int(memory.device_address)
         if self.address % PLANE_ALIGNMENT or self.address + memory.nbytes > 2**32:
             raise DeviceError(
-                f"device pynq: buffer of {size} bytes at {self.address:#x}: expected a multiple of {PLANE_ALIGNMENT} below 4 GiB"
+                f"device pynq: buffer of {size} bytes at {self.address:#x}: expected a multiple of {PLANE_ALIGNMENT} "
+                f"below 4 GiB"
             )
         self._memory: Any = memory
         self._by_parts = _version(version) < WHOLE_ONLY and hasattr(memory, "bo")
@@ -310,7 +315,9 @@ class PynqBuffer(Buffer):
 
 
 class _Keeper:
-    """An owner of memory that arrays keep, as they would not keep an array of PYNQ's: of views of views NumPy skips those in between."""
+    """An owner of memory that arrays keep, as they would not keep an array of PYNQ's: of views of views NumPy skips
+    those in between.
+    """
 
     def __init__(self, memory: Any) -> None:
         self._memory = memory
@@ -327,7 +334,9 @@ def _xrt_direction(memory: Any, direction: str) -> Any:
 
 @contextmanager
 def _foreign(what: str) -> Iterator[None]:
-    """What goes wrong inside PYNQ, which raises whatever comes up, as a :class:`DeviceError` that says during ``what``."""
+    """What goes wrong inside PYNQ, which raises whatever comes up, as a :class:`DeviceError` that says during
+    ``what``.
+    """
     try:
         yield
     except DeviceError:
@@ -356,8 +365,8 @@ def _import() -> Any:
         import pynq
     except ImportError as error:
         raise DeviceError(
-            f"device pynq: the package pynq cannot be imported ({error}); on a board, use the Python of PYNQ's environment "
-            f"(. /etc/profile.d/pynq_venv.sh)"
+            f"device pynq: the package pynq cannot be imported ({error}); on a board, use the Python of PYNQ's "
+            f"environment (. /etc/profile.d/pynq_venv.sh)"
         ) from error
     return pynq
 
@@ -396,7 +405,8 @@ def _configure_other(pynq: Any, handoff: Handoff) -> float | None:
     found = 1e6 * float(pynq.Clocks.fclk0_mhz)
     if found > zynq.ABOVE * handoff.clock_hz:
         raise DeviceError(
-            f"device pynq: the clock can be set to {found / 1e6:g} MHz only, but the design is for {handoff.clock_hz / 1e6:g}"
+            f"device pynq: the clock can be set to {found / 1e6:g} MHz only, but the design is for "
+            f"{handoff.clock_hz / 1e6:g}"
         )
     return found
 

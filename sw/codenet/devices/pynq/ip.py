@@ -1,4 +1,6 @@
-"""The driver that PYNQ binds to the accelerator of an overlay. Needs the package ``pynq``: import it only where that is there."""
+"""The driver that PYNQ binds to the accelerator of an overlay. Needs the package ``pynq``: import it only where that
+is there.
+"""
 
 from __future__ import annotations
 
