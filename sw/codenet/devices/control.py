@@ -131,15 +131,35 @@ class Turns:
 
     def __enter__(self) -> Turns:
         """Keep others from the device, and whoever had it last in its place."""
+        self._acquire()
+        return self
+
+    @contextmanager
+    def now(self) -> Iterator[bool]:
+        """The same if nobody else has the device at this moment, without waiting; yields whether that is so."""
+        taken = self._acquire(wait=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.__exit__()
+
+    def _acquire(self, wait: bool = True) -> bool:
         own = threading.get_ident()
-        with self._guard:
+        ticket = threading.Lock()
+        ticket.acquire()
+        if not self._guard.acquire(wait):
+            return False
+        try:
             if self._thread in (None, own):
                 self._thread = own
                 self._depth += 1
-                return self
-            ticket = threading.Lock()
-            ticket.acquire()
+                return True
+            if not wait:
+                return False
             self._waiting.append(ticket)
+        finally:
+            self._guard.release()
         try:
             ticket.acquire()
         except BaseException:  # The keyboard: whoever has been let in must let the next one in.
@@ -150,7 +170,7 @@ class Turns:
                     self._let_in()
             raise
         self._thread, self._depth = own, 1
-        return self
+        return True
 
     def __exit__(self, *exception: object) -> None:
         with self._guard:

@@ -85,7 +85,7 @@ class Accelerator:
         self._running: FrameMemory | None = None
         self._outcome: Outputs | Exception | None = None
         self._last: FrameMemory | None = None
-        self._finished = False
+        self._finished = self._abandoned = False
         self._watchdog_cycles = watchdog_cycles
         self.claim = Claim(f"device {device.name}: {self}")
         check_device(device, program)
@@ -189,14 +189,14 @@ class Accelerator:
         DeviceError
             Another frame of this accelerator runs, the device cannot report steps, or it failed.
         """
+        if self._abandoned:
+            self.stop()
         if self._running is not None:
             raise DeviceError(f"device {self.device.name}: a frame of {self} runs already; finish it first")
         if on_step is not None and not self.device.reports_steps:
             raise DeviceError(f"device {self.device.name}: cannot stop after each step")
         frame = self._next_frame()
-        peak_step = self.program.peak_step
-        if peak_step is not None:
-            frame.set_threshold(self._threshold(threshold, score, peak_step.peak_threshold))
+        frame.set_threshold(threshold, score)
         frame.flush()
         with self.device.turns.take(self) as new:
             if self.device.turns.reset_failed:
@@ -324,13 +324,27 @@ class Accelerator:
 
     def stop(self) -> None:
         """Stop the frame that runs, if one does; its outputs are lost."""
-        if self._running is None:
-            return
-        with self.device.turns:
-            runs = self._running is not None and self._outcome is None
-            self._running = self._outcome = None
-            if runs:
-                self._reset()
+        if self._running is not None:
+            with self.device.turns:
+                self._drop()
+
+    def abandon(self) -> None:
+        """Stop the frame that runs, now or, if somebody has the device at this moment, when the next one is started.
+
+        For finalizers, which run in the middle of anything and must not wait.
+        """
+        with self.device.turns.now() as free:
+            if free:
+                self._drop()
+            else:
+                self._abandoned = True
+
+    def _drop(self) -> None:
+        runs = self._running is not None and self._outcome is None
+        self._running = self._outcome = None
+        self._abandoned = False
+        if runs:
+            self._reset()
 
     def close(self) -> None:
         """Stop a frame that runs and release the memory. Calling it twice does no harm."""
@@ -365,17 +379,6 @@ class Accelerator:
             on_step(step)
 
         return hook
-
-    def _threshold(self, threshold: int | None, score: float | None, default: int) -> int:
-        if score is not None:
-            if threshold is not None:
-                raise FormatError(f"threshold {threshold} and score {score}: expected one of them")
-            return self.program.threshold_for(float(score))
-        if threshold is None:
-            return default
-        if not isinstance(threshold, int | np.integer) or not -32768 <= threshold <= 32767:
-            raise FormatError(f"threshold {threshold}: expected an int16; a score between 0 and 1 is given as score=")
-        return int(threshold)
 
     def _wait(self) -> None:
         """Return when the frame has ended well; after any other end the device is reset."""

@@ -97,11 +97,28 @@ class FrameMemory:
     def _closed(self) -> DeviceError:
         return DeviceError(f"device {self._name}: the accelerator is closed")
 
-    def set_threshold(self, threshold: int) -> None:
-        """Of the peaks, int16, from the next :meth:`flush` on."""
+    def set_threshold(self, threshold: int | None, score: float | None) -> None:
+        """Of the peaks, from the next :meth:`flush` on: a heatmap's integer, or a score; by default the program's own.
+
+        Raises
+        ------
+        FormatError, GraphError
+            Both are given, or out of range.
+        """
+        step = self._program.peak_step
+        if step is None:
+            return
+        if score is not None:
+            if threshold is not None:
+                raise FormatError(f"threshold {threshold} and score {score}: expected one of them")
+            threshold = self._program.threshold_for(float(score))
+        elif threshold is None:
+            threshold = step.peak_threshold
+        elif not isinstance(threshold, int | np.integer) or not -32768 <= threshold <= 32767:
+            raise FormatError(f"threshold {threshold}: expected an int16; a score between 0 and 1 is given as score=")
         if threshold != self._threshold:
-            self._program.patch_threshold(self.memory, threshold)
-            self._threshold = threshold
+            self._program.patch_threshold(self.memory, int(threshold))
+            self._threshold = int(threshold)
             self._input = [*self._input[:1], self._descriptor]
 
     def flush(self) -> None:

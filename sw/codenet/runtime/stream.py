@@ -102,6 +102,8 @@ class Stream:
         ``workers`` is negative, or no integer.
     """
 
+    _closed = True  # Until there is something to close.
+
     def __init__(
         self,
         accelerator: Accelerator,
@@ -113,7 +115,6 @@ class Stream:
         workers: int = 0,
         brief: bool = False,
     ) -> None:
-        self._closed = True  # Until there is something to close.
         if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 0:
             raise ConfigError(f"workers {workers!r}: expected 0 or more threads")
         self._accelerator = accelerator
@@ -173,17 +174,19 @@ class Stream:
 
     def close(self) -> None:
         """Stop the frame that runs; no more results. Calling it twice does no harm."""
+        self._close(self._accelerator.stop)
+
+    def _close(self, stop: Callable[[], None]) -> None:
         if self._closed:
             return
         self._closed = True
         if self._pool is not None:
-            self._pool.shutdown(
-                wait=False, cancel_futures=True
-            )  # What a worker makes now is its own, and goes with it.
+            # What a worker makes now is its own, and goes with it.
+            self._pool.shutdown(wait=False, cancel_futures=True)
         self._ahead.clear()
         if self._claimed:
             if self._current is not None and self._current.started:
-                self._accelerator.stop()
+                stop()
             self._accelerator.claim.release()
 
     def __enter__(self) -> Stream:
@@ -195,7 +198,8 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if not self._closed:
+            self._close(self._accelerator.abandon)
 
     def _prepared(self) -> _Job | None:
         """The next photo, in the accelerator's free input if nothing is wrong with it; ``None`` at the end."""

@@ -1,5 +1,6 @@
 """Several programs on one open device: every frame is its owner's, whoever asks meanwhile, in one thread or in many."""
 
+import gc
 import threading
 import time
 
@@ -228,3 +229,28 @@ def test_closing_one_leaves_the_other(fakes):
     assert device.registers["STATUS"] == 2 and second.finish().cycles == 4321
     second.close()
     assert device.turns.user is None
+
+
+def test_a_stream_that_is_dropped_while_another_thread_has_the_device(programs, alone, device):
+    """Finalizers run in the middle of anything: they must not wait for the device."""
+    first, second = opened(programs, device)
+    stream = first.stream(PHOTOS)
+    next(stream)
+    taken, dropped = threading.Event(), threading.Event()
+
+    def hold():
+        with device.turns:
+            taken.set()
+            dropped.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(10)
+    del stream
+    gc.collect()
+    dropped.set()
+    thread.join(10)
+    device.busy = False  # A reset in the middle of a frame is meant here.
+    assert second(PHOTOS[0]) == alone[1][0]
+    assert first(PHOTOS[1]) == alone[0][1]
+    first.close(), second.close()

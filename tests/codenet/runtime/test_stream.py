@@ -214,7 +214,7 @@ def test_closing_early_stops_the_frame(detector, device, way):
 def test_closing_does_not_wait_for_a_slow_photo(detector, monkeypatch, way):
     go, stretch = threading.Event(), stream_module.stretch
 
-    def slowly(source, height, width):
+    def slowly(source, height, width, **options):
         assert source[0, 0, 0] != 3 or go.wait(20)
         return stretch(source, height, width)
 
