@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import torch
 
+from models.command import check_folder, exit_status, write_text
 from models.network.config import CONFLICT_FREE, MAX_DILATION, NetworkConfig, get_config
 from models.network.deform import offset_places, round_dilation, square_places
 
@@ -182,11 +183,13 @@ def main(arguments: list[str] | None = None) -> int:
     if len(words) != 1:
         print("usage: python -m models.diagrams FOLDER", file=sys.stderr)
         return 2
-    folder = Path(words[0])
-    folder.mkdir(parents=True, exist_ok=True)
+    return exit_status(lambda: _write(Path(words[0])))
+
+
+def _write(folder: Path) -> None:
+    check_folder(folder)
     for name, text in drawings().items():
-        (folder / name).write_text(text)
-    return 0
+        write_text(folder / name, text)
 
 
 if __name__ == "__main__":

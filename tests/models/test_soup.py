@@ -8,9 +8,9 @@ from models import soup, train
 from models.network.checkpoints import load_checkpoint, load_network
 from models.network.config import CONFIGS
 from models.network.detector import CoDeNet
-from models.qat import load_precision, load_quantized, quantized_identity
+from models.quantization import load_precision, load_quantized, quantized_identity
+from models.quantization.convert import calibrate, quantize
 from models.quantization.precision import Precision
-from models.quantization.quantize import calibrate, quantize
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
