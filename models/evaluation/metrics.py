@@ -16,12 +16,16 @@ from codenet.vision.boxes import Detection
 from models.data import DetectionData
 from models.evaluation.voc_metric import voc_average_precision
 
+#: What ``codenet detect`` takes for an object unless told otherwise.
+DETECT_THRESHOLD = 0.3
+
 
 @dataclass(frozen=True)
 class Score:
     """COCO's metrics: ``ap`` over IoU 0.5 to 0.95, ``ap50`` at 0.5, per class ``ap50_by_class`` (NaN without objects).
 
-    ``eleven_point``, ``all_point``: AP at IoU 0.5 by the rules of VOC.
+    ``eleven_point``, ``all_point``: AP at IoU 0.5 by the rules of VOC. ``detections``: their number; ``best_score``: the
+    highest of their scores, 0 without any.
     """
 
     ap50: float
@@ -30,6 +34,8 @@ class Score:
     ap50_by_class: dict[str, float]
     eleven_point: float
     all_point: float
+    detections: int = 0
+    best_score: float = 0.0
 
     def __str__(self) -> str:
         return f"AP50 {self.ap50:.3f} AP {self.ap:.3f} images {self.images}"
@@ -39,9 +45,16 @@ class Score:
         by_class = {name: None if np.isnan(value) else value for name, value in self.ap50_by_class.items()}
         return {**dataclasses.asdict(self), "ap50_by_class": by_class}
 
+    def _best(self) -> str:
+        text = f"best score {self.best_score:.2f}"
+        if self.best_score >= DETECT_THRESHOLD:
+            return text
+        return f"{text}: none reaches {DETECT_THRESHOLD}, the threshold of codenet detect; scores rise with training"
+
     def table(self) -> str:
-        """Lines for people: AP50 by class, then all rules."""
+        """Lines for people: AP50 by class, the detections, then all rules."""
         lines = [f"{name:16} AP50 {value:.3f}" for name, value in self.ap50_by_class.items()]
+        lines.append(f"{self.detections} detections, {self._best()}")
         lines.append(f"VOC rules: eleven-point {self.eleven_point:.3f} all-point {self.all_point:.3f}")
         return "\n".join([*lines, str(self)])
 
@@ -96,8 +109,9 @@ def average_precision(data: DetectionData, detections: Sequence[Sequence[Detecti
             f"evaluation: {len(detections)} lists of detections for {len(data)} images, expected one each"
         )
     results = _coco_results(detections)
+    best = max((result["score"] for result in results), default=0.0)
     if not results or not any((~record.crowd).any() for record in data):
-        return Score(0.0, 0.0, len(data), dict.fromkeys(data.classes, 0.0), 0.0, 0.0)
+        return Score(0.0, 0.0, len(data), dict.fromkeys(data.classes, 0.0), 0.0, 0.0, len(results), best)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = _ground_truth(data)
@@ -120,4 +134,6 @@ def average_precision(data: DetectionData, detections: Sequence[Sequence[Detecti
         by_class,
         voc.eleven_point,
         voc.all_point,
+        len(results),
+        best,
     )

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pickle
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def read_torch(path: Path, what: str) -> Any:
         raise CodenetError(f"{what} {path}: no PyTorch file, or a damaged one") from error
 
 
+def misfit(error: RuntimeError) -> str:
+    """The first of the faults that `load_state_dict` finds, in short."""
+    lines = str(error).splitlines()
+    return textwrap.shorten(lines[min(1, len(lines) - 1)], 200, placeholder=" ...")
+
+
 def restore(path: Path, network: CoDeNet, state: dict[str, Any]) -> CoDeNet:
     """``network`` with the averaged weights of the checkpoint ``state``, which was read from ``path``; in evaluation mode.
 
@@ -83,7 +90,7 @@ def restore(path: Path, network: CoDeNet, state: dict[str, Any]) -> CoDeNet:
     try:
         network.load_state_dict(state["average"])
     except RuntimeError as error:
-        raise CodenetError(f"checkpoint {path}: its weights do not fit its configuration: {error}") from error
+        raise CodenetError(f"checkpoint {path}: its weights do not fit its configuration: {misfit(error)}") from error
     return network.eval()
 
 
@@ -140,4 +147,6 @@ def start_from(network: CoDeNet, path: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise CodenetError(f"checkpoint {path}: does not fit a network {network.config.name}: {error}") from error
+        raise CodenetError(
+            f"checkpoint {path}: does not fit a network {network.config.name}: {misfit(error)}"
+        ) from error

@@ -23,6 +23,7 @@ from models.command import check_folder, interrupt_on_termination, sheltered, wr
 from models.data import DetectionData, cached_images, load_data
 from models.evaluation import Score, evaluate, network_source
 from models.network import Backbone, CoDeNet, NetworkConfig, float_identity, load_network, load_plain
+from models.network.checkpoints import misfit
 from models.pretrained import load_backbone_weights
 from models.training import Batches, TrainConfig, Trainer, training_data
 
@@ -66,7 +67,7 @@ class Store:
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file; `CodenetError` naming the file if it has none."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CodenetError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(value, dict):
@@ -157,7 +158,7 @@ def start_around_decoder(network: CoDeNet, path: Path) -> None:
         network.heads.load_state_dict(trained.heads.state_dict())
     except RuntimeError as error:
         raise CodenetError(
-            f"checkpoint {path}: does not fit around {network.config.name}'s decoder: {error}"
+            f"checkpoint {path}: does not fit around {network.config.name}'s decoder: {misfit(error)}"
         ) from error
     load_plain(network.backbone, plain)
 

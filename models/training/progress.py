@@ -107,7 +107,7 @@ class Progress:
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Lines of a run's table; a last one cut off by a kill is left out, and without a file there are none."""
     lines = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(line))
         except ValueError:

@@ -17,7 +17,7 @@ from models.command import check_outputs, replacing, write_json, write_text
 from models.data import DetectionData, load_data, read_image
 from models.evaluation import evaluate, evaluate_file, network_source
 from models.export import differing_outputs
-from models.network import CoDeNet, NetworkConfig, float_identity, load_checkpoint, load_network, write_checkpoint
+from models.network import CoDeNet, float_identity, load_network, write_checkpoint
 from models.quantization import load_precision, load_quantized, to_graph
 from models.studies import read_json
 from models.zoo import SHELF, Shelf
@@ -59,13 +59,14 @@ def read_about(path: Path | None) -> dict[str, Any]:
     return about
 
 
-def _check_pair(float_path: Path, quantized_path: Path) -> None:
-    """`CodenetError` unless the checkpoints are of the same network."""
-    states = load_checkpoint(float_path), load_checkpoint(quantized_path)
+def _load_pair(float_path: Path, quantized_path: Path) -> tuple[CoDeNet, CoDeNet]:
+    """The networks of both checkpoints; `CodenetError` unless they are the same one."""
+    network, quantized = load_network(float_path), load_quantized(quantized_path)
     for key in ("config", "classes"):
-        values = [NetworkConfig.from_dict(s[key]) if key == "config" else tuple(s[key]) for s in states]
-        if values[0] != values[1]:
-            raise CodenetError(f"{quantized_path}: {key} is {values[1]}, expected {values[0]} as in {float_path}")
+        found, expected = getattr(quantized, key), getattr(network, key)
+        if found != expected:
+            raise CodenetError(f"{quantized_path}: {key} is {found}, expected {expected} as in {float_path}")
+    return network, quantized
 
 
 def _check_exact(snapped: CoDeNet, graph_path: Path, data: DetectionData) -> None:
@@ -96,12 +97,8 @@ def add(
     model.
     """
     check_outputs([shelf.file(name, suffix) for suffix in SUFFIXES], [float_path, quantized_path])
-    _check_pair(float_path, quantized_path)
-    network, quantized, precision = (
-        load_network(float_path),
-        load_quantized(quantized_path),
-        load_precision(quantized_path),
-    )
+    network, quantized = _load_pair(float_path, quantized_path)
+    precision = load_precision(quantized_path)
     data = load_data(data_folder, split, network.classes)
     data.records = data.records[:limit]
     graph, snapped = to_graph(quantized, f"codenet-{name}", {"precision": str(precision)})

@@ -177,7 +177,7 @@ def test_other_groups_of_parameters_cannot_be_taken_on(tmp_path):
 
 def test_bad_checkpoints(tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"nothing")
-    with pytest.raises(CodenetError, match="bad.pt: cannot be read"):
+    with pytest.raises(CodenetError, match="bad.pt: no PyTorch file"):
         load_checkpoint(tmp_path / "bad.pt")
     torch.save({"x": 1}, tmp_path / "other.pt")
     with pytest.raises(CodenetError, match="other.pt: not a checkpoint"):
