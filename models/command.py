@@ -25,6 +25,10 @@ from codenet.errors import CodenetError
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
+class OutputError(CodenetError):
+    """An output cannot be written, on a full disk for example; what was there before is as it was."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
@@ -104,19 +108,20 @@ def sheltered() -> Iterator[None]:
 
 
 def interrupt_on_termination() -> None:
-    """SIGTERM interrupts this process as Ctrl-C would: what is half written is removed."""
+    """SIGTERM interrupts this process as Ctrl-C would: what is half written is removed. Nothing in other threads."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, hint: str = "") -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path``, of the same suffix, for the body to write: the complete file then takes the name ``path``.
 
-    `CodenetError` naming ``path``, ended by ``hint``, if it cannot be written; ``path`` is then as it was.
+    `OutputError` naming ``path`` if it cannot be written.
     """
     partial = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
@@ -124,7 +129,7 @@ def replacing(path: Path, hint: str = "") -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise CodenetError(f"{path}: cannot be written: {error.strerror or error}{hint}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             # What the body's writer itself writes beside is named after it.
@@ -133,13 +138,13 @@ def replacing(path: Path, hint: str = "") -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all; `CodenetError` naming it if that fails."""
+    """Write a text file, complete or not at all; `OutputError` naming it if that fails."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as a JSON file, complete or not at all; `CodenetError` naming it if that fails."""
+    """Write an object as a JSON file, complete or not at all; `OutputError` naming it if that fails."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 

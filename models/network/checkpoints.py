@@ -20,8 +20,6 @@ from models.network.detector import CoDeNet
 
 logger = logging.getLogger(__name__)
 
-_GO_ON = "; what was there before is kept: make room, then repeat the command with --resume"
-
 
 def previous(path: Path) -> Path:
     """Where the checkpoint before the one at ``path`` is kept."""
@@ -32,11 +30,11 @@ def write_checkpoint(state: dict[str, Any], path: Path, keep: bool = True) -> No
     """Write ``state`` to ``path``; what was there is kept as `previous` if ``keep``.
 
     The new file is complete on the disk before it takes the name, so that a kill or a power cut leaves the old one.
-    `CodenetError` if it cannot be written, on a full disk for example.
+    `OutputError` if it cannot be written, on a full disk for example.
     """
     content = io.BytesIO()  # a full disk then is an OSError, where PyTorch's own writer raises others
     torch.save(state, content)
-    with replacing(path, _GO_ON if keep else "") as partial:
+    with replacing(path) as partial:
         with partial.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()

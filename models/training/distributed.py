@@ -23,7 +23,7 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from codenet.errors import CodenetError
-from models.command import BAD_INPUT, INTERRUPTED, interrupt_on_termination, sheltered
+from models.command import BAD_INPUT, INTERRUPTED, describe, interrupt_on_termination, sheltered
 
 #: How long processes wait for another one, which may be caching images or compiling kernels.
 _PATIENCE = timedelta(hours=6)
@@ -113,14 +113,16 @@ def start_workers(job: Job, output: Path, workers: int | None = None, device: st
             raise
         # Where one says what is wrong, the others may have failed because they waited for it.
         kind = KeyboardInterrupt if getattr(error, "exit_code", None) == INTERRUPTED else CodenetError
-        raise kind(_complaint(meeting).read_text()) from error
+        raise kind(_complaint(meeting).read_text(encoding="utf-8")) from error
     finally:
         meeting.unlink(missing_ok=True)
         _complaint(meeting).unlink(missing_ok=True)
 
 
 def _wait_for(processes: Any) -> None:
-    """Wait for spawned processes; Ctrl-C asks them to stop, at the second time at once."""
+    """Wait for spawned processes; Ctrl-C and SIGTERM ask them to stop, at the second time at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on_termination()
     try:
         while not processes.join():
             pass
@@ -130,6 +132,9 @@ def _wait_for(processes: Any) -> None:
         while not processes.join():
             pass
         raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _worker(worker: int, workers: int, job: Job, meeting: Path) -> None:
@@ -137,11 +142,12 @@ def _worker(worker: int, workers: int, job: Job, meeting: Path) -> None:
     interrupt_on_termination()
     try:
         _join(f"file://{meeting.resolve()}", worker, workers, job)
-    except (CodenetError, KeyboardInterrupt) as error:
+    except (CodenetError, OSError, KeyboardInterrupt) as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # All find the same fault in the user's data; the one who started them says so, once.
-        _complaint(meeting).write_text(str(error), encoding="utf-8")
-        os._exit(BAD_INPUT if isinstance(error, CodenetError) else INTERRUPTED)
+        text = describe(error) if isinstance(error, OSError) else str(error)
+        _complaint(meeting).write_text(text, encoding="utf-8")
+        os._exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else BAD_INPUT)
 
 
 def _complaint(meeting: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
@@ -120,10 +121,13 @@ def setup_logging(output: Path) -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that may fail: on a full disk the checkpoint says so."""
+    """A log that may fail, on a full disk for example, where the checkpoint says so; opened anew for the next line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        pass
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def check_output(run: Run, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:

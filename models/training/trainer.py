@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -15,7 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from codenet.errors import CodenetError
-from models.command import duration
+from models.command import OutputError, duration
 from models.network.blocks import set_slope
 from models.network.checkpoints import load_newest, write_checkpoint
 from models.training.batches import Batches, feed
@@ -213,8 +214,9 @@ class Trainer:
         """
         keep_freed_memory()
         self.network.train()
-        if observer is not None:
-            observer.resumed(self)
+        with _resumable(path):
+            if observer is not None:
+                observer.resumed(self)
         sums: dict[str, float] = {}
         count = 0
         first, start, total = rank() == 0, self.step, self.config.iterations
@@ -241,22 +243,38 @@ class Trainer:
                 if first:
                     losses = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
                     report(f"step {self.step}/{total}  {losses}" + f"  about {left} to go" * bool(left))
-                if observer is not None:
-                    observer.interval(self, means)
-                    self.network.train()
-                if first and path is not None:
-                    self.save(path)
+                with _resumable(path):
+                    if observer is not None:
+                        observer.interval(self, means)
+                        self.network.train()
+                    if first and path is not None:
+                        self.save(path)
 
     def _stop(self, path: Path | None, first: bool) -> NoReturn:
         """Save, and end the run as Ctrl-C does, with the way to go on."""
         if path is None:
             raise KeyboardInterrupt
-        if first:
-            self.save(path)
+        with _resumable(path):
+            if first:
+                self.save(path)
         wait_for_all()
         raise KeyboardInterrupt(
             f"step {self.step} of {self.config.iterations} is saved in {path}; the same command with --resume goes on from it"
         )
+
+
+@contextlib.contextmanager
+def _resumable(path: Path | None) -> Iterator[None]:
+    """What the body cannot write ends the run with the way to go on."""
+    try:
+        yield
+    except OutputError as error:
+        kept = (
+            ""
+            if path is None or not path.exists()
+            else f"; {path} of before is kept: make room, then go on with --resume"
+        )
+        raise CodenetError(f"training: {error}{kept}") from error
 
 
 class Pace:

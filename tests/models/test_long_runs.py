@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -102,10 +103,17 @@ def test_full_disk_at_a_checkpoint(complaint, coco_folder, tmp_path):
     path = output / "checkpoint.pt"
     assert complaint(train, *training(coco_folder, output, "--iterations", 2))[0] == 0
     words = training(coco_folder, output, "--iterations", 4, "--resume", "--extend")
-    with largest_file(path.stat().st_size // 2):
-        status, line = complaint(train, *words)
-    assert status == 2 and "checkpoint.pt: cannot be written: File too large; what was there before is kept" in line
-    assert "--resume" in line and load_checkpoint(path)["step"] == 2 and not litter(tmp_path)
+    # At the checkpoint, and at the first of the other files that a run writes.
+    for size, name in (
+        (path.stat().st_size // 2, "checkpoint.pt"),
+        (100, "settings.json"),
+        (1500, "losses.svg"),
+    ):
+        with largest_file(size):
+            status, line = complaint(train, *words)
+        assert status == 2 and re.search(f"({name}): cannot be written: File too large", line)
+        assert name == "settings.json" or f"{path} of before is kept: make room, then go on with --resume" in line
+        assert load_checkpoint(path)["step"] == 2 and not litter(tmp_path)
     assert complaint(train, *words)[0] == 0 and load_checkpoint(path)["step"] == 4
 
 

@@ -13,7 +13,7 @@ from codenet.checkout import ROOT
 from codenet.errors import CodenetError
 from models.data import cached_images, load_data
 from models.network.blocks import ConvNorm, set_slope
-from models.network.checkpoints import load_checkpoint
+from models.network.checkpoints import float_identity, load_checkpoint, write_checkpoint
 from models.network.config import normalize
 from models.network.detector import CoDeNet
 from models.quantization.convert import calibrate, quantize
@@ -132,7 +132,9 @@ def test_an_error_of_all_workers_is_raised_once_by_the_one_who_started_them(tmp_
 
 @pytest.mark.slow
 def test_torchrun_gives_the_same_bits_as_workers(coco_folder, tmp_path):
-    results = {}
+    results, start = {}, tmp_path / "start.pt"
+    network = make_network("norm")
+    write_checkpoint({**float_identity(network), "network": {}, "average": network.state_dict()}, start)
     launch = {
         "workers": [sys.executable, "-m", "tests.models.training.tiny_train", "--workers", "2"],
         "torchrun": [
@@ -143,7 +145,19 @@ def test_torchrun_gives_the_same_bits_as_workers(coco_folder, tmp_path):
     for name, command in launch.items():
         output = tmp_path / name / "run"
         command += ["--data", str(coco_folder), "--output", str(output), "--classes", "cat", "dog"]
-        command += ["--iterations", "6", "--batch", "4", "--no-mixed", "--save-every", "2", "--evaluate-every", "2"]
+        command += [
+            "--start-from",
+            str(start),
+            "--iterations",
+            "6",
+            "--batch",
+            "4",
+            "--no-mixed",
+            "--save-every",
+            "2",
+            "--evaluate-every",
+            "2",
+        ]
         run = subprocess.run([*command, "--no-tensorboard"], cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stderr
         results[name] = load_checkpoint(output / "checkpoint.pt"), (output / "history.jsonl").read_text()
