@@ -1,4 +1,4 @@
-"""What the commands of this package share: one-line errors, exit status, interruption, and outputs that are whole or absent.
+"""What the commands of this package share: one-line errors, exit status, interruption, whole outputs.
 
 Exit status: 0 success, 2 a bad argument, file or place to write to, 130 interrupted (Ctrl-C).
 """
@@ -119,7 +119,7 @@ def interrupt_on_termination() -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path``, of the same suffix, for the body to write: the complete file then takes the name ``path``.
+    """A path beside ``path``, of the same suffix, for the body to write; the complete file then takes the name.
 
     `OutputError` naming ``path`` if it cannot be written.
     """

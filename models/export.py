@@ -1,4 +1,4 @@
-"""From a quantized checkpoint to a graph, or a program with its graph: ``python -m models.export CHECKPOINT -o mine.cdn``."""
+"""From a quantized checkpoint to a graph or a program: ``python -m models.export CHECKPOINT -o mine.cdn``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from models.quantization import load_precision, load_quantized, to_graph
 
 
 def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> int:
-    """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model, for uint8 ``[S, S, 3]``."""
+    """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model.
+
+    ``image``: uint8 ``[S, S, 3]``.
+    """
     with torch.no_grad():
         outputs = network(normalize(image[None]).double())
     expected = interpreter.run(graph, photos.to_activation(image))

@@ -1,9 +1,9 @@
 """A wider network that computes what a trained one does: ``python -m models.widen CHECKPOINT --config d -o FILE``.
 
-Net2WiderNet (Chen, Goodfellow and Shlens, *Net2Net: accelerating learning via knowledge transfer*, ICLR 2016): added
-channels are copies of those that are there, and whatever reads a channel reads its copies with weights that add up to the
-original one. Unequal shares let the copies learn different things. A unit of ShuffleNetV2 passes half of its channels on
-unchanged, so copies of a channel have to meet the same halves: see `_Places`.
+Net2WiderNet (Chen, Goodfellow and Shlens, *Net2Net: accelerating learning via knowledge transfer*, ICLR 2016):
+added channels are copies of those that are there, and whatever reads a channel reads its copies with weights that add
+up to the original one. Unequal shares let the copies learn different things. A unit of ShuffleNetV2 passes half of its
+channels on unchanged, so copies of a channel have to meet the same halves: see `_Places`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Copies:
         return np.where(self.index < 0, own, self.index)
 
     def shares(self, rng: np.random.Generator) -> np.ndarray:
-        """Part of its original's weight with which each copy is read, float64 ``[C]``; those of one channel add up to 1."""
+        """Part of the original's weight with which each copy is read: float64 ``[C]``, adding up to 1 for a channel."""
         share = np.where(self.index < 0, 0.0, rng.uniform(0.5, 1.5, len(self.index)))
         total = np.zeros(self.count)
         np.add.at(total, self.source, share)
@@ -92,7 +92,7 @@ class _Places:
         self._passes = _passes(narrow), _passes(wide)
 
     def branch(self, first: int) -> np.ndarray:
-        """Originals of one branch's outputs, which become the channels ``first``, ``first + 2`` ...: int64 ``[wide / 2]``."""
+        """Originals of a branch's outputs, which become channels ``first``, ``first + 2`` ...: int64 ``[wide / 2]``."""
         kinds = [passes[first::2] for passes in self._passes]
         index = np.full(self.wide // 2, -1)
         for kind in np.unique(kinds[0]):
@@ -122,7 +122,7 @@ class _Places:
 
 
 class _Widening:
-    """Fills the modules of a wide network from those of the narrow one, each with the copies that it reads and makes."""
+    """Fills the modules of a wide network from the narrow one's, each with the copies that it reads and makes."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -242,7 +242,7 @@ def _check(small: NetworkConfig, large: NetworkConfig) -> None:
 def widen(network: CoDeNet, config: NetworkConfig, seed: int = 0) -> CoDeNet:
     """A network of ``config`` that computes what ``network`` does, up to rounding; in evaluation mode.
 
-    ``config`` may differ in its widths, none of them smaller, and its input size. ``seed`` draws the shares of the copies.
+    ``config`` may differ in its widths, none of them smaller, and its input size. ``seed`` draws the copies' shares.
     `CodenetError` for any other difference, and for widths of stages so near each other that the channels do not fit.
     """
     _check(network.config, config)

@@ -24,8 +24,8 @@ DETECT_THRESHOLD = 0.3
 class Score:
     """COCO's metrics: ``ap`` over IoU 0.5 to 0.95, ``ap50`` at 0.5, per class ``ap50_by_class`` (NaN without objects).
 
-    ``eleven_point``, ``all_point``: AP at IoU 0.5 by the rules of VOC. ``detections``: their number; ``best_score``: the
-    highest of their scores, 0 without any.
+    ``eleven_point``, ``all_point``: AP at IoU 0.5 by the rules of VOC.
+    ``detections``: their number; ``best_score``: the highest of their scores, 0 without any.
     """
 
     ap50: float

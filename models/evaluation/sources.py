@@ -51,7 +51,7 @@ def network_source(network: CoDeNet, iou_threshold: float = OVERLAP) -> Source:
 
 
 def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """The head outputs among a graph's ``tensors`` as a network gives them: float64 ``[1, channels, S/4, S/4]`` by role."""
+    """Head outputs among a graph's ``tensors`` as a network gives them: float64 ``[1, channels, S/4, S/4]`` by role."""
     return {
         role: torch.from_numpy(tensors[name].astype(np.float64)).permute(2, 0, 1)[None] * graph.tensors[name].scale
         for role, name in graph.outputs.items()

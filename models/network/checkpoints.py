@@ -81,7 +81,7 @@ def misfit(error: RuntimeError) -> str:
 
 
 def restore(path: Path, network: CoDeNet, state: dict[str, Any]) -> CoDeNet:
-    """``network`` with the averaged weights of the checkpoint ``state``, which was read from ``path``; in evaluation mode.
+    """``network`` with the averaged weights of ``state``, the checkpoint at ``path``; in evaluation mode.
 
     `CodenetError` if they are of another network.
     """

@@ -25,9 +25,10 @@ def weight_bytes(network: CoDeNet) -> int:
 def quantized_result(
     checkpoint: Path, schedule: Schedule, precision: Precision, iterations: int, seed: int, folder: Path
 ) -> dict[str, Any]:
-    """Fine-tune a floating-point checkpoint by `models.qat`, or go on where a stopped run left off, and evaluate: scores and sizes.
+    """Fine-tune a floating-point checkpoint, or go on where a stopped run left off, and evaluate: scores and sizes.
 
-    ``device`` is ``golden`` where the accelerator runs the network: the graph of integers, in ``folder`` too; otherwise ``pytorch``.
+    ``device`` is ``golden`` where the accelerator runs the network: the graph of integers, in ``folder`` too; otherwise
+    ``pytorch``.
     """
     config = dataclasses.replace(DEFAULTS, iterations=iterations, batch=schedule.batch, seed=seed)
     run = Run(schedule.data, folder, resume=True)

@@ -236,8 +236,8 @@ class Job:
 def run_jobs(jobs: Sequence[Job], store: Store, processes: int, finished: Callable[[], None]) -> None:
     """Run what has no result yet, ``processes`` at a time, and keep each result as it comes; then call ``finished``.
 
-    One that fails does not stop the others; the first error is raised at the end. Ctrl-C lets those under way save their
-    checkpoints.
+    One that fails does not stop the others; the first error is raised at the end.
+    Ctrl-C lets those under way save their checkpoints.
     """
     todo = [job for job in jobs if store.result(job.name) is None]
     logger.info("%d runs, %d of them to do", len(jobs), len(todo))

@@ -52,7 +52,7 @@ def fine_tune(
     worker: int = 0,
     workers: int = 1,
 ) -> None:
-    """One process of a quantization-aware run from a floating-point ``checkpoint``, of ``workers`` that share each batch.
+    """One process of a quantization-aware run from a floating-point ``checkpoint``; ``workers`` share each batch.
 
     With ``distill`` the quantized network learns the features and outputs of the floating-point one, too.
     `CodenetError` for a checkpoint, data or settings that do not fit; data need boxes of each of the network's classes.

@@ -34,7 +34,7 @@ class Run:
     """Where a run reads and writes, and on what it computes: what all kinds of training share.
 
     ``data``: ``FOLDER`` or ``FOLDER:SPLIT`` (default ``train``), joined. ``resume``: go on from the checkpoint in
-    ``output`` if there is one, with ``extend`` also with other settings than its own. ``device``: as `pick_device` reads.
+    ``output`` if there is one, with ``extend`` also with other settings than its own. ``device``: see `pick_device`.
     """
 
     data: tuple[str, ...]
@@ -131,8 +131,9 @@ class _LogFile(logging.FileHandler):
 
 
 def check_output(run: Run, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """`CodenetError` if the output cannot be written to, has a checkpoint and nothing says what to do with it, or one of
-    ``inputs`` would be overwritten. ``overwrite`` removes the checkpoints that are there.
+    """`CodenetError` if the output is no place to write to, or has a checkpoint that nothing is said of or is an input.
+
+    ``overwrite`` removes the checkpoints that are there.
     """
     check_folder(run.output)
     mine = (run.checkpoint, previous(run.checkpoint), run.output / "best.pt")

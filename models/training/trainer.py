@@ -259,7 +259,8 @@ class Trainer:
                 self.save(path)
         wait_for_all()
         raise KeyboardInterrupt(
-            f"step {self.step} of {self.config.iterations} is saved in {path}; the same command with --resume goes on from it"
+            f"step {self.step} of {self.config.iterations} is saved in {path}; "
+            f"the same command with --resume goes on from it"
         )
 
 

@@ -9,12 +9,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Modules of `models`, and the function that reads their command line.
+#: Modules of `models`, and the function that reads their command line or makes what does.
 PARSERS = {
     "ablation": "_parse",
     "evaluate": "_parse",
+    "export": "_parse",
     "offsets": "_parse",
     "precisions": "_parse",
+    "qat": "make_parser",
+    "train": "make_parser",
+    "widen": "_parse",
     "zoo": "__main__._parse",
 }
 
@@ -33,6 +37,7 @@ def commands(module):
 def test_commands_of_the_pages(module, capsys):
     *path, function = PARSERS[module].split(".")
     parse = getattr(importlib.import_module(".".join(["models", module, *path])), function)
+    parse = parse().parse_args if function == "make_parser" else parse
     found = commands(module)
     assert found
     for words in found:

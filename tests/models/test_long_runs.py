@@ -1,4 +1,4 @@
-"""What ends a command early is one line and a status, and costs no work: full disks, Ctrl-C, places, values, wrong files."""
+"""What ends a command early is one line and a status, and costs no work."""
 
 import contextlib
 import importlib
@@ -37,6 +37,7 @@ COMMANDS = [
     "qat",
     "soup",
     "train",
+    "widen",
     "zoo.__main__",
 ]
 
@@ -48,7 +49,7 @@ def _tiny(monkeypatch):
 
 @pytest.fixture
 def complaint(capsys):
-    """Runs a command; its status, and what it says on standard error, which is one line but for lists of faults in data."""
+    """Runs a command; its status, and what it says on standard error: one line, but for lists of faults in data."""
 
     def run(module, *words):
         capsys.readouterr()
@@ -164,7 +165,7 @@ def test_ctrl_c_saves_what_resume_goes_on_from(number, complaint, coco_folder, t
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_in_several_processes(number, coco_folder, tmp_path):
-    """The signal reaches the first process alone, as from a batch system; all end with one line and a whole checkpoint."""
+    """The signal reaches the first process alone, as from a batch system; all end, with one line and a checkpoint."""
     output = tmp_path / "build" / "run"
     words = training(coco_folder, output, "--iterations", 100_000, "--classes", "cat", "dog")
     words = [sys.executable, "-m", "tests.models.training.tiny_train", *map(str, words), "--workers", "2"]
@@ -192,6 +193,7 @@ def test_ctrl_c_in_any_command(name, complaint, tmp_path, monkeypatch):
         "qat": ("c", "--data", "d", "--output", "o"),
         "soup": ("c", "-o", "o.pt"),
         "train": ("--data", "d", "--output", "o"),
+        "widen": ("c", "--config", "d", "-o", "o.pt"),
         "zoo.__main__": ("list",),
     }[name]
 

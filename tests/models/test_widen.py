@@ -60,7 +60,7 @@ def test_wider_networks_compute_the_same(config):
 @pytest.mark.parametrize("changes", [{}, {"channels": (24, 128, 256, 512, 1024)}], ids=["2x", "128, 256, 512"])
 @pytest.mark.parametrize(("small", "large"), [("c", "d"), ("b", "e")])
 def test_configurations(small, large, changes):
-    """d from c, e from b, and widths that fill the accelerator's lanes; the weights do not depend on the input's size."""
+    """d from c, e from b, and widths that fill the accelerator's lanes; weights do not depend on the input's size."""
     narrow = spread_out(CONFIGS[small])
     wide = widen.widen(narrow, CONFIGS[large].replace(**changes))
     assert wide.config.size == 512 and same_outputs(narrow, wide, 96)
