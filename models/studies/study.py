@@ -226,7 +226,6 @@ class Job:
     arguments: tuple[Any, ...]
 
     def __call__(self) -> Mapping[str, Any]:
-        interrupt_on_termination()
         # One thread a process: threads wait for one another at each operation.
         torch.set_num_threads(1)
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {self.name}  %(message)s", force=True)
@@ -254,7 +253,8 @@ def run_jobs(jobs: Sequence[Job], store: Store, processes: int, finished: Callab
 
 def _run_parallel(jobs: Sequence[Job], store: Store, processes: int, finished: Callable[[], None]) -> None:
     errors = []
-    with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, context, interrupt_on_termination) as pool:
         with sheltered():
             futures = {pool.submit(job): job for job in jobs}
         try:

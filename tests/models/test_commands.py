@@ -28,7 +28,7 @@ def commands(module):
     pages = [ROOT / "docs" / "models.md", *sorted((ROOT / "models" / "zoo").glob("*.md"))]
     text = "\n".join(page.read_text().replace("\\\n", " ") for page in pages)
     return [
-        shlex.split(line, comments=True)
+        shlex.split(line.partition(", ")[0], comments=True)  # cards have remarks behind a comma
         for line in re.findall(rf"^    python -m models\.{module} (.*)$", text, re.MULTILINE)
     ]
 
