@@ -16,13 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from codenet.errors import CodenetError
-from models.command import exit_status
-from models.data import ANIMALS
+from models.command import Parser, exit_status, number, write_text
+from models.data import ANIMALS, load_data
 from models.network.config import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
-from models.precisions import quantized_result
-from models.quantization.precision import Precision, add_arguments, from_arguments
-from models.studies.study import Job, Schedule, Store, float_result, load_sources, run_jobs, seconds_per_step, spread
-from models.train import has_fast_bfloat16
+from models.quantization import Precision, add_arguments, from_arguments
+from models.studies import (
+    Job,
+    Schedule,
+    Store,
+    float_result,
+    quantized_result,
+    run_jobs,
+    seconds_per_step,
+    spread,
+)
+from models.training import has_fast_bfloat16
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +190,7 @@ def estimate(rows: Sequence[Row], base: NetworkConfig, schedule: Schedule, seeds
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
     parser.add_argument(
         "--val-data",
@@ -194,19 +202,22 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rows", nargs="+", default=[row.key for row in ROWS], help=f"of {', '.join(r.key for r in ROWS)}"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[1])
     parser.add_argument("--config", choices=list(CONFIGS), default="b", help="the other parts of the network (b)")
     parser.add_argument(
         "--size", type=int, default=256, help="input height and width in pixels (256; the paper's: 512)"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--iterations", type=int, default=600)
-    length.add_argument("--epochs", type=float, help="instead of iterations: how often each image is seen")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    length.add_argument("--iterations", type=number(int, 1), default=600)
+    length.add_argument(
+        "--epochs", type=number(float, 1e-6), help="instead of iterations: how often each image is seen"
+    )
+    parser.add_argument("--batch", type=number(int, 1), default=16)
+    parser.add_argument("--rate", type=number(float, 0), default=1e-3)
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--trunk", type=Path, help="NumPy archive of trunk weights to start from")
+    start.add_argument("--backbone", "--trunk", type=Path, metavar="FILE", help="backbone weights to start from")
     start.add_argument(
+        "--start-from",
         "--start",
         type=Path,
         metavar="CHECKPOINT",
@@ -219,10 +230,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="train with convolutions in bfloat16 (default: where the processor has it)",
     )
     parser.add_argument("--classes", nargs="+", default=list(ANIMALS))
-    parser.add_argument("--limit", type=int, help="evaluate on the first images only")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--limit", type=number(int, 1), help="evaluate on the first images only")
+    parser.add_argument("--jobs", type=number(int, 1), default=1, help="runs at a time, one thread each")
     parser.add_argument(
-        "--quantize", type=int, metavar="ITERATIONS", help="fine-tune the rows that the accelerator runs, too"
+        "--quantize",
+        type=number(int, 1),
+        metavar="ITERATIONS",
+        help="fine-tune the rows that the accelerator runs, too",
     )
     parser.add_argument(
         "--estimate", action="store_true", help="measure some steps of each row and say how long all takes"
@@ -237,7 +251,7 @@ def _run(options: argparse.Namespace) -> None:
     base = get_config(options.config).replace(size=options.size)
     classes, iterations = tuple(options.classes), options.iterations
     if options.epochs is not None:
-        images = len(load_sources(options.data, "train", classes))
+        images = len(load_data(options.data, "train", classes))
         iterations = math.ceil(options.epochs * images / options.batch)
     schedule = Schedule(
         tuple(options.data),
@@ -246,8 +260,8 @@ def _run(options: argparse.Namespace) -> None:
         options.batch,
         options.rate,
         options.bfloat16,
-        options.trunk,
-        options.start,
+        options.backbone,
+        options.start_from,
         None if options.val_data is None else tuple(options.val_data),
         limit=options.limit,
     )
@@ -259,7 +273,7 @@ def _run(options: argparse.Namespace) -> None:
 
     def table() -> str:
         text = make_table(store, rows, options.seeds, shown)
-        (options.output / "table.md").write_text(text)
+        write_text(options.output / "table.md", text)
         return text
 
     if not options.table:

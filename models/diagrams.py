@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.sax.saxutils import escape
 
 import torch
 
+from models.command import Parser, check_folder, exit_status, write_text
 from models.network.config import CONFLICT_FREE, MAX_DILATION, NetworkConfig, get_config
 from models.network.deform import offset_places, round_dilation, square_places
 
@@ -176,17 +178,21 @@ def drawings() -> dict[str, str]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write all drawings to a folder."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if len(words) != 1:
-        print("usage: python -m models.diagrams FOLDER", file=sys.stderr)
-        return 2
-    folder = Path(words[0])
-    folder.mkdir(parents=True, exist_ok=True)
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the drawings are written")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    check_folder(options.folder)
     for name, text in drawings().items():
-        (folder / name).write_text(text)
-    return 0
+        write_text(options.folder / name, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 2 for a folder that cannot be written to."""
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From a quantized checkpoint to a graph, or a program with its graph: ``python -m models.export CHECKPOINT -o mine.cdn [--check PHOTO ...]``."""
+"""From a quantized checkpoint to a graph or a program: ``python -m models.export CHECKPOINT -o mine.cdn``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +17,17 @@ from codenet.errors import CodenetError
 from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.vision import image as photos
+from models.command import Parser, check_outputs, exit_status, replacing
 from models.data import read_image
-from models.network.config import normalize
-from models.qat import load_precision, load_quantized
-from models.quantization.quantize import to_graph
-from models.quantization.untrained import untrained
-
-__all__ = ["differing_outputs", "to_graph", "untrained"]
+from models.network import normalize
+from models.quantization import load_precision, load_quantized, to_graph
 
 
 def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> int:
-    """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model, for uint8 ``[S, S, 3]``."""
+    """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model.
+
+    ``image``: uint8 ``[S, S, 3]``.
+    """
     with torch.no_grad():
         outputs = network(normalize(image[None]).double())
     expected = interpreter.run(graph, photos.to_activation(image))
@@ -38,9 +39,19 @@ def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> in
     return count
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; status 1 if the graph does not equal the network on a photo."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object from the command line."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a JSON object")
+    return value
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.qat")
     parser.add_argument(
         "-o",
@@ -49,35 +60,41 @@ def main(arguments: list[str] | None = None) -> int:
         required=True,
         help="graph (.cdg) to write, or program (.cdn) and beside it its graph",
     )
-    parser.add_argument("--metadata", type=json.loads, default={}, help="JSON object of remarks to store in the file")
+    parser.add_argument("--metadata", type=_object, default={}, help="JSON object of remarks to store in the file")
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="PHOTO", help="compare all head outputs")
-    options = parser.parse_args(arguments)
-    try:
-        if options.output.suffix not in (".cdg", ".cdn"):
-            raise CodenetError(f"{options.output}: suffix is {options.output.suffix!r}, expected .cdg or .cdn")
-        network = load_quantized(options.checkpoint)
-        metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
-        graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
-        program = compile_graph(graph) if options.output.suffix == ".cdn" else None
-        size = network.config.size
-        differing = sum(
-            differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
-        )
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.output.suffix not in (".cdg", ".cdn"):
+        raise CodenetError(f"{options.output}: suffix is {options.output.suffix!r}, expected .cdg or .cdn")
+    graph_path = options.output.with_suffix(".cdg")
+    check_outputs({options.output, graph_path}, [options.checkpoint, *options.check])
+    network = load_quantized(options.checkpoint)
+    metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
+    graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
+    program = compile_graph(graph) if options.output.suffix == ".cdn" else None
+    size = network.config.size
+    differing = sum(
+        differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
+    )
     if options.check:
         print(f"{len(options.check)} photos: {differing} values of head outputs differ from the golden model")
     if differing:
         return 1
-    path = options.output.with_suffix(".cdg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    graph.save(path)
-    print(f"{path}: {len(graph.operations)} operations, {path.stat().st_size} bytes")
+    with replacing(graph_path) as partial:
+        graph.save(partial)
+    print(f"{graph_path}: {len(graph.operations)} operations, {graph_path.stat().st_size} bytes")
     if program is not None:
-        program.save(options.output)
+        with replacing(options.output) as partial:
+            program.save(partial)
         print(f"{options.output}: {len(program.descriptors)} steps, {options.output.stat().st_size} bytes")
     return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 1 if the graph does not equal the network on a photo."""
+    return exit_status(lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -23,18 +23,16 @@ from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
 from codenet.vision import image as photos
 from codenet.vision.boxes import Detection, decode
-from models.command import exit_status
+from models.command import Parser, check_folder, exit_status, number, replacing, write_json
 from models.data import load_data, read_image
-from models.evaluate import graph_outputs, read_classes
+from models.evaluation import graph_outputs, read_classes
+from models.network.checkpoints import load_checkpoint, load_network
 from models.network.config import ALL_DILATIONS, normalize
 from models.network.deform import DeformConv, offset_places, round_dilation, square_places
 from models.network.detector import CoDeNet
 from models.network.peaks import find_peaks
-from models.qat import load_quantized
-from models.quantization.quantize import to_graph
-from models.studies.figures import Samples, histogram_picture, sampling_picture
-from models.studies.study import write_json
-from models.train import load_checkpoint, load_network
+from models.quantization import load_quantized, to_graph
+from models.studies import Samples, histogram_picture, sampling_picture
 
 #: Distances of square sampling, rounded: -7 to 8. Dilations are 0 to 7.
 SQUARE_DISTANCES = range(-7, 9)
@@ -195,27 +193,34 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
     parser.add_argument("--split", default="val")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for offsets.json and pictures")
-    parser.add_argument("--limit", type=int, help="look at the first images only")
-    parser.add_argument("--draw", type=int, default=4, help="number of the data's photos to draw samples on (4)")
+    parser.add_argument("--limit", type=number(int, 1), help="look at the first images only")
+    parser.add_argument(
+        "--draw", type=number(int, 0), default=4, help="number of the data's photos to draw samples on (4)"
+    )
     parser.add_argument("--photos", type=Path, nargs="+", help="draw samples on these photos instead")
     return parser.parse_args(arguments)
 
 
+def _save(picture: Image.Image, path: Path) -> None:
+    with replacing(path) as partial:
+        picture.save(partial)
+
+
 def _run(options: argparse.Namespace) -> None:
+    check_folder(options.output)
     source = open_offsets(options.network)
     records = load_data(options.data, options.split, read_classes(options.network)).records[: options.limit]
     pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
     totals = histograms(source, pictures)
-    options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
-    histogram_picture(totals, source.distances[0], NINE_CYCLES).save(options.output / "histogram.png")
+    _save(histogram_picture(totals, source.distances[0], NINE_CYCLES), options.output / "histogram.png")
     for path in options.photos or [record.path for record in records[: options.draw]]:
-        drawn(source, read_image(path)).save(options.output / f"samples-{path.stem}.png")
+        _save(drawn(source, read_image(path)), options.output / f"samples-{path.stem}.png")
     print(lines(totals, source.distances))
 
 

@@ -13,16 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from brevitas.nn import QuantConv2d
-
-from models import qat
-from models.command import exit_status
-from models.evaluate import Score, evaluate, graph_source, network_source
-from models.network.detector import CoDeNet
-from models.quantization.precision import Exemption, Precision
-from models.quantization.quantize import to_graph
-from models.studies.study import Job, Schedule, Store, run_jobs
-from models.train import load_checkpoint, load_network
+from models.command import Parser, exit_status, number, write_text
+from models.evaluation import Score, evaluate, network_source
+from models.network import load_checkpoint, load_network
+from models.quantization import Exemption, Precision
+from models.studies import Job, Schedule, Store, quantized_result, run_jobs
+from models.training.fine_tune import DEFAULTS
 
 logger = logging.getLogger(__name__)
 
@@ -34,35 +30,6 @@ PRECISIONS = {
     "w8a8-depthwise4": Precision(weights=8),
     "mixed": Precision(mixed=(Exemption("decoder", 8), Exemption("heads", 8))),
 }
-
-
-def weight_bytes(network: CoDeNet) -> int:
-    """Bytes of all weights of a quantized network, biases and scales not among them."""
-    convolutions = [module for module in network.modules() if isinstance(module, QuantConv2d)]
-    return sum(conv.weight.numel() * int(conv.weight_quant.bit_width()) for conv in convolutions) // 8
-
-
-def quantized_result(
-    checkpoint: Path, schedule: Schedule, precision: Precision, iterations: int, seed: int, folder: Path
-) -> dict[str, Any]:
-    """Fine-tune a floating-point checkpoint by `models.qat`, or go on where a stopped run left off, and evaluate: scores and sizes.
-
-    ``device`` is ``golden`` where the accelerator runs the network: the graph of integers, in ``folder`` too; otherwise ``pytorch``.
-    """
-    words = [checkpoint, "--data", *schedule.data, "--output", folder, "--iterations", iterations]
-    words += ["--batch", schedule.batch, "--seed", seed, "--workers", 1, *precision.to_arguments()]
-    if (folder / "checkpoint.pt").is_file():
-        words.append("--resume")
-    qat.fine_tune(qat.make_parser().parse_args(list(map(str, words))), 0)
-    network = qat.load_quantized(folder / "checkpoint.pt")
-    runs = precision.depthwise == 4
-    if runs:
-        to_graph(network, f"codenet-{network.config.name}")[0].save(folder / "graph.cdg")
-    source = graph_source(folder / "graph.cdg") if runs else network_source(network)
-    score = evaluate(source, schedule.validation())
-    device = "golden" if runs else "pytorch"
-    sizes = {"precision": str(precision), "device": device, "weight_bytes": weight_bytes(network)}
-    return {**score.to_dict(), **sizes, "seed": seed, "iterations": iterations}
 
 
 def float_scores(checkpoint: Path, schedule: Schedule) -> dict[str, Any]:
@@ -95,7 +62,7 @@ def make_table(store: Store, names: Sequence[str]) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
     parser.add_argument(
@@ -106,11 +73,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for results, checkpoints and table")
     parser.add_argument("--precisions", nargs="+", choices=list(PRECISIONS), default=list(PRECISIONS))
-    parser.add_argument("--iterations", type=int, default=qat.DEFAULTS.iterations)
-    parser.add_argument("--batch", type=int, default=qat.DEFAULTS.batch)
-    parser.add_argument("--seed", type=int, default=qat.DEFAULTS.seed)
-    parser.add_argument("--limit", type=int, help="evaluate on the first images only")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--iterations", type=number(int, 1), default=DEFAULTS.iterations)
+    parser.add_argument("--batch", type=number(int, 1), default=DEFAULTS.batch)
+    parser.add_argument("--seed", type=number(int, 0), default=DEFAULTS.seed)
+    parser.add_argument("--limit", type=number(int, 1), help="evaluate on the first images only")
+    parser.add_argument("--jobs", type=number(int, 1), default=1, help="runs at a time, one thread each")
     return parser.parse_args(arguments)
 
 
@@ -121,7 +88,7 @@ def _run(options: argparse.Namespace) -> None:
         classes,
         options.iterations,
         options.batch,
-        qat.DEFAULTS.rate,
+        DEFAULTS.rate,
         mixed=False,
         val=None if options.val_data is None else tuple(options.val_data),
         limit=options.limit,
@@ -141,7 +108,7 @@ def _run(options: argparse.Namespace) -> None:
 
     def table() -> str:
         text = make_table(store, list(PRECISIONS))
-        (options.output / "table.md").write_text(text)
+        write_text(options.output / "table.md", text)
         return text
 
     run_jobs(jobs, store, options.jobs, lambda: logger.info("\n%s", table()))

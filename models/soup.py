@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from codenet.errors import CodenetError
-from models.command import exit_status
+from models.command import Parser, check_outputs, exit_status
 from models.network.checkpoints import load_checkpoint, write_checkpoint
 
 #: What all checkpoints of a soup must have in common, and what of them it has. A checkpoint of W4A8 has no precision.
@@ -67,14 +67,14 @@ def soup(paths: Sequence[Path]) -> dict[str, Any]:
 def _run(options: argparse.Namespace) -> None:
     if options.output.exists():
         raise CodenetError(f"{options.output}: exists, expected a new file")
+    check_outputs([options.output])
     state = soup(options.checkpoints)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(state, options.output)
+    write_checkpoint(state, options.output, keep=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for checkpoints that do not fit one another."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of the same network, floating-point or quantized")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new checkpoint")
     options = parser.parse_args(arguments)

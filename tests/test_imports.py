@@ -17,7 +17,7 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup zoo precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen zoo precisions ablation offsets diagrams"
     ),
     "sim": (
         "timing networks verilator cycles testbench run platforms performance search dilation_sets one_layer benchmark"

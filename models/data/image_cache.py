@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import os
 from pathlib import Path
 
@@ -41,7 +43,8 @@ def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
     """All images stretched to ``size`` x ``size``: uint8 ``[N, size, size, 3]``, a memory-mapped file in ``cache``.
 
     The file is named after the images' paths, sizes and times of change, so that changed data makes a new one. Making it is the
-    check that all images decode and are as large as annotated: `CodenetError` lists all that do not.
+    check that all images decode and are as large as annotated: `CodenetError` lists all that do not, and says if there is
+    no room for it.
     """
     stamp = hashlib.sha256()
     for record in data:
@@ -50,19 +53,42 @@ def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
         stamp.update(line.encode())
     path = cache / f"images-{size}-{stamp.hexdigest()[:16]}.npy"
     if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
         # Several processes may come here at once; each writes a file of its own.
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
+            cache.mkdir(parents=True, exist_ok=True)
             _fill(data, size, partial)
             partial.rename(path)
+        except OSError as error:
+            needed = len(data) * size * size * 3 / 1e6
+            raise CodenetError(
+                f"{path}: the decoded photos cannot be kept ({needed:.0f} MB): {error.strerror or error}; make room, "
+                f"or take a smaller --cache-size"
+            ) from error
         finally:
-            partial.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new file of uint8 zeros, mapped into memory, whose space is reserved: writing to it cannot fail.
+
+    Without that, the first store to a page that a full disk has no room for kills the process (SIGBUS).
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, offset + math.prod(shape))
+        else:
+            file.truncate(offset + math.prod(shape))
+    return np.memmap(path, np.uint8, "r+", offset, shape)
 
 
 def _fill(data: DetectionData, size: int, path: Path) -> None:
-    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(data), size, size, 3))
+    images = _allocate(path, (len(data), size, size, 3))
     problems = []
     for index, record in enumerate(tqdm(data.records, desc="images", unit="img", mininterval=1)):
         try:

@@ -1,11 +1,13 @@
 """Average precision at IoU 0.5 by the two rules of the Pascal VOC challenges, written from their definition.
 
-*Eleven-point* (VOC 2007, what the paper reports): the mean over the recalls 0, 0.1 ... 1 of the best precision at that recall or a higher one.
+*Eleven-point* (VOC 2007, what the paper reports): the mean over the recalls 0, 0.1 ... 1 of the best precision at that
+recall or a higher one.
 *All-point* (VOC 2010 and later): the area under that best precision.
 
-Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2; development kit's VOCevaldet. Three things differ from
-COCO's evaluation: a detection belongs to the object that it overlaps most, even if another detection has that already and it becomes a
-mistake; curves have other points; and no limit of detections an image. Boxes here are continuous, so that areas have no "+ 1 pixel".
+Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2; development kit's VOCevaldet.
+Three things differ from COCO's evaluation: a detection belongs to the object that it overlaps most, even if another
+detection has that already and it becomes a mistake; curves have other points; and no limit of detections an image.
+Boxes here are continuous, so that areas have no "+ 1 pixel".
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class VocScore:
 
 
 def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of ``box`` ``[4]`` with each of ``others`` ``[N, 4]`` (x0, y0, x1, y1): float64 ``[N]``, 0 for boxes without area."""
+    """IoU of ``box`` ``[4]`` with each of ``others`` ``[N, 4]`` (x0, y0, x1, y1): float64 ``[N]``, 0 without area."""
     box, others = np.asarray(box, np.float64), np.asarray(others, np.float64)
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = np.clip(sides, 0, None).prod(axis=1)
@@ -41,7 +43,10 @@ def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def eleven_point(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Mean over the recalls 0, 0.1 ... 1 of the best precision there or further on; float ``[N]`` each, in order of falling score."""
+    """Mean over the recalls 0, 0.1 ... 1 of the best precision there or further on.
+
+    Both float ``[N]``, in order of falling score.
+    """
     # Tenths are no binary fractions: 3 / 10 is what a recall of 3 of 10 is, 3 * 0.1 is larger.
     reached = [precision[recall >= tenths / 10] for tenths in range(11)]
     return float(np.mean([values.max() if values.size else 0.0 for values in reached]))
@@ -84,7 +89,10 @@ def _curve(data: DetectionData, label: int, detections: Sequence[Sequence[Detect
 
 
 def voc_average_precision(data: DetectionData, detections: Sequence[Sequence[Detection]]) -> VocScore:
-    """Score ``detections`` (one list per image of ``data``, in its order). Crowd objects count as VOC's difficult ones: not at all."""
+    """Score ``detections``, one list per image of ``data``, in its order.
+
+    Crowd objects count as VOC's difficult ones: not at all.
+    """
     by_class: dict[str, tuple[float, float]] = {}
     for label, name in enumerate(data.classes):
         if any(((record.labels == label) & ~record.crowd).any() for record in data):

@@ -15,8 +15,8 @@ def single(x: torch.Tensor) -> torch.Tensor:
 class AnnealedReLU(nn.Module):
     """ReLU with a slope for negative inputs that training anneals to zero.
 
-    Trunk weights trained with LeakyReLU(0.1) become ReLU weights gradually, which costs much less accuracy than at
-    once. `set_slope` changes all of a network; a trained network has slope 0.
+    Backbone weights trained with LeakyReLU(0.1) become ReLU weights gradually, which costs much less accuracy than
+    at once. `set_slope` changes all of a network; a trained network has slope 0.
     """
 
     def __init__(self) -> None:

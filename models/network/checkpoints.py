@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import pickle
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from codenet.errors import CodenetError
+from models.command import replacing
 from models.network.config import NetworkConfig
 from models.network.detector import CoDeNet
 
@@ -26,16 +30,18 @@ def write_checkpoint(state: dict[str, Any], path: Path, keep: bool = True) -> No
     """Write ``state`` to ``path``; what was there is kept as `previous` if ``keep``.
 
     The new file is complete on the disk before it takes the name, so that a kill or a power cut leaves the old one.
+    `OutputError` if it cannot be written, on a full disk for example.
     """
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if keep:
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(previous(path))
-    partial.replace(path)
+    content = io.BytesIO()  # a full disk then is an OSError, where PyTorch's own writer raises others
+    torch.save(state, content)
+    with replacing(path) as partial:
+        with partial.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        if keep:
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(previous(path))
     with contextlib.suppress(OSError):  # not all file systems can
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -46,13 +52,52 @@ def write_checkpoint(state: dict[str, Any], path: Path, keep: bool = True) -> No
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content; `CodenetError` naming the file if it is none."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds
-        raise CodenetError(f"checkpoint {path}: cannot be read: {error}") from error
-    if not isinstance(state, dict) or not {"kind", "network", "config", "classes"} <= state.keys():
-        raise CodenetError(f"checkpoint {path}: not a checkpoint of this project")
+    state = read_torch(path, "checkpoint")
+    if not isinstance(state, dict) or not {"kind", "network", "average", "config", "classes"} <= state.keys():
+        raise CodenetError(
+            f"checkpoint {path}: not a checkpoint of this project, expected one of models.train or models.qat"
+        )
     return state
+
+
+def read_torch(path: Path, what: str) -> Any:
+    """Content of a PyTorch file of tensors and plain values; `CodenetError` that calls it ``what`` if it is none."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CodenetError(f"{what} {path}: cannot be read: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        raise CodenetError(
+            f"{what} {path}: no PyTorch file, or one with more than tensors and plain values, which is not loaded"
+        ) from error
+    except Exception as error:  # torch.load raises many kinds
+        raise CodenetError(f"{what} {path}: no PyTorch file, or a damaged one") from error
+
+
+def misfit(error: RuntimeError) -> str:
+    """The first of the faults that `load_state_dict` finds, in short."""
+    lines = str(error).splitlines()
+    return textwrap.shorten(lines[min(1, len(lines) - 1)], 200, placeholder=" ...")
+
+
+def restore(path: Path, network: CoDeNet, state: dict[str, Any]) -> CoDeNet:
+    """``network`` with the averaged weights of ``state``, the checkpoint at ``path``; in evaluation mode.
+
+    `CodenetError` if they are of another network.
+    """
+    try:
+        network.load_state_dict(state["average"])
+    except RuntimeError as error:
+        raise CodenetError(f"checkpoint {path}: its weights do not fit its configuration: {misfit(error)}") from error
+    return network.eval()
+
+
+def described_network(path: Path, state: dict[str, Any]) -> CoDeNet:
+    """A new network of the configuration and classes of the checkpoint ``state``; `CodenetError` if these are none."""
+    try:
+        return CoDeNet(NetworkConfig.from_dict(state["config"]), tuple(state["classes"]))
+    except (TypeError, AttributeError) as error:
+        raise CodenetError(f"checkpoint {path}: its configuration is none of this version: {error}") from error
 
 
 def load_newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -79,9 +124,7 @@ def load_network(path: Path) -> CoDeNet:
     state = load_checkpoint(path)
     if state["kind"] != "float":
         raise CodenetError(f"checkpoint {path}: kind is {state['kind']!r}, expected 'float'")
-    network = CoDeNet(NetworkConfig.from_dict(state["config"]), tuple(state["classes"]))
-    network.load_state_dict(state["average"])
-    return network.eval()
+    return restore(path, described_network(path, state), state)
 
 
 def float_identity(network: CoDeNet) -> dict[str, Any]:
@@ -102,4 +145,6 @@ def start_from(network: CoDeNet, path: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise CodenetError(f"checkpoint {path}: does not fit a network {network.config.name}: {error}") from error
+        raise CodenetError(
+            f"checkpoint {path}: does not fit a network {network.config.name}: {misfit(error)}"
+        ) from error

@@ -178,5 +178,5 @@ def _constant_conv(inputs: int, outputs: int, bias: float) -> nn.Conv2d:
     return conv
 
 
-#: Names under which `models.quantization.quantize` knows the accelerator's convolution.
+#: Names under which `models.quantization` knows the accelerator's convolution.
 DeformDepthwise, deform_depthwise = DeformConv, rounded_conv

@@ -1,4 +1,4 @@
-"""Loading of ShuffleNetV2 trunk weights trained elsewhere: torchvision's layout, and that of the original checkpoints."""
+"""Loading of ShuffleNetV2 backbone weights trained elsewhere: torchvision's layout, and that of the original checkpoints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 from codenet.errors import CodenetError
 from models.network.backbone import Backbone
 from models.network.blocks import ConvNorm
+from models.network.checkpoints import read_torch
 from models.network.config import PIXEL_OFFSET, PIXEL_SCALE
 from models.pretrained.megvii import to_torchvision
 
-#: ImageNet statistics in pixel values, the input normalization of torchvision-style trunks.
+#: ImageNet statistics in pixel values, the input normalization of torchvision-style backbones.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -37,11 +38,13 @@ def read_arrays(path: Path) -> Arrays:
     """
     try:
         if _is_numpy(path):
-            with np.load(path) as archive:
+            with np.load(path, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds
-        raise CodenetError(f"weights {path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise CodenetError(f"weights {path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise CodenetError(f"weights {path}: no NumPy archive of plain arrays, or a damaged one") from error
+    content = read_torch(path, "weights")
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -118,7 +121,7 @@ def _check_widths(backbone: Backbone, arrays: Arrays, path: Path) -> None:
         )
 
 
-def load_trunk(backbone: Backbone, path: Path) -> None:
+def load_backbone_weights(backbone: Backbone, path: Path) -> None:
     """Load stem and stages; the layout is recognized by its keys. The last 1x1 convolution stays as it is.
 
     - torchvision's (``conv1.0.weight``, ``stage2.0.branch1...``): RGB with ImageNet normalization.

@@ -16,7 +16,9 @@ from codenet.graph import Graph
 from models.network.config import NetworkConfig, get_config, normalize
 from models.network.deform import DeformConv
 from models.network.detector import CoDeNet
-from models.quantization.quantize import QuantBlock, QuantDeformBlock, calibrate, quantize, to_graph
+from models.quantization.convert import calibrate, quantize
+from models.quantization.graph import to_graph
+from models.quantization.modules import QuantBlock, QuantDeformBlock
 
 #: Mean and deviation that an untrained network's outputs get on its calibration photo.
 _DILATION = (3.5, 2.5)

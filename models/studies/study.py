@@ -19,23 +19,15 @@ from typing import Any
 import torch
 
 from codenet.errors import CodenetError
+from models.command import check_folder, interrupt_on_termination, sheltered, write_json
 from models.data import DetectionData, cached_images, load_data
-from models.evaluate import Score, evaluate, network_source
-from models.network.backbone import Backbone, load_plain
-from models.network.config import NetworkConfig
-from models.network.detector import CoDeNet
-from models.pretrained.shufflenet import load_trunk
-from models.train import Batches, TrainConfig, Trainer, float_identity, load_network
+from models.evaluation import Score, evaluate, network_source
+from models.network import Backbone, CoDeNet, NetworkConfig, float_identity, load_network, load_plain
+from models.network.checkpoints import misfit
+from models.pretrained import load_backbone_weights
+from models.training import Batches, TrainConfig, Trainer, training_data
 
 logger = logging.getLogger(__name__)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a file, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f"{path.suffix}.part")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
 
 
 class Store:
@@ -45,6 +37,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        check_folder(folder)
         self.folder, path = folder, folder / "settings.json"
         settings = json.loads(json.dumps(settings))
         if not path.is_file():
@@ -74,7 +67,7 @@ class Store:
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file; `CodenetError` naming the file if it has none."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CodenetError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(value, dict):
@@ -82,17 +75,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_sources(sources: Sequence[str], split: str, classes: Sequence[str]) -> DetectionData:
-    """The images of one or several folders, see `models.data.load_data`."""
-    return load_data(sources[0] if len(sources) == 1 else list(sources), split, classes)  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True)
 class Schedule:
     """How every network of a study is trained.
 
     ``data``: folders, with their split after a colon if it is not ``train``; ``val``: the same for evaluation (default ``val`` of the first folder);
-    ``limit``: evaluate on the first images only (None: on all). ``trunk``: backbone weights of another project; ``start``: a checkpoint
+    ``limit``: evaluate on the first images only (None: on all). ``backbone``: backbone weights of another project; ``start``: a checkpoint
     of this one, whose backbone and heads every network starts from, with plain ReLU; decoders start at random.
     """
 
@@ -102,7 +90,7 @@ class Schedule:
     batch: int
     rate: float
     mixed: bool
-    trunk: Path | None = None
+    backbone: Path | None = None
     start: Path | None = None
     val: tuple[str, ...] | None = None
     save_every: int = 100
@@ -118,7 +106,7 @@ class Schedule:
             "batch": self.batch,
             "rate": self.rate,
             "mixed": self.mixed,
-            "trunk": None if self.trunk is None else self.trunk.name,
+            "backbone": None if self.backbone is None else self.backbone.name,
             "start": None if self.start is None else self.start.name,
             "limit": self.limit,
         }
@@ -137,22 +125,22 @@ class Schedule:
 
     def training(self) -> DetectionData:
         """The images that a study trains on."""
-        return load_sources(self.data, "train", self.classes)
+        return training_data(self.data, self.classes)
 
     def validation(self) -> DetectionData:
         """The images that a study evaluates on."""
-        data = load_sources(self.data[:1] if self.val is None else self.val, "val", self.classes)
+        data = load_data(self.data[:1] if self.val is None else self.val, "val", self.classes)
         data.records = data.records[: self.limit]
         return data
 
 
-def start_from_trunk(backbone: Backbone, config: NetworkConfig, trunk: Path) -> None:
-    """Load trunk weights into the backbone of ``config``, which may be deformable: it starts as the ordinary one."""
+def start_from_weights(backbone: Backbone, config: NetworkConfig, weights: Path) -> None:
+    """Load backbone weights into the backbone of ``config``, which may be deformable: it starts as the ordinary one."""
     if not config.deform_backbone:
-        load_trunk(backbone, trunk)
+        load_backbone_weights(backbone, weights)
         return
     plain = Backbone(config.replace(deform_backbone=False))
-    load_trunk(plain, trunk)
+    load_backbone_weights(plain, weights)
     load_plain(backbone, plain)
 
 
@@ -170,7 +158,7 @@ def start_around_decoder(network: CoDeNet, path: Path) -> None:
         network.heads.load_state_dict(trained.heads.state_dict())
     except RuntimeError as error:
         raise CodenetError(
-            f"checkpoint {path}: does not fit around {network.config.name}'s decoder: {error}"
+            f"checkpoint {path}: does not fit around {network.config.name}'s decoder: {misfit(error)}"
         ) from error
     load_plain(network.backbone, plain)
 
@@ -179,8 +167,8 @@ def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -
     """A network before its first step, and what it learns from. The same seed gives the same images to every network."""
     torch.manual_seed(seed)
     network = CoDeNet(config, schedule.classes)
-    if schedule.trunk is not None:
-        start_from_trunk(network.backbone, config, schedule.trunk)
+    if schedule.backbone is not None:
+        start_from_weights(network.backbone, config, schedule.backbone)
     if schedule.start is not None:
         start_around_decoder(network, schedule.start)
     network = network.to(memory_format=torch.channels_last)
@@ -248,24 +236,40 @@ def run_jobs(jobs: Sequence[Job], store: Store, processes: int, finished: Callab
     """Run what has no result yet, ``processes`` at a time, and keep each result as it comes; then call ``finished``.
 
     One that fails does not stop the others; the first error is raised at the end.
+    Ctrl-C lets those under way save their checkpoints.
     """
     todo = [job for job in jobs if store.result(job.name) is None]
     logger.info("%d runs, %d of them to do", len(jobs), len(todo))
-    if processes == 1:
-        for job in todo:
-            store.add(job.name, job())
-            finished()
-        return
+    try:
+        if processes == 1:
+            for job in todo:
+                store.add(job.name, job())
+                finished()
+        else:
+            _run_parallel(todo, store, processes, finished)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where this one was") from None
+
+
+def _run_parallel(jobs: Sequence[Job], store: Store, processes: int, finished: Callable[[], None]) -> None:
     errors = []
-    with concurrent.futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(job): job for job in todo}
-        for future in concurrent.futures.as_completed(futures):
-            if (error := future.exception()) is not None:
-                logger.error("%s: %s", futures[future].name, error)
-                errors.append(error)
-                continue
-            store.add(futures[future].name, future.result())
-            finished()
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, context, interrupt_on_termination) as pool:
+        with sheltered():
+            futures = {pool.submit(job): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                if (error := future.exception()) is not None:
+                    logger.error("%s: %s", futures[future].name, error)
+                    errors.append(error)
+                    continue
+                store.add(futures[future].name, future.result())
+                finished()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     if errors:
         raise errors[0]
 

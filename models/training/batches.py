@@ -9,11 +9,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from codenet.errors import CodenetError
+from models.command import sheltered
 from models.data import DetectionData
 from models.data.augment import Sample
 from models.network.config import NetworkConfig, normalize
+from models.training.config import TrainConfig
 from models.training.losses import Batch
-from models.training.schedule import TrainConfig
 from models.training.targets import make_targets
 
 
@@ -87,4 +88,7 @@ def feed(batches: Batches, first: int, last: int, loaders: int = 0) -> Iterator[
         return
     steps = range(first, last)
     pin = torch.cuda.is_available()
-    yield from DataLoader(batches, batch_size=None, sampler=steps, num_workers=loaders, pin_memory=pin)
+    loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=loaders, pin_memory=pin)
+    with sheltered():
+        prepared = iter(loader)
+    yield from prepared

@@ -1,8 +1,9 @@
 """Distillation: a network learns to compute what another one computes, besides what the boxes teach.
 
-`Distillation` is for trunks with another stem. Configurations a, c and d have a stem of stride 4 where trunk weights come from one of stride 2 with a maximum after it. Loaded as they
-are, these weights give features that hardly resemble the original ones (correlation 0.3 at the last stage), and boxes alone teach a
-small data set's network slowly. The original trunk as a teacher says for every pixel and channel what the features should be.
+`Distillation` is for backbones with another stem. Configurations a, c and d have a stem of stride 4, where backbone weights
+come from one of stride 2 with a maximum after it. Loaded as they are, these weights give features that hardly resemble the
+original ones (correlation 0.3 at the last stage), and boxes alone teach a small data set's network slowly. The original
+backbone as a teacher says for every pixel and channel what the features should be.
 
 `FloatDistillation` is for quantized networks: the floating-point network that one was made from says what its features and outputs should be,
 on augmented images too, for which boxes alone say little.
@@ -21,7 +22,7 @@ from models.network.backbone import Backbone
 from models.network.blocks import set_slope
 from models.network.config import NetworkConfig
 from models.network.detector import CoDeNet
-from models.pretrained.shufflenet import load_trunk
+from models.pretrained.shufflenet import load_backbone_weights
 
 #: Weight of each stage's normalized error in the loss.
 WEIGHT = 2.0
@@ -44,13 +45,14 @@ class Distillation:
     Parameters
     ----------
     network: the student, in floating point or quantized; its stages need the teacher's widths.
-    trunk: NumPy archive of the teacher's weights (`models.pretrained.shufflenet.load_trunk`), trained with a stride-2 stem and maximum.
+    weights: file of the teacher's weights (`models.pretrained.load_backbone_weights`), trained with a stride-2 stem and
+        maximum.
     """
 
-    def __init__(self, network: CoDeNet, trunk: Path) -> None:
+    def __init__(self, network: CoDeNet, weights: Path) -> None:
         config: NetworkConfig = network.config.replace(stem="s2max")
         teacher = Backbone(config).eval()
-        load_trunk(teacher, trunk)
+        load_backbone_weights(teacher, weights)
         set_slope(teacher, TEACHER_SLOPE)
         self.teacher = teacher.to(memory_format=torch.channels_last).requires_grad_(False)
         self.features: list[torch.Tensor] = []
@@ -79,7 +81,7 @@ class FloatDistillation:
 
     Parameters
     ----------
-    student: a network from `models.quantization.quantize.quantize`. teacher: the floating-point network that it was made from, left as it is.
+    student: a network from `models.quantization.quantize`. teacher: the floating-point network that it was made from, left as it is.
     """
 
     #: Weights of the outputs' parts in the loss, as those of `models.training.losses.WEIGHTS`, and of the features'.

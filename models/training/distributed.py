@@ -7,25 +7,29 @@ up to batch norm: its statistics are those of a process's own part, on GPUs (`nn
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.multiprocessing.spawn import ProcessExitedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from codenet.errors import CodenetError
+from models.command import BAD_INPUT, INTERRUPTED, describe, interrupt_on_termination, sheltered
 
 #: How long processes wait for another one, which may be caching images or compiling kernels.
 _PATIENCE = timedelta(hours=6)
 
-Job = Callable[[argparse.Namespace, int], None]
+#: Takes the process's number, and how many there are.
+Job = Callable[[int, int], None]
 
 
 def rank() -> int:
@@ -71,46 +75,79 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def start_workers(arguments: argparse.Namespace, job: Job) -> None:
-    """Run ``job(arguments, worker)`` in ``arguments.workers`` processes that find each other, or as one of torchrun's.
+def has_fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 at more than float32's speed."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
-    None becomes one process a GPU, or two without any; under torchrun ``arguments.workers`` becomes the number of its processes.
-    Processes of one thread each wait for one another once a step; the threads of one process do so at each operation, which is many
-    times slower on a machine that has other things to do.
+
+def start_workers(job: Job, output: Path, workers: int | None = None, device: str = "cpu") -> None:
+    """Run ``job(worker, workers)`` in processes that find each other by a file in ``output``, or as one of torchrun's.
+
+    ``workers`` None is one process a GPU that ``device`` may mean, or two without any; under torchrun it is the number
+    of its processes. ``job`` must pickle. A `CodenetError` or KeyboardInterrupt of the processes is raised here, once.
+
+    Processes of one thread each wait for one another once a step; the threads of one process do so at each operation,
+    which is many times slower on a machine that has other things to do.
     """
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     if "WORLD_SIZE" in os.environ:
-        arguments.workers = int(os.environ["WORLD_SIZE"])
-        _join("env://", int(os.environ["RANK"]), arguments, job)
+        interrupt_on_termination()
+        _join("env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), job)
         return
-    if arguments.workers is None:
-        gpus = torch.cuda.device_count() if getattr(arguments, "device", "cpu") in ("auto", "cuda") else 0
-        arguments.workers = gpus or 2
-    if arguments.workers < 1:
-        raise CodenetError(f"training: workers is {arguments.workers}, expected 1 or more")
-    if arguments.workers == 1:
-        job(arguments, 0)
-    else:
-        meeting = arguments.output / f"meeting-{os.getpid()}"
-        try:
-            torch.multiprocessing.spawn(_worker, (arguments, job, meeting), arguments.workers)
-        except ProcessExitedException as error:
-            if not _complaint(meeting).exists():
-                raise
-            raise CodenetError(_complaint(meeting).read_text()) from error
-        finally:
-            meeting.unlink(missing_ok=True)
-            _complaint(meeting).unlink(missing_ok=True)
-
-
-def _worker(worker: int, arguments: argparse.Namespace, job: Job, meeting: Path) -> None:
-    torch.set_num_threads(1)
+    if workers is None:
+        workers = (torch.cuda.device_count() if device in ("auto", "cuda") else 0) or 2
+    if workers < 1:
+        raise CodenetError(f"training: workers is {workers}, expected 1 or more")
+    if workers == 1:
+        job(0, 1)
+        return
+    meeting = output / f"meeting-{os.getpid()}"
     try:
-        _join(f"file://{meeting.resolve()}", worker, arguments, job)
-    except CodenetError as error:
+        with sheltered():
+            processes = torch.multiprocessing.spawn(_worker, (workers, job, meeting), workers, join=False)
+        _wait_for(processes)
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        if not _complaint(meeting).exists():
+            raise
+        # Where one says what is wrong, the others may have failed because they waited for it.
+        kind = KeyboardInterrupt if getattr(error, "exit_code", None) == INTERRUPTED else CodenetError
+        raise kind(_complaint(meeting).read_text(encoding="utf-8")) from error
+    finally:
+        meeting.unlink(missing_ok=True)
+        _complaint(meeting).unlink(missing_ok=True)
+
+
+def _wait_for(processes: Any) -> None:
+    """Wait for spawned processes; Ctrl-C and SIGTERM ask them to stop, at the second time at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on_termination()
+    try:
+        while not processes.join():
+            pass
+    except KeyboardInterrupt:
+        for process in processes.processes:
+            process.terminate()
+        while not processes.join():
+            pass
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _worker(worker: int, workers: int, job: Job, meeting: Path) -> None:
+    torch.set_num_threads(1)
+    interrupt_on_termination()
+    try:
+        _join(f"file://{meeting.resolve()}", worker, workers, job)
+    except (CodenetError, OSError, KeyboardInterrupt) as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # All find the same fault in the user's data; the one who started them says so, once.
-        _complaint(meeting).write_text(str(error))
-        os._exit(2)
+        text = describe(error) if isinstance(error, OSError) else str(error)
+        _complaint(meeting).write_text(text, encoding="utf-8")
+        os._exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else BAD_INPUT)
 
 
 def _complaint(meeting: Path) -> Path:
@@ -118,14 +155,44 @@ def _complaint(meeting: Path) -> Path:
     return meeting.with_suffix(".error")
 
 
-def _join(meeting: str, worker: int, arguments: argparse.Namespace, job: Job) -> None:
+def _join(meeting: str, worker: int, workers: int, job: Job) -> None:
     # Both at once: what is small and on the CPU goes over gloo, gradients on GPUs over NCCL.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
-    distributed.init_process_group(backend, meeting, rank=worker, world_size=arguments.workers, timeout=_PATIENCE)
+    distributed.init_process_group(backend, meeting, rank=worker, world_size=workers, timeout=_PATIENCE)
     try:
-        job(arguments, worker)
+        job(worker, workers)
     finally:
         distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether any process was asked to stop (Ctrl-C, SIGTERM) since the body began; all processes must call it.
+
+    The signals then only note the wish; a second one interrupts at once.
+    """
+    asked = False
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def anyone() -> bool:
+        return bool(sum_over_processes(torch.tensor(float(asked)))) if world() > 1 else asked
+
+    if threading.current_thread() is not threading.main_thread():
+        yield anyone
+        return
+    # A process that ignores Ctrl-C is stopped by the one that started it.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield anyone
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parallel(network: nn.Module, device: torch.device) -> nn.Module:
@@ -169,12 +236,13 @@ def gather(value: Any) -> list[Any]:
 def first_of_machine() -> Iterator[None]:
     """The body runs in the first process of each machine, then in its others: they find the files that it wrote."""
     if local_rank():
-        _wait()
+        wait_for_all()
     yield
     if not local_rank():
-        _wait()
+        wait_for_all()
 
 
-def _wait() -> None:
+def wait_for_all() -> None:
+    """Wait until every process is here."""
     if world() > 1:
         distributed.all_reduce(torch.zeros(1))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from codenet.errors import CodenetError
 from codenet.svg import COLOURS, Axis, Chart
+from models.command import write_text
 from models.network.checkpoints import write_checkpoint
 from models.training.distributed import rank
 from models.training.losses import WEIGHTS
@@ -62,7 +63,7 @@ class Progress:
         if rank():
             return
         self.lines = [line for line in read_history(self.history) if line["step"] <= trainer.step]
-        self.history.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines))
+        write_text(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
         if self.tensorboard:
             self.writer = open_tensorboard(self.output / "tensorboard", trainer.step)
 
@@ -76,8 +77,7 @@ class Progress:
         if rank():
             return
         self.lines.append(line)
-        with self.history.open("a") as file:
-            file.write(f"{json.dumps(line)}\n")
+        write_text(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
         draw(self.lines, self.output)
         if self.writer is not None:
             for name, value in line.items():
@@ -107,7 +107,7 @@ class Progress:
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Lines of a run's table; a last one cut off by a kill is left out, and without a file there are none."""
     lines = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(line))
         except ValueError:
@@ -136,4 +136,4 @@ def _chart(title: str, label: str, series: dict[str, list[tuple[int, float]]], p
         chart.line([(float(step), value) for step, value in line], colour)
         for step, value in line if len(line) < 50 else ():
             chart.point(step, value, colour, f"{name} {value:.4f} at step {step}", radius=2.5)
-    path.write_text(chart.text())
+    write_text(path, chart.text())

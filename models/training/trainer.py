@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from codenet.errors import CodenetError
+from models.command import OutputError, duration
 from models.network.blocks import set_slope
 from models.network.checkpoints import load_newest, write_checkpoint
 from models.training.batches import Batches, feed
-from models.training.distributed import from_first, parallel, rank, sum_over_processes, world
+from models.training.config import TrainConfig
+from models.training.distributed import (
+    from_first,
+    parallel,
+    rank,
+    stop_requests,
+    sum_over_processes,
+    wait_for_all,
+    world,
+)
 from models.training.losses import Batch, detection_loss, divisors
 from models.training.memory import keep_freed_memory
-from models.training.schedule import TrainConfig
 
 logger = logging.getLogger(__name__)
+
+#: Steps after which a run says how long it will take.
+_FIRST_ESTIMATE = 5
 
 
 class Teacher(Protocol):
@@ -165,7 +179,7 @@ class Trainer:
                 raise CodenetError(f"checkpoint {path}: {key} is {state.get(key)!r}, expected {value!r}")
         if "optimizer" not in state:
             raise CodenetError(
-                f"checkpoint {path}: has weights alone, nothing to resume from; start a run from it with --start"
+                f"checkpoint {path}: has weights alone, nothing to resume from; start a run from it with --start-from"
             )
         changes = self.config.differences(state["train"])
         if state.get("data", self.identity.get("data")) != self.identity.get("data"):
@@ -194,34 +208,90 @@ class Trainer:
         observer: Observer | None = None,
         loaders: int = 0,
     ) -> None:
-        """Train up to ``config.iterations``, saving to ``path`` every ``every`` steps and at the end."""
+        """Train up to ``config.iterations``, saving to ``path`` every ``every`` steps and at the end.
+
+        Ctrl-C or SIGTERM ends the step in all processes, saves, and raises KeyboardInterrupt, which says how to go on.
+        """
         keep_freed_memory()
         self.network.train()
-        if observer is not None:
-            observer.resumed(self)
+        with _resumable(path):
+            if observer is not None:
+                observer.resumed(self)
         sums: dict[str, float] = {}
         count = 0
-        first, total = rank() == 0, self.config.iterations
-        bar = tqdm(total=total, initial=self.step, desc="train", unit="it", mininterval=10, disable=not first)
-        for batch in feed(batches, self.step, total, loaders):
-            for name, value in self.train_step(batch).items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
-            bar.update()
-            if self.step % every and self.step != total:
-                continue
-            means = {name: value / count for name, value in sums.items()}
-            sums, count = {}, 0
+        first, start, total = rank() == 0, self.step, self.config.iterations
+        pace = Pace(total)
+        with (
+            stop_requests() as stop,
+            tqdm(total=total, initial=start, desc="train", unit="it", mininterval=10, disable=not first) as bar,
+        ):
+            for batch in feed(batches, start, total, loaders):
+                for name, value in self.train_step(batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                count += 1
+                bar.update()
+                left = pace.left(self.step)
+                if first and left and self.step == start + _FIRST_ESTIMATE:
+                    report(f"{pace.seconds:.2f} s a step, about {left} to go")
+                stopped = stop()
+                if stopped and self.step != total:
+                    self._stop(path, first)
+                if self.step % every and self.step != total:
+                    continue
+                means = {name: value / count for name, value in sums.items()}
+                sums, count = {}, 0
+                if first:
+                    losses = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+                    report(f"step {self.step}/{total}  {losses}" + f"  about {left} to go" * bool(left))
+                with _resumable(path):
+                    if observer is not None:
+                        observer.interval(self, means)
+                        self.network.train()
+                    if first and path is not None:
+                        self.save(path)
+
+    def _stop(self, path: Path | None, first: bool) -> NoReturn:
+        """Save, and end the run as Ctrl-C does, with the way to go on."""
+        if path is None:
+            raise KeyboardInterrupt
+        with _resumable(path):
             if first:
-                report(
-                    f"step {self.step}/{total}  " + "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-                )
-            if observer is not None:
-                observer.interval(self, means)
-                self.network.train()
-            if first and path is not None:
                 self.save(path)
-        bar.close()
+        wait_for_all()
+        raise KeyboardInterrupt(
+            f"step {self.step} of {self.config.iterations} is saved in {path}; "
+            f"the same command with --resume goes on from it"
+        )
+
+
+@contextlib.contextmanager
+def _resumable(path: Path | None) -> Iterator[None]:
+    """What the body cannot write ends the run with the way to go on."""
+    try:
+        yield
+    except OutputError as error:
+        kept = (
+            ""
+            if path is None or not path.exists()
+            else f"; {path} of before is kept: make room, then go on with --resume"
+        )
+        raise CodenetError(f"training: {error}{kept}") from error
+
+
+class Pace:
+    """Seconds a step of a run of ``total`` steps: the running mean, the first step left out."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.seconds = total, 0.0
+        self._last: float | None = None
+
+    def left(self, step: int) -> str:
+        """Time for the steps after ``step``, which has just ended, for people; empty while unknown and at the end."""
+        now, before = time.monotonic(), self._last
+        self._last = now
+        if before is not None:
+            self.seconds = now - before if not self.seconds else 0.95 * self.seconds + 0.05 * (now - before)
+        return duration((self.total - step) * self.seconds) if self.seconds and step < self.total else ""
 
 
 def _with_groups(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -233,7 +303,7 @@ def _with_groups(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dic
     if sizes[0] != sizes[1]:
         raise CodenetError(
             f"checkpoint: groups of {sizes[0]} parameters share a learning rate, expected {sizes[1]}: other factors for parts of the "
-            f"network cannot be taken on, start a run of its own with --start"
+            f"network cannot be taken on, start a run of its own with --start-from"
         )
     groups = [
         saved | {key: group[key] for key in ("weight_decay", "factor")}

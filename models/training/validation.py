@@ -8,7 +8,7 @@ from torch import distributed
 
 from codenet.vision.boxes import Detection, decode
 from models.data import DetectionData
-from models.evaluate import Score, average_precision
+from models.evaluation import Score, average_precision
 from models.network.blocks import set_slope
 from models.network.config import NetworkConfig, normalize
 from models.network.detector import CoDeNet

@@ -1,7 +1,7 @@
 """The trained detectors that come with the project, by name: ``models.zoo.load("a")("street.jpg")``.
 
 Each is a compiled program (``sw/codenet/zoo/codenet-a.cdn``), the graph that it was compiled from (``models/zoo/codenet-a.cdg``), the floating-point
-network behind both (``codenet-a.pt``, to fine-tune from: ``python -m models.train --start``), a card (``codenet-a.md``) and what the card is made
+network behind both (``codenet-a.pt``, to fine-tune from: ``python -m models.train --start-from``), a card (``codenet-a.md``) and what the card is made
 from (``codenet-a.json``). ``python -m models.zoo add`` makes all of them.
 """
 
@@ -14,8 +14,7 @@ from codenet import Detector
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.zoo import ZOO
-from models.network.detector import CoDeNet
-from models.train import load_network
+from models.network import CoDeNet, load_network
 
 
 @dataclass(frozen=True)

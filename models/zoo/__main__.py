@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.command import exit_status
+from models.command import Parser, exit_status, number
 from models.zoo import SHELF
 from models.zoo.shelve import add, read_about, update_card
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m models.zoo", description=__doc__)
+    parser = Parser(prog="python -m models.zoo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names and files")
     adding = commands.add_parser("add", help="make program, graph, floating-point network and card of a detector")
@@ -21,11 +21,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     adding.add_argument("--name", required=True, help="for example a: the files are codenet-a.*")
     adding.add_argument("--data", type=Path, required=True, help="folder to evaluate on")
     adding.add_argument("--split", default="val")
-    adding.add_argument("--workers", type=int, default=1, help="processes that evaluate")
-    adding.add_argument("--limit", type=int, help="evaluate on the first images only")
+    adding.add_argument("--workers", type=number(int, 1), default=1, help="processes that evaluate")
+    adding.add_argument("--limit", type=number(int, 1), help="evaluate on the first images only")
     writing = commands.add_parser("card", help="write a card anew")
     writing.add_argument("name")
-    writing.add_argument("--cycles", type=int, help="cycles of a frame in RTL simulation, from make sim or make bench")
+    writing.add_argument(
+        "--cycles", type=number(int, 1), help="cycles of a frame in RTL simulation, from make sim or make bench"
+    )
     for command in (adding, writing):
         command.add_argument("--about", type=Path, help="JSON with data, started_from, commands (a list), limits")
     return parser.parse_args(arguments)

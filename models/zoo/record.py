@@ -56,7 +56,7 @@ def card(name: str, record: Mapping[str, Any]) -> str:
     facts = {
         "classes": ", ".join(record["classes"]),
         "graph": f"[codenet-{name}.cdg](codenet-{name}.cdg); compiled for the default accelerator: `sw/codenet/zoo/codenet-{name}.cdn`",
-        "floating point": f"[codenet-{name}.pt](codenet-{name}.pt), to fine-tune from: `python -m models.train --start models/zoo/codenet-{name}.pt`",
+        "floating point": f"[codenet-{name}.pt](codenet-{name}.pt), to fine-tune from: `python -m models.train --start-from models/zoo/codenet-{name}.pt`",
         "data": about.get("data", "not recorded"),
         "started from": about.get("started_from", "not recorded"),
         "evaluated on": f"{golden['images']} images, split `{record['split']}` of `{record['data']}`",

@@ -13,20 +13,21 @@ from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.vision import image as photos
+from models.command import check_outputs, replacing, write_json, write_text
 from models.data import DetectionData, load_data, read_image
-from models.evaluate import evaluate, evaluate_file, network_source
+from models.evaluation import evaluate, evaluate_file, network_source
 from models.export import differing_outputs
-from models.network.config import NetworkConfig
-from models.network.detector import CoDeNet
-from models.qat import load_precision, load_quantized
-from models.quantization.quantize import to_graph
-from models.studies.study import read_json, write_json
-from models.train import float_identity, load_checkpoint, load_network
+from models.network import CoDeNet, float_identity, load_network, write_checkpoint
+from models.quantization import load_precision, load_quantized, to_graph
+from models.studies import read_json
 from models.zoo import SHELF, Shelf
 from models.zoo.record import ABOUT, card
 
 #: Photos on which all head outputs must equal the golden model's before anything is written.
 CHECKED_PHOTOS = 4
+
+#: Files of a detector.
+SUFFIXES = (".pt", ".cdg", ".cdn", ".json", ".md")
 
 
 def compact_state(network: CoDeNet) -> dict[str, torch.Tensor]:
@@ -41,9 +42,9 @@ def compact_state(network: CoDeNet) -> dict[str, torch.Tensor]:
 
 
 def save_compact(network: CoDeNet, path: Path) -> None:
-    """A checkpoint of a floating-point network that `models.train.load_network` and ``models.train --start`` take, and no more."""
+    """A checkpoint of a floating-point network that `models.network.load_network` and ``models.train --start-from`` take, and no more."""
     state = compact_state(network)
-    torch.save({**float_identity(network), "network": state, "average": state}, path)
+    write_checkpoint({**float_identity(network), "network": state, "average": state}, path, keep=False)
 
 
 def read_about(path: Path | None) -> dict[str, Any]:
@@ -58,13 +59,14 @@ def read_about(path: Path | None) -> dict[str, Any]:
     return about
 
 
-def _check_pair(float_path: Path, quantized_path: Path) -> None:
-    """`CodenetError` unless the checkpoints are of the same network."""
-    states = load_checkpoint(float_path), load_checkpoint(quantized_path)
+def _load_pair(float_path: Path, quantized_path: Path) -> tuple[CoDeNet, CoDeNet]:
+    """The networks of both checkpoints; `CodenetError` unless they are the same one."""
+    network, quantized = load_network(float_path), load_quantized(quantized_path)
     for key in ("config", "classes"):
-        values = [NetworkConfig.from_dict(s[key]) if key == "config" else tuple(s[key]) for s in states]
-        if values[0] != values[1]:
-            raise CodenetError(f"{quantized_path}: {key} is {values[1]}, expected {values[0]} as in {float_path}")
+        found, expected = getattr(quantized, key), getattr(network, key)
+        if found != expected:
+            raise CodenetError(f"{quantized_path}: {key} is {found}, expected {expected} as in {float_path}")
+    return network, quantized
 
 
 def _check_exact(snapped: CoDeNet, graph_path: Path, data: DetectionData) -> None:
@@ -94,17 +96,14 @@ def add(
     The scores are taken here, of the files that are written: the float16 weights, the snapped quantized network, and the program on the golden
     model.
     """
-    _check_pair(float_path, quantized_path)
-    network, quantized, precision = (
-        load_network(float_path),
-        load_quantized(quantized_path),
-        load_precision(quantized_path),
-    )
+    check_outputs([shelf.file(name, suffix) for suffix in SUFFIXES], [float_path, quantized_path])
+    network, quantized = _load_pair(float_path, quantized_path)
+    precision = load_precision(quantized_path)
     data = load_data(data_folder, split, network.classes)
     data.records = data.records[:limit]
     graph, snapped = to_graph(quantized, f"codenet-{name}", {"precision": str(precision)})
     with tempfile.TemporaryDirectory() as folder:
-        made = {suffix: Path(folder) / f"codenet-{name}{suffix}" for suffix in (".pt", ".cdg", ".cdn", ".json", ".md")}
+        made = {suffix: Path(folder) / f"codenet-{name}{suffix}" for suffix in SUFFIXES}
         save_compact(network, made[".pt"])
         graph.save(made[".cdg"])
         compile_graph(graph).save(made[".cdn"])
@@ -125,11 +124,10 @@ def add(
             "about": about or {},
         }
         write_json(made[".json"], record)
-        made[".md"].write_text(card(name, record))
+        write_text(made[".md"], card(name, record))
         for suffix, path in made.items():
-            target = shelf.file(name, suffix)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+            with replacing(shelf.file(name, suffix)) as partial:
+                partial.write_bytes(path.read_bytes())
     return json.loads(json.dumps(record))  # type: ignore[no-any-return]
 
 
@@ -142,5 +140,5 @@ def update_card(name: str, cycles: int | None = None, about: dict[str, Any] | No
     record["about"] |= about or {}
     write_json(path, record)
     text = card(name, record)
-    shelf.file(name, ".md").write_text(text)
+    write_text(shelf.file(name, ".md"), text)
     return text

@@ -7,7 +7,8 @@ from codenet.golden.interpreter import run
 from codenet.vision.image import to_activation
 from models.network.config import normalize
 from models.network.detector import CoDeNet
-from models.quantization.quantize import QuantBlock, QuantDeformBlock, grid, to_graph
+from models.quantization.graph import to_graph
+from models.quantization.modules import QuantBlock, QuantDeformBlock, grid
 from models.quantization.untrained import _normalize_on, synthetic_photo
 
 CLASSES = ("cat", "dog", "cow")

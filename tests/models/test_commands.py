@@ -9,12 +9,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Modules of `models`, and the function that reads their command line.
+#: Modules of `models`, and the function that reads their command line or makes what does.
 PARSERS = {
     "ablation": "_parse",
     "evaluate": "_parse",
+    "export": "_parse",
     "offsets": "_parse",
     "precisions": "_parse",
+    "qat": "make_parser",
+    "train": "make_parser",
+    "widen": "_parse",
     "zoo": "__main__._parse",
 }
 
@@ -24,7 +28,7 @@ def commands(module):
     pages = [ROOT / "docs" / "models.md", *sorted((ROOT / "models" / "zoo").glob("*.md"))]
     text = "\n".join(page.read_text().replace("\\\n", " ") for page in pages)
     return [
-        shlex.split(line, comments=True)
+        shlex.split(line.partition(", ")[0], comments=True)  # cards have remarks behind a comma
         for line in re.findall(rf"^    python -m models\.{module} (.*)$", text, re.MULTILINE)
     ]
 
@@ -33,6 +37,7 @@ def commands(module):
 def test_commands_of_the_pages(module, capsys):
     *path, function = PARSERS[module].split(".")
     parse = getattr(importlib.import_module(".".join(["models", module, *path])), function)
+    parse = parse().parse_args if function == "make_parser" else parse
     found = commands(module)
     assert found
     for words in found:

@@ -11,10 +11,10 @@ from codenet.program import Program
 from models import export
 from models.network.config import normalize
 from models.network.detector import CoDeNet
-from models.qat import quantized_identity
-from models.quantization.quantize import calibrate, quantize
+from models.quantization import quantized_identity
+from models.quantization.convert import calibrate, quantize
 from models.quantization.untrained import _normalize_on, synthetic_photo
-from models.train import TrainConfig, Trainer
+from models.training import TrainConfig, Trainer
 from tests.models.common import TINY
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from codenet.errors import CodenetError
 from models import offsets
 from models.data import load_data
+from models.network import float_identity
 from models.network.config import normalize
 from models.network.detector import CoDeNet
 from models.offsets import (
@@ -21,10 +22,11 @@ from models.offsets import (
     network_offsets,
     samples_at,
 )
-from models.quantization.quantize import calibrate, quantize, to_graph
+from models.quantization.convert import calibrate, quantize
+from models.quantization.graph import to_graph
 from models.quantization.untrained import untrained
 from models.studies.figures import Samples, histogram_picture, sampling_picture
-from models.train import TrainConfig, Trainer, float_identity
+from models.training import TrainConfig, Trainer
 from tests.models.common import TINY
 from tests.models.exact import prepared
 

@@ -6,6 +6,8 @@ import torch
 from models import qat
 from models.network.checkpoints import load_checkpoint, previous
 from models.network.detector import CoDeNet
+from models.quantization import load_quantized
+from models.training import Trainer
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
@@ -19,7 +21,11 @@ def command(coco_folder, tmp_path):
     def run(*words, start=start):
         output = tmp_path / "build" / "run"
         arguments = [start, "--data", coco_folder, "--output", output, "--workers", 1, "--batch", 2, *words]
-        return qat.main(list(map(str, arguments))), output / "checkpoint.pt"
+        try:
+            status = qat.main(list(map(str, arguments)))
+        except SystemExit as stop:
+            status = stop.code
+        return status, output / "checkpoint.pt"
 
     return run
 
@@ -28,7 +34,7 @@ def test_fine_tunes(command):
     status, checkpoint = command("--iterations", 3, "--device", "cpu", "--save-every", 2)
     assert (status, load_checkpoint(checkpoint)["step"]) == (0, 3)
     assert load_checkpoint(previous(checkpoint))["step"] == 2
-    assert qat.load_quantized(checkpoint).classes == ("cat", "dog")
+    assert load_quantized(checkpoint).classes == ("cat", "dog")
 
 
 def test_resumed_run_equals_uninterrupted_one(command, monkeypatch, tmp_path):
@@ -43,7 +49,7 @@ def test_resumed_run_equals_uninterrupted_one(command, monkeypatch, tmp_path):
         trainer.save(half)
 
     with monkeypatch.context() as patch:
-        patch.setattr(qat.Trainer, "run", run)
+        patch.setattr(Trainer, "run", run)
         _, checkpoint = command("--iterations", 4, "--overwrite")
     half.rename(checkpoint)
     assert command("--iterations", 4, "--resume")[0] == 0
@@ -73,7 +79,7 @@ def test_a_checkpoint_is_not_overwritten_by_accident(command, capsys):
     ("words", "complaint"),
     [
         (("--device", "gpu"), "device is 'gpu', expected auto, cpu, cuda or cuda:NUMBER"),
-        (("--workers", 0), "workers is 0, expected 1 or more"),
+        (("--workers", 0), "--workers: 0, expected a whole number of 1 or more"),
         (("--exceptions", "nowhere=W8"), "nowhere"),
     ],
 )

@@ -8,9 +8,9 @@ from models import soup, train
 from models.network.checkpoints import load_checkpoint, load_network
 from models.network.config import CONFIGS
 from models.network.detector import CoDeNet
-from models.qat import load_precision, load_quantized, quantized_identity
+from models.quantization import load_precision, load_quantized, quantized_identity
+from models.quantization.convert import calibrate, quantize
 from models.quantization.precision import Precision
-from models.quantization.quantize import calibrate, quantize
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
@@ -84,7 +84,7 @@ def test_training_starts_from_it_and_does_not_resume(tmp_path, coco_folder, caps
         (lambda path: write(path, config=TINY.replace(size=TINY.size * 2)), "config is"),
         (lambda path: write(path, classes=("cat", "cow")), r"classes is \['cat', 'cow'\], expected \['cat', 'dog'\]"),
         (write_quantized, "kind is 'quantized', expected 'float'"),
-        (lambda path: path.write_bytes(b"no"), "cannot be read"),
+        (lambda path: path.write_bytes(b"no"), "no PyTorch file"),
     ],
 )
 def test_others_do_not_fit(other, message, tmp_path):

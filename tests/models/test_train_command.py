@@ -22,7 +22,11 @@ def command(monkeypatch, coco_folder, tmp_path, capsys):
     def run(*words, data=coco_folder, output="run"):
         arguments = ["--data", str(data), "--output", str(tmp_path / "build" / output), "--workers", "1"]
         arguments += ["--batch", "2", "--warmup", "1", "--no-tensorboard", "--no-mixed", *map(str, words)]
-        if train.main(arguments) != 0:
+        try:
+            status = train.main(arguments)
+        except SystemExit as stop:
+            status = stop.code
+        if status != 0:
             raise SystemExit(capsys.readouterr().err)
         return tmp_path / "build" / output
 
@@ -43,7 +47,7 @@ def test_named_classes_have_to_have_boxes(command):
 def test_settings_reach_the_run(command):
     output = command(
         *("--iterations", 2, "--scale", 0.4, 1.5, "--hue", 0.05, "--mosaic", 0.5, "--mosaic-end", 0.9),
-        *("--cache-size", 96, "--rate", 0.002, "--trunk-rate", 0.3, "--slope", 0),
+        *("--cache-size", 96, "--rate", 0.002, "--backbone-rate", 0.3, "--slope", 0),
     )
     settings = load_checkpoint(output / "checkpoint.pt")["train"]
     augmentation = settings["augmentation"]
@@ -99,7 +103,7 @@ def test_one_may_train_on_several_folders_and_splits(command, coco_folder, voc_f
 
 def test_start_of_another_run(command):
     first = command("--iterations", 2)
-    second = command("--iterations", 1, "--rate", "1e-12", "--start", first / "checkpoint.pt", output="second")
+    second = command("--iterations", 1, "--rate", "1e-12", "--start-from", first / "checkpoint.pt", output="second")
     weights = [
         load_checkpoint(output / "checkpoint.pt")["average"]["heads.size.out.weight"] for output in (first, second)
     ]
@@ -128,8 +132,8 @@ def test_bad_arguments_are_one_line(command, tmp_path):
     for words, message in (
         (("--data", tmp_path / "nowhere"), "error: data: .*nowhere: no such folder"),
         (("--hue", 2), "error: augmentation: hue is 2.0, expected 0 to 0.5"),
-        (("--iterations", 0), "error: training: iterations is 0, expected more than 0"),
-        (("--trunk", tmp_path / "no.npz"), "error: weights .*no.npz: cannot be read"),
+        (("--iterations", 0), "error: argument --iterations: 0, expected a whole number of 1 or more"),
+        (("--backbone", tmp_path / "no.npz"), "error: weights .*no.npz: cannot be read"),
         (("--device", "tpu"), "error: device is 'tpu'"),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -5,8 +5,9 @@ import pytest
 from codenet import compiler
 from codenet.config import AcceleratorConfig
 from models.network.config import CONFLICT_FREE, normalize
+from models.quantization.convert import calibrate, quantize
+from models.quantization.graph import to_graph
 from models.quantization.precision import Exemption, Precision
-from models.quantization.quantize import calibrate, quantize, to_graph
 from sim import run
 from sim.verilator.board import RtlDevice
 from tests.models.common import TINY

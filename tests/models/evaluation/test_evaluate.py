@@ -13,10 +13,11 @@ from codenet.errors import CodenetError
 from codenet.vision.boxes import Detection
 from models import evaluate as module
 from models.data import load_data
-from models.evaluate import Source, average_precision, evaluate, evaluate_file, network_source, open_source
+from models.evaluation import Source, average_precision, evaluate, evaluate_file, network_source, open_source
+from models.network import float_identity
 from models.network.detector import CoDeNet
 from models.quantization.untrained import untrained
-from models.train import TrainConfig, Trainer, float_identity
+from models.training import TrainConfig, Trainer
 from tests.models.common import TINY
 
 

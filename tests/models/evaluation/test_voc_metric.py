@@ -7,7 +7,7 @@ import pytest
 
 from codenet.vision.boxes import Detection
 from models.data import DetectionData, Record
-from models.evaluate import average_precision
+from models.evaluation import average_precision
 from models.evaluation.voc_metric import all_point, eleven_point, overlaps, voc_average_precision
 
 CLASSES = ("cat", "dog")

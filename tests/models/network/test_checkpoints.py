@@ -23,7 +23,8 @@ STEPS = 30
 
 
 def state(step):
-    return {"kind": "float", "network": {}, "config": {}, "classes": [], "step": step, "x": torch.full((1000,), step)}
+    parts = {"kind": "float", "network": {}, "average": {}, "config": {}, "classes": []}
+    return {**parts, "step": step, "x": torch.full((1000,), step)}
 
 
 class Killed(BaseException):
@@ -38,12 +39,10 @@ def test_a_kill_while_writing_leaves_a_whole_checkpoint(moment, left, tmp_path, 
     path = tmp_path / "checkpoint.pt"
     for step in (1, 2):
         write_checkpoint(state(step), path)
-    save, rename, renames = torch.save, Path.replace, []
+    rename, renames = Path.replace, []
 
-    def torn_save(value, file):
-        save(value, file)
-        if moment == "half":
-            file.truncate(file.tell() // 2)
+    def torn_sync(number):
+        os.ftruncate(number, os.fstat(number).st_size // 2)
         raise Killed
 
     def torn_rename(self, target):
@@ -55,10 +54,10 @@ def test_a_kill_while_writing_leaves_a_whole_checkpoint(moment, left, tmp_path, 
     def killed(*_):
         raise Killed
 
-    if moment in ("save", "half"):
-        monkeypatch.setattr(checkpoints.torch, "save", killed if moment == "save" else torn_save)
-    elif moment == "sync":
-        monkeypatch.setattr(checkpoints.os, "fsync", killed)
+    if moment == "save":
+        monkeypatch.setattr(checkpoints.torch, "save", killed)
+    elif moment in ("half", "sync"):
+        monkeypatch.setattr(checkpoints.os, "fsync", torn_sync if moment == "half" else killed)
     elif moment != "end":
         monkeypatch.setattr(Path, "replace", torn_rename)
     try:
@@ -81,9 +80,9 @@ def test_the_older_checkpoint_stands_in_for_an_unreadable_one(tmp_path, caplog):
     path.write_bytes(path.read_bytes()[:500])
     found = load_newest(path)
     assert found is not None and found[0] == previous(path) == tmp_path / "checkpoint.previous.pt"
-    assert found[1]["step"] == 1 and "checkpoint.pt: cannot be read" in caplog.text
+    assert found[1]["step"] == 1 and "checkpoint.pt: no PyTorch file, or a damaged one" in caplog.text
     previous(path).write_bytes(b"")
-    with pytest.raises(CodenetError, match="checkpoint.pt: cannot be read.*start anew with --overwrite"):
+    with pytest.raises(CodenetError, match="checkpoint.pt: no PyTorch file.*start anew with --overwrite"):
         load_newest(path)
 
 

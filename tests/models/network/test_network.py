@@ -13,7 +13,7 @@ from models.network.backbone import shuffle
 from models.network.blocks import set_slope
 from models.network.config import CONFIGS, NetworkConfig, get_config, normalize
 from models.network.detector import CoDeNet
-from models.pretrained.shufflenet import IMAGENET_MEAN, IMAGENET_STD, load_trunk
+from models.pretrained.shufflenet import IMAGENET_MEAN, IMAGENET_STD, load_backbone_weights
 from tests.models.common import TINY, TINY_II
 
 ANIMALS = ("person", "cat", "dog", "horse", "sheep", "cow")
@@ -105,7 +105,7 @@ def test_configuration_by_name_and_as_plain_values():
 def test_trunk_computes_the_same_function(real_data):
     path = real_data / "weights" / "shufflenetv2_1.0x_nanodet-m.npz"
     network = CoDeNet(CONFIGS["b"].replace(size=64), ANIMALS).eval()
-    load_trunk(network.backbone, path)
+    load_backbone_weights(network.backbone, path)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
     stem = network.backbone.stem
     ours = stem.norm(stem.conv(normalize(pixels)))

@@ -16,11 +16,14 @@ from models.network.config import ALL_DILATIONS, CONFLICT_FREE, normalize
 from models.network.deform import round_dilation
 from models.network.detector import CoDeNet
 from models.network.graph_builder import GraphBuilder, integer_weight
-from models.qat import _check_resumed, load_precision, load_quantized, quantized_identity
+from models.quantization import load_precision, load_quantized, quantized_identity
+from models.quantization.convert import calibrate, quantize
+from models.quantization.graph import to_graph
+from models.quantization.modules import quant_conv
 from models.quantization.precision import Exemption, Precision, add_arguments, from_arguments
-from models.quantization.quantize import calibrate, quant_conv, quantize, to_graph
 from models.quantization.untrained import synthetic_photo
-from models.train import TrainConfig, Trainer
+from models.training import TrainConfig, Trainer
+from models.training.fine_tune import _check_resumed
 from tests.codenet.compiler.compiling import check
 from tests.models.common import TINY, TINY_II
 from tests.models.exact import mismatches, prepared

@@ -13,18 +13,12 @@ from codenet.vision.image import load, resize, to_activation
 from models.network.config import CONFIGS, normalize
 from models.network.detector import CoDeNet
 from models.network.graph_builder import Grid, choose_shift, integer_weight, snap, snap_multipliers
-from models.qat import load_quantized, quantized_identity
-from models.quantization.quantize import (
-    QuantBlock,
-    best_scale,
-    calibrate,
-    fold_norm,
-    quant_conv,
-    quantize,
-    to_graph,
-)
+from models.quantization import load_quantized, quantized_identity
+from models.quantization.convert import calibrate, quantize
+from models.quantization.graph import to_graph
+from models.quantization.modules import QuantBlock, best_scale, fold_norm, quant_conv
 from models.quantization.untrained import _normalize_on, synthetic_photo, untrained
-from models.train import TrainConfig, Trainer
+from models.training import TrainConfig, Trainer
 from tests.models.common import TINY, TINY_II
 from tests.models.exact import CLASSES, mismatches, prepared
 

@@ -9,12 +9,13 @@ import torch
 from codenet.errors import CodenetError
 from models import ablation, precisions
 from models.ablation import ROWS, Row, choose_rows, make_table
+from models.network import float_identity, load_checkpoint
 from models.network.config import ALL_DILATIONS, CONFIGS, CONFLICT_FREE
 from models.network.detector import CoDeNet
 from models.quantization.precision import Precision
 from models.studies import study
-from models.studies.study import Job, Schedule, Store, prepare, run_jobs, spread, start_from_trunk, train_float
-from models.train import TrainConfig, Trainer, float_identity, load_checkpoint
+from models.studies.study import Job, Schedule, Store, prepare, run_jobs, spread, start_from_weights, train_float
+from models.training import TrainConfig, Trainer
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
@@ -109,7 +110,7 @@ def test_deformable_backbones_start_as_the_trunk(real_data):
     for deform in (False, True):
         config = CONFIGS["b"].replace(size=64, deform_backbone=deform)
         backbones.append(CoDeNet(config, CLASSES).backbone.eval())
-        start_from_trunk(backbones[-1], config, trunk)
+        start_from_weights(backbones[-1], config, trunk)
         backbones[-1].last.load_state_dict(backbones[0].last.state_dict())
     x = torch.randn(1, 3, 64, 64)
     assert torch.allclose(backbones[0](x), backbones[1](x), atol=1e-4)

@@ -9,8 +9,8 @@ import torch
 from models.network.blocks import set_slope
 from models.network.config import CONFIGS
 from models.network.detector import CoDeNet
-from models.pretrained.shufflenet import load_trunk
-from models.quantization.quantize import calibrate, quantize
+from models.pretrained.shufflenet import load_backbone_weights
+from models.quantization.convert import calibrate, quantize
 from models.training.distill import TEACHER_SLOPE, Distillation, FloatDistillation, normalized_error, soft_focal_loss
 from tests.models.common import TINY
 
@@ -32,7 +32,7 @@ def test_constant_channels_do_not_count():
 
 def student(stem, trunk):
     network = CoDeNet(CONFIGS["a"].replace(size=64, stem=stem), ("cat",)).eval()
-    load_trunk(network.backbone, trunk)
+    load_backbone_weights(network.backbone, trunk)
     set_slope(network, TEACHER_SLOPE)
     return network
 

@@ -1,6 +1,6 @@
 """Several processes compute what one does."""
 
-import argparse
+import functools
 import subprocess
 import sys
 
@@ -13,15 +13,16 @@ from codenet.checkout import ROOT
 from codenet.errors import CodenetError
 from models.data import cached_images, load_data
 from models.network.blocks import ConvNorm, set_slope
-from models.network.checkpoints import load_checkpoint
+from models.network.checkpoints import float_identity, load_checkpoint, write_checkpoint
 from models.network.config import normalize
 from models.network.detector import CoDeNet
-from models.quantization.quantize import calibrate, quantize
+from models.quantization.convert import calibrate, quantize
 from models.quantization.untrained import _normalize_on, synthetic_photo
+from models.training import distributed
 from models.training.batches import Batches
+from models.training.config import TrainConfig
 from models.training.distributed import first_of_machine, from_first, gather, pick_device, rank, start_workers, world
 from models.training.losses import detection_loss, divisors
-from models.training.schedule import TrainConfig
 from models.training.trainer import Trainer
 from tests.models.common import TINY
 
@@ -48,10 +49,10 @@ def make_batches(folder, worker=0, workers=1):
     return Batches(data, cached_images(data, 64, folder / "cache"), CONFIG, TINY, worker, workers)
 
 
-def job(arguments, worker):
+def job(kind, folder, output, worker, workers):
     """Train a few steps; the first process keeps what it got."""
-    batches = make_batches(arguments.folder, worker, arguments.workers)
-    trainer = Trainer(make_network(arguments.kind), CONFIG, {})
+    batches = make_batches(folder, worker, workers)
+    trainer = Trainer(make_network(kind), CONFIG, {})
     trainer.network.train()
     losses, gradients = [], {}
     while trainer.step < CONFIG.iterations:
@@ -65,7 +66,7 @@ def job(arguments, worker):
     if worker == 0:
         torch.save(
             {"losses": np.mean(totals, axis=0).tolist(), "gradients": gradients, "same": all(same)},
-            arguments.output / "result.pt",
+            output / "result.pt",
         )
 
 
@@ -76,7 +77,7 @@ def gather_weights(trainer):
 
 def trained(kind, folder, output, workers):
     output.mkdir()
-    start_workers(argparse.Namespace(output=output, folder=folder, workers=workers, kind=kind), job)
+    start_workers(functools.partial(job, kind, folder, output), output, workers)
     return torch.load(output / "result.pt")
 
 
@@ -118,20 +119,22 @@ def test_statistics_and_rounding_are_of_each_part(kind, coco_folder, tmp_path):
         assert difference(joint, result["gradients"]) > 1e-3
 
 
-def fail(arguments, worker):
+def fail(worker, workers):
     raise CodenetError(f"nothing to do for process {worker % 1}")
 
 
 @pytest.mark.slow
 def test_an_error_of_all_workers_is_raised_once_by_the_one_who_started_them(tmp_path, capfd):
     with pytest.raises(CodenetError, match="^nothing to do for process 0$"):
-        start_workers(argparse.Namespace(output=tmp_path, workers=2), fail)
+        start_workers(fail, tmp_path, 2)
     assert list(tmp_path.iterdir()) == [] and "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.slow
 def test_torchrun_gives_the_same_bits_as_workers(coco_folder, tmp_path):
-    results = {}
+    results, start = {}, tmp_path / "start.pt"
+    network = make_network("norm")
+    write_checkpoint({**float_identity(network), "network": {}, "average": network.state_dict()}, start)
     launch = {
         "workers": [sys.executable, "-m", "tests.models.training.tiny_train", "--workers", "2"],
         "torchrun": [
@@ -142,7 +145,19 @@ def test_torchrun_gives_the_same_bits_as_workers(coco_folder, tmp_path):
     for name, command in launch.items():
         output = tmp_path / name / "run"
         command += ["--data", str(coco_folder), "--output", str(output), "--classes", "cat", "dog"]
-        command += ["--iterations", "6", "--batch", "4", "--no-mixed", "--save-every", "2", "--evaluate-every", "2"]
+        command += [
+            "--start-from",
+            str(start),
+            "--iterations",
+            "6",
+            "--batch",
+            "4",
+            "--no-mixed",
+            "--save-every",
+            "2",
+            "--evaluate-every",
+            "2",
+        ]
         run = subprocess.run([*command, "--no-tensorboard"], cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stderr
         results[name] = load_checkpoint(output / "checkpoint.pt"), (output / "history.jsonl").read_text()
@@ -164,12 +179,12 @@ def test_alone_there_is_nothing_to_wait_for():
 def test_workers_are_one_a_gpu_unless_given(gpus, device, expected, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.multiprocessing, "spawn", lambda function, arguments, count: started.append(count))
-    arguments = argparse.Namespace(output=tmp_path, workers=None, device=device)
-    start_workers(arguments, fail)
-    assert started == [expected] and arguments.workers == expected
+    monkeypatch.setattr(torch.multiprocessing, "spawn", lambda function, arguments, count, join: started.append(count))
+    monkeypatch.setattr(distributed, "_wait_for", lambda processes: None)
+    start_workers(fail, tmp_path, None, device)
+    assert started == [expected]
     with pytest.raises(CodenetError, match="workers is 0, expected 1 or more"):
-        start_workers(argparse.Namespace(output=tmp_path, workers=0), fail)
+        start_workers(fail, tmp_path, 0)
 
 
 def test_devices():

@@ -7,13 +7,13 @@ import torch
 
 from codenet.errors import CodenetError
 from models.data import cached_images, load_data
-from models.evaluate import Score, evaluate, network_source
+from models.evaluation import Score, evaluate, network_source
 from models.network.checkpoints import float_identity, load_network
 from models.network.detector import CoDeNet
 from models.training import progress as progress_module
 from models.training.batches import Batches
+from models.training.config import TrainConfig
 from models.training.progress import Progress, draw, open_tensorboard, read_history
-from models.training.schedule import TrainConfig
 from models.training.trainer import Trainer
 from models.training.validation import Validation, subset
 from tests.models.common import TINY

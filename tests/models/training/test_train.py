@@ -8,18 +8,11 @@ import torch
 from codenet.errors import CodenetError
 from models.data import cached_images, load_data
 from models.data.augment import Augmentation
+from models.network import float_identity, load_checkpoint, load_network
 from models.network.checkpoints import start_from
 from models.network.detector import CoDeNet
 from models.network.peaks import find_peaks
-from models.train import (
-    Batches,
-    TrainConfig,
-    Trainer,
-    float_identity,
-    load_checkpoint,
-    load_network,
-    parameter_groups,
-)
+from models.training import Batches, TrainConfig, Trainer, parameter_groups
 from models.training.batches import feed
 from tests.models.common import TINY, TINY_II
 
@@ -184,7 +177,7 @@ def test_other_groups_of_parameters_cannot_be_taken_on(tmp_path):
 
 def test_bad_checkpoints(tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"nothing")
-    with pytest.raises(CodenetError, match="bad.pt: cannot be read"):
+    with pytest.raises(CodenetError, match="bad.pt: no PyTorch file"):
         load_checkpoint(tmp_path / "bad.pt")
     torch.save({"x": 1}, tmp_path / "other.pt")
     with pytest.raises(CodenetError, match="other.pt: not a checkpoint"):

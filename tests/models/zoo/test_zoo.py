@@ -12,12 +12,13 @@ from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.program import Program
 from models import zoo
+from models.network import float_identity, load_network
 from models.network.config import normalize
 from models.network.detector import CoDeNet
-from models.qat import quantized_identity
+from models.quantization import quantized_identity
+from models.quantization.convert import calibrate, quantize
 from models.quantization.precision import Exemption, Precision
-from models.quantization.quantize import calibrate, quantize
-from models.train import TrainConfig, Trainer, float_identity, load_network
+from models.training import TrainConfig, Trainer
 from models.zoo import Shelf, shelve
 from models.zoo.__main__ import main
 from models.zoo.record import card

@@ -1,10 +1,6 @@
-"""From a trained floating-point network to a Brevitas network of some `Precision`; then to integers."""
+"""Modules of the quantized network: convolutions with learned scales, activation quantizers, and the blocks of both."""
 
 from __future__ import annotations
-
-import copy
-from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 from brevitas import config as brevitas_config
@@ -15,14 +11,9 @@ from brevitas.quant.solver.act import ActQuantSolver
 from brevitas.quant.solver.weight import WeightQuantSolver
 from torch import nn
 
-from codenet.errors import CodenetError
-from codenet.graph import Graph
-from models.network.blocks import ConvNorm
 from models.network.config import ALL_DILATIONS
-from models.network.deform import DeformDepthwise, deform_depthwise
-from models.network.detector import CoDeNet
+from models.network.deform import deform_depthwise
 from models.network.graph_builder import GraphBuilder, Grid
-from models.quantization.precision import W4A8, Precision
 
 # Otherwise loading a state puts new parameters in the place of the learned scales, and an optimizer that knows the old ones trains nothing.
 brevitas_config.REINIT_ON_STATE_DICT_LOAD = False
@@ -31,14 +22,8 @@ brevitas_config.REINIT_ON_STATE_DICT_LOAD = False
 HEAD_BITS = 16
 HEAD_SCALE = 2.0**-8
 
-#: Part of the activations inside of the calibrated range; the rest saturates.
-CALIBRATION_QUANTILE = 0.9995
-
 #: Gain of a batch norm below which a channel counts as switched off.
 _SMALLEST_GAIN = 1e-9
-
-#: Calibration looks at no more than this many values of a tensor, evenly spaced.
-_CALIBRATION_VALUES = 1 << 18
 
 
 class WeightQuant(NarrowIntQuant, WeightQuantSolver):
@@ -204,129 +189,3 @@ def activation(threshold: float, relu: bool, bits: int) -> nn.Module:
     if relu:
         return QuantReLU(act_quant=UnsignedQuant, scaling_init=threshold, bit_width=bits)
     return QuantIdentity(act_quant=SignedQuant, scaling_init=threshold, bit_width=bits)
-
-
-def _quantized_outputs(network: CoDeNet) -> Iterator[tuple[str, nn.Module]]:
-    """Modules of a floating-point network whose outputs become int8 tensors, by name."""
-    for name, module in network.named_modules():
-        variant_ii_point = isinstance(module, nn.Conv2d) and name.startswith("decoder.") and name.endswith(".point")
-        if isinstance(module, ConvNorm | DeformDepthwise) or variant_ii_point:
-            yield name, module
-
-
-def calibrate(network: CoDeNet, images: Iterable[torch.Tensor]) -> dict[str, float]:
-    """Range of every tensor that will be quantized: module name to the largest `CALIBRATION_QUANTILE` of magnitudes.
-
-    ``images``: batches of network inputs ``[N, 3, S, S]``, at least one.
-    """
-    ranges: dict[str, float] = {}
-
-    def record(name: str, output: torch.Tensor) -> None:
-        values = output.detach().abs().flatten()
-        values = values[:: max(1, len(values) // _CALIBRATION_VALUES)]
-        rank = min(len(values), int(CALIBRATION_QUANTILE * len(values)) + 1)
-        ranges[name] = max(ranges.get(name, 1e-3), float(values.kthvalue(rank).values))
-
-    hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: record(name, output))
-        for name, module in _quantized_outputs(network)
-    ]
-    network.eval()
-    with torch.no_grad():
-        for batch in images:
-            network(batch)
-    for hook in hooks:
-        hook.remove()
-    if not ranges:
-        raise CodenetError("quantization: no calibration images, expected at least one batch")
-    return ranges
-
-
-def _share_ranges(network: CoDeNet, ranges: dict[str, float], precision: Precision) -> dict[str, nn.Module]:
-    """One activation quantizer per tensor, but a single one for all tensors that a backbone stage concatenates."""
-    quantizers: dict[str, nn.Module] = {}
-    for number, stage in enumerate(network.backbone.stages):
-        branches = [
-            f"backbone.stages.{number}.{index}.{branch}.{len(getattr(unit, branch)) - 1}"
-            for index, unit in enumerate(stage)  # type: ignore[arg-type]
-            for branch in ("branch1", "branch2")
-            if hasattr(unit, branch)
-        ]
-        bits = {precision.activation_bits(name) for name in branches}
-        if len(bits) > 1:
-            raise CodenetError(
-                f"precision {precision}: activations of {sorted(bits)} bits in backbone.stages.{number}, "
-                f"expected one width, because a stage concatenates its tensors"
-            )
-        shared = activation(max(ranges[name] for name in branches), True, bits.pop())
-        quantizers |= dict.fromkeys(branches, shared)
-    for name, module in _quantized_outputs(network):
-        if name not in quantizers:
-            relu = isinstance(module, ConvNorm | DeformDepthwise) and module.relu is not None
-            quantizers[name] = activation(ranges[name], relu, precision.activation_bits(name))
-    return quantizers
-
-
-def _quantize_module(name: str, module: nn.Module, act: nn.Module, precision: Precision) -> nn.Module:
-    if isinstance(module, DeformDepthwise):
-        conv = nn.Conv2d(len(module.weight), len(module.weight), 3, padding=1, groups=len(module.weight), bias=False)
-        conv.weight.data.copy_(module.weight.data)
-        deform = quant_conv(conv, precision.weight_bits(name, depthwise=True), QuantDeformConv2d)
-        deform.dilations = module.dilations
-        dilation = quant_conv(module.dilation, precision.weight_bits(f"{name}.dilation"))
-        return QuantDeformBlock(dilation, deform, module.norm, act)
-    if isinstance(module, ConvNorm):
-        bits = precision.weight_bits(name, depthwise=module.conv.groups > 1)
-        return QuantBlock(quant_conv(module.conv, bits), module.norm, act)
-    assert isinstance(module, nn.Conv2d)
-    return QuantBlock(quant_conv(module, precision.weight_bits(name)), None, act)
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, module)
-
-
-def quantize(network: CoDeNet, ranges: dict[str, float], precision: Precision = W4A8) -> CoDeNet:
-    """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
-
-    The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm. All
-    tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them, which needs
-    no rounding, since weight scales are per channel. ``network`` itself is unchanged.
-
-    `CodenetError` for a network with another convolution than the accelerator's, a ``precision`` with an exception for no module, or with two
-    widths of activations in one stage.
-    """
-    network.config.check_accelerator()
-    precision.check_modules({name for name, _ in network.named_modules()})
-    result = copy.deepcopy(network).eval()
-    for name, act in _share_ranges(result, ranges, precision).items():
-        _replace(result, name, _quantize_module(name, result.get_submodule(name), act, precision))
-    for name, head in result.heads.items():
-        bits = precision.weight_bits(f"heads.{name}.out")
-        head.out = QuantBlock(quant_conv(head.out, bits), None, QuantIdentity(act_quant=HeadQuant))
-    return result
-
-
-def is_quantized(network: CoDeNet) -> bool:
-    """Whether ``network`` came from `quantize`."""
-    return isinstance(network.backbone.stem, QuantBlock)
-
-
-def to_graph(network: CoDeNet, name: str, metadata: dict[str, Any] | None = None) -> tuple[Graph, CoDeNet]:
-    """The integer graph of a quantized network, and the network that equals it.
-
-    The second result is a copy in float64 with all scales and biases snapped to what the integers represent: its head
-    outputs times 256, and its activations over their scales, are the graph's integers exactly. ``network`` itself is
-    unchanged. Raises `CodenetError` for a network that is not quantized or whose scales do not fit the requantizer.
-    """
-    if not is_quantized(network):
-        raise CodenetError("export: the network is in floating point, expected one from models.quantization.quantize")
-    snapped = copy.deepcopy(network).double().eval()
-    for module in snapped.modules():
-        if isinstance(module, QuantBlock | QuantDeformBlock):
-            fold_norm(module)
-    builder = GraphBuilder(snapped, network.config.size)
-    with torch.no_grad():
-        outputs = snapped.describe(builder)
-    return Graph(name, tuple(builder.operations), outputs, network.classes, metadata or {}), snapped

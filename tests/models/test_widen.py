@@ -1,0 +1,121 @@
+"""Wider networks compute what the narrow ones do."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from codenet.errors import CodenetError
+from models import widen
+from models.network import CONFIGS, CoDeNet, float_identity, load_checkpoint, load_network, write_checkpoint
+from models.network.blocks import ConvNorm
+from tests.models.common import TINY, TINY_II
+
+CLASSES = ("cat", "dog", "cow")
+WIDER = {"channels": (12, 44, 70, 128, 40), "decoder": (30, 16, 20), "head": 24}
+
+
+def spread_out(config):
+    """A network whose channels, dilations and norms all differ."""
+    network = CoDeNet(config, CLASSES)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+            nn.init.normal_(module.running_mean, 0.0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+        for name in ("dilation", "offsets"):
+            if isinstance(getattr(module, name, None), nn.Conv2d):
+                nn.init.normal_(getattr(module, name).weight, 0.0, 0.3)
+    return network.double().eval()
+
+
+def same_outputs(narrow, wide, size):
+    x = torch.randn(2, 3, size, size, dtype=torch.float64)
+    with torch.no_grad():
+        outputs = [network.double()(x) for network in (narrow, wide)]
+    return all(torch.allclose(outputs[0][name], outputs[1][name], rtol=1e-6, atol=1e-6) for name in outputs[0])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TINY,
+        TINY_II,
+        TINY.replace(units=(3, 5, 3)),
+        TINY.replace(deform_backbone=True),
+        TINY.replace(sampling="square", fpn=True),
+        TINY.replace(sampling="original"),
+        TINY.replace(depthwise=False),
+    ],
+    ids=str,
+)
+def test_wider_networks_compute_the_same(config):
+    narrow = spread_out(config)
+    wide = widen.widen(narrow, config.replace(name="wide", **WIDER))
+    assert sum(p.numel() for p in wide.parameters()) > 1.5 * sum(p.numel() for p in narrow.parameters())
+    assert same_outputs(narrow, wide, config.size)
+
+
+@pytest.mark.parametrize("changes", [{}, {"channels": (24, 128, 256, 512, 1024)}], ids=["2x", "128, 256, 512"])
+@pytest.mark.parametrize(("small", "large"), [("c", "d"), ("b", "e")])
+def test_configurations(small, large, changes):
+    """d from c, e from b, and widths that fill the accelerator's lanes; weights do not depend on the input's size."""
+    narrow = spread_out(CONFIGS[small])
+    wide = widen.widen(narrow, CONFIGS[large].replace(**changes))
+    assert wide.config.size == 512 and same_outputs(narrow, wide, 96)
+
+
+def test_copies_learn_different_things():
+    """Equal copies that are read with equal weights would have equal gradients for ever."""
+    narrow = spread_out(TINY)
+    wide = widen.widen(narrow, TINY.replace(name="wide", **WIDER)).double().train()
+    sum(output.square().mean() for output in wide(torch.randn(2, 3, 64, 64).double()).values()).backward()
+    conv = wide.backbone.last.conv
+    assert torch.equal(conv.weight[0] != 0, conv.weight[32] != 0)  # channel 32 copies channel 0
+    assert not torch.allclose(conv.weight.grad[0], conv.weight.grad[32])
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in wide.parameters())
+
+
+def test_what_cannot_be_widened():
+    network = CoDeNet(TINY, CLASSES)
+    for changes, message in (
+        ({"channels": (8, 16, 30, 48, 32)}, r"channels are \(8, 16, 30, 48, 32\), expected none below those of tiny"),
+        ({"decoder": (24, 8, 16)}, "decoder are"),
+        ({"head": 8}, "head is 8, expected 16 or more"),
+        ({"units": (2, 3, 2)}, r"units is \(2, 3, 2\), expected \(2, 2, 2\) as in tiny"),
+        ({"stem": "s2max"}, "stem is 's2max', expected 's4'"),
+    ):
+        with pytest.raises(CodenetError, match=f"widening to x: {message}"):
+            widen.widen(network, TINY.replace(name="x", **changes))
+
+
+def test_channels_that_units_pass_on():
+    """Of 8 channels a unit computes with 4 to 7, and moves 1 to 2, 2 to 4, 3 to 6; 0 stays."""
+    assert widen._passes(8).tolist() == [widen._ALWAYS, 2, 1, 1, 0, 0, 0, 0]
+    assert np.all(widen._Places(8, 16).branch(1)[-4:] >= 2)  # originals 2 and 3 become channels 5 and 7
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(CONFIGS, "d", TINY.replace(name="d", **WIDER))
+    monkeypatch.setitem(CONFIGS, "a", TINY.replace(name="a", channels=(8, 16, 24, 48, 32)))
+    narrow = spread_out(TINY).float()
+    state = narrow.state_dict()
+    start, output = tmp_path / "narrow.pt", tmp_path / "new" / "wide.pt"
+    write_checkpoint({**float_identity(narrow), "network": state, "average": state}, start)
+    words = [str(start), "--config", "d", "-o", str(output)]
+    assert widen.main(words) == 0
+    assert f"--start-from {output}" in capsys.readouterr().out
+    assert load_checkpoint(output)["classes"] == list(CLASSES)
+    assert same_outputs(narrow, load_network(output), 64)
+    assert widen.main(words) == 2
+    assert "wide.pt: exists, expected a new file" in capsys.readouterr().err
+    assert widen.main([str(start), "--config", "a", "-o", str(tmp_path / "a.pt")]) == 2
+    assert "error: widening to a: channels are" in capsys.readouterr().err
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_blocks_are_all_of_the_kinds_that_are_known():
+    """A new kind of module with weights would be left at random."""
+    kinds = {type(m) for m in CoDeNet(TINY, CLASSES).modules() if list(m.parameters(recurse=False))}
+    assert {kind.__name__ for kind in kinds} == {"Conv2d", "BatchNorm2d", "DeformConv"} and ConvNorm not in kinds
