@@ -17,11 +17,11 @@ from typing import Any
 
 from codenet.errors import CodenetError
 from models.command import exit_status
-from models.data import ANIMALS
+from models.data import ANIMALS, load_data
 from models.network.config import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
 from models.precisions import quantized_result
 from models.quantization.precision import Precision, add_arguments, from_arguments
-from models.studies.study import Job, Schedule, Store, float_result, load_sources, run_jobs, seconds_per_step, spread
+from models.studies.study import Job, Schedule, Store, float_result, run_jobs, seconds_per_step, spread
 from models.train import has_fast_bfloat16
 
 logger = logging.getLogger(__name__)
@@ -237,7 +237,7 @@ def _run(options: argparse.Namespace) -> None:
     base = get_config(options.config).replace(size=options.size)
     classes, iterations = tuple(options.classes), options.iterations
     if options.epochs is not None:
-        images = len(load_sources(options.data, "train", classes))
+        images = len(load_data(options.data, "train", classes))
         iterations = math.ceil(options.epochs * images / options.batch)
     schedule = Schedule(
         tuple(options.data),

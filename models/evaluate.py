@@ -315,8 +315,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
-    data = load_data(options.data, options.split, read_classes(options.program))
-    data.records = data.records[: options.limit]
+    data = load_data(options.data, options.split, read_classes(options.program), limit=options.limit)
     score = evaluate_file(options.program, data, options.device, options.exact, options.workers, options.overlap)
     print(score.table())
     if options.json is not None:

@@ -208,7 +208,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> None:
     source = open_offsets(options.network)
-    records = load_data(options.data, options.split, read_classes(options.network)).records[: options.limit]
+    records = load_data(options.data, options.split, read_classes(options.network), limit=options.limit).records
     pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
     totals = histograms(source, pictures)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def fine_tune(arguments: argparse.Namespace, worker: int) -> None:
         cache_size=max(DEFAULTS.cache_size, network.config.size),
     )
     precision = from_arguments(arguments)
-    data = from_first(load_data(arguments.data, "train", network.classes) if worker == 0 else None)
+    data = from_first(load_data(arguments.data, "train", network.classes, trainable=True) if worker == 0 else None)
     with first_of_machine():
         images = cached_images(data, config.cache_size, arguments.output.parent / "cache")
     # All workers calibrate on the same images, so that they start equal.

@@ -173,15 +173,7 @@ def make_config(arguments: argparse.Namespace, device: torch.device) -> TrainCon
 
 def load_training_data(arguments: argparse.Namespace) -> DetectionData:
     """The data set, each class of which has boxes to learn from; ``--classes auto`` leaves out those without."""
-    classes = named_classes(arguments.classes)
-    data = load_data(arguments.data, "train", classes, arguments.difficult)
-    if classes is None:
-        found = tuple(name for name, count in zip(data.classes, data.counts(), strict=True) if count)
-        if found and found != data.classes:
-            logger.warning("data: left out, without boxes: %s", ", ".join(sorted(set(data.classes) - set(found))))
-            data = load_data(arguments.data, "train", found, arguments.difficult)
-    data.check_trainable()
-    return data
+    return load_data(arguments.data, "train", named_classes(arguments.classes), arguments.difficult, trainable=True)
 
 
 def load_validation(

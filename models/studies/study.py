@@ -82,11 +82,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_sources(sources: Sequence[str], split: str, classes: Sequence[str]) -> DetectionData:
-    """The images of one or several folders, see `models.data.load_data`."""
-    return load_data(sources[0] if len(sources) == 1 else list(sources), split, classes)  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True)
 class Schedule:
     """How every network of a study is trained.
@@ -137,13 +132,12 @@ class Schedule:
 
     def training(self) -> DetectionData:
         """The images that a study trains on."""
-        return load_sources(self.data, "train", self.classes)
+        return load_data(self.data, "train", self.classes, trainable=True)
 
     def validation(self) -> DetectionData:
         """The images that a study evaluates on."""
-        data = load_sources(self.data[:1] if self.val is None else self.val, "val", self.classes)
-        data.records = data.records[: self.limit]
-        return data
+        sources = self.data[:1] if self.val is None else self.val
+        return load_data(sources, "val", self.classes, limit=self.limit)
 
 
 def start_from_trunk(backbone: Backbone, config: NetworkConfig, trunk: Path) -> None:

@@ -100,8 +100,7 @@ def add(
         load_quantized(quantized_path),
         load_precision(quantized_path),
     )
-    data = load_data(data_folder, split, network.classes)
-    data.records = data.records[:limit]
+    data = load_data(data_folder, split, network.classes, limit=limit)
     graph, snapped = to_graph(quantized, f"codenet-{name}", {"precision": str(precision)})
     with tempfile.TemporaryDirectory() as folder:
         made = {suffix: Path(folder) / f"codenet-{name}{suffix}" for suffix in (".pt", ".cdg", ".cdn", ".json", ".md")}
