@@ -33,7 +33,9 @@ def load(*arguments):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("size", [(902, 600), (225, 150), (452, 301), (300, 451)])
 def test_photos_of_another_size_than_annotated(photo, tmp_path, form, size):
-    with pytest.raises(CodenetError, match=f"size is annotated as {size[0]}x{size[1]}, the image's is 451x300: .*elsewhere"):
+    with pytest.raises(
+        CodenetError, match=f"size is annotated as {size[0]}x{size[1]}, the image's is 451x300: .*elsewhere"
+    ):
         load(tmp_path / "set", form, [photo(size=(451, 300))], [size])
 
 
@@ -70,7 +72,9 @@ def test_turned_photos_annotated_upright(photo, tmp_path, form, orientation):
 @pytest.mark.parametrize("form", FORMATS)
 def test_one_verdict_for_all_turned_photos(photo, tmp_path, form):
     photos = [photo(f"{n}.png", orientation=orientation) for n, orientation in enumerate((1, 3, 6, 8, 2))]
-    with pytest.raises(CodenetError, match="data: 1 problems.*\n.*orientation: 4 photos .*exiftool .*mogrify") as caught:
+    with pytest.raises(
+        CodenetError, match="data: 1 problems.*\n.*orientation: 4 photos .*exiftool .*mogrify"
+    ) as caught:
         load(tmp_path / "set", form, photos)
     assert len(str(caught.value).splitlines()) == 2
 
@@ -101,11 +105,15 @@ def test_photos_that_are_no_photos(photo, tmp_path):
 def scaled(photo, scale):
     """The photo with boxes in another unit; ``voc_xml`` adds 1 to the first corner."""
     width, height = photo.size
-    return [(name, x0 * scale / width, y0 * scale / height, x1 * scale / width, y1 * scale / height) for name, x0, y0, x1, y1 in photo.boxes]
+    return [
+        (name, x0 * scale / width, y0 * scale / height, x1 * scale / width, y1 * scale / height)
+        for name, x0, y0, x1, y1 in photo.boxes
+    ]
 
 
 @pytest.mark.parametrize(
-    ("scale", "guess"), [(1, r"fractions of width and height, 0 to 1 \(normalized\)"), (100, "percent of width and height")]
+    ("scale", "guess"),
+    [(1, r"fractions of width and height, 0 to 1 \(normalized\)"), (100, "percent of width and height")],
 )
 @pytest.mark.parametrize("form", FORMATS)
 def test_boxes_in_other_units(photo, tmp_path, form, scale, guess):
@@ -118,7 +126,9 @@ def test_boxes_in_other_units(photo, tmp_path, form, scale, guess):
         for _, x0, y0, *_ in scaled(whole, scale):
             text = text.replace(f"<xmin>{x0 + 1}<", f"<xmin>{x0}<").replace(f"<ymin>{y0 + 1}<", f"<ymin>{y0}<")
         path.write_text(text)
-    with pytest.raises(CodenetError, match=f"10 of 10 boxes .*the first at .*numbers look like {guess}, expected corners in pixels"):
+    with pytest.raises(
+        CodenetError, match=f"10 of 10 boxes .*the first at .*numbers look like {guess}, expected corners in pixels"
+    ):
         load_data(folder, "train")
 
 

@@ -14,7 +14,10 @@ def raccoons(folder, split, count=5):
     stems = sorted((folder / "ImageSets" / "Main" / f"{split}.txt").read_text().split())[:count]
     for stem in stems:
         root = ElementTree.parse(folder / "Annotations" / f"{stem}.xml").getroot()
-        corners = [[int(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")] for item in root.iter("object")]
+        corners = [
+            [int(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+            for item in root.iter("object")
+        ]
         boxes = tuple(("raccoon", x0 - 1, y0 - 1, x1, y1) for x0, y0, x1, y1 in corners)
         yield Photo(folder / "JPEGImages" / f"{stem}.jpg", boxes)
 
