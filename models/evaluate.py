@@ -294,7 +294,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="compiled program (.cdn), graph (.cdg) or checkpoint (.pt)")
-    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
+    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
     parser.add_argument(
         "--device",

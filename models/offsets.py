@@ -197,7 +197,7 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
-    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
+    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for offsets.json and pictures")
     parser.add_argument("--limit", type=int, help="look at the first images only")

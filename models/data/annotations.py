@@ -17,8 +17,9 @@ from codenet.errors import CodenetError
 class Record:
     """One image with its boxes.
 
-    ``width``, ``height``: of the upright photo; ``boxes``: float32 ``[N, 4]`` of x0, y0, x1, y1 in its pixels; ``labels``: int64
-    ``[N]`` into the data set's classes; ``crowd``: bool ``[N]``, regions that evaluation ignores and training leaves out.
+    ``width``, ``height``: of the upright photo; ``boxes``: float32 ``[N, 4]`` of x0, y0, x1, y1 in its pixels;
+    ``labels``: int64 ``[N]`` into the data set's classes; ``crowd``: bool ``[N]``, regions that evaluation ignores and
+    training leaves out.
     """
 
     image_id: int
@@ -85,8 +86,8 @@ class DetectionData:
 class Box(NamedTuple):
     """A box as annotated.
 
-    ``corners``: x0, y0, x1, y1 in pixels, the pixels' edges at integers, or in fractions of a `Picture` that is ``normalized``.
-    ``str(place)`` is what messages call it.
+    ``corners``: x0, y0, x1, y1 in pixels, the pixels' edges at integers, or in fractions of a `Picture` that is
+    ``normalized``. ``str(place)`` is what messages call it.
     """
 
     name: str
@@ -97,7 +98,10 @@ class Box(NamedTuple):
 
 @dataclass
 class Picture:
-    """An image as annotated. ``width`` and ``height`` are 0 where nothing says them; ``str(place)`` is what messages call it."""
+    """An image as annotated.
+
+    ``width`` and ``height`` are 0 where nothing says them; ``str(place)`` is what messages call it.
+    """
 
     image_id: int
     path: Path

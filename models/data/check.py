@@ -28,8 +28,9 @@ _SHOWN = 20
 class _Sizes:
     """Annotated sizes against those of the photos, which pictures have afterwards.
 
-    ``stored``: turned photos that are annotated at their size without the orientation tag; ``unknown``: turned or mirrored photos
-    whose annotated size does not tell which of both is meant; ``upright``: whether one of the set is annotated as it is shown.
+    ``stored``: turned photos that are annotated at their size without the orientation tag; ``unknown``: turned or
+    mirrored photos whose annotated size does not tell which of both is meant; ``upright``: whether one of the set is
+    annotated as it is shown.
     """
 
     def __init__(self) -> None:
@@ -53,8 +54,8 @@ class _Sizes:
             self.warnings.append(f"{picture.place}: {sizes}; took that")
         else:
             self.errors.append(
-                f"{picture.place}: {sizes}: the boxes of {picture.path.name} lie elsewhere; annotate this photo, or take "
-                f"the one that was annotated"
+                f"{picture.place}: {sizes}: the boxes of {picture.path.name} lie elsewhere; annotate this "
+                f"photo, or take the one that was annotated"
             )
 
     def _turned(self, picture: Picture, head: PhotoHead, annotated: tuple[int, int], left_out: bool) -> None:
@@ -74,10 +75,10 @@ class _Sizes:
         if not photos:
             return []
         return [
-            f"orientation: {len(photos)} photos have an EXIF orientation tag, and nothing says that their boxes belong to the "
-            f"upright photo, which the network sees; the first is {photos[0]}. If boxes were drawn on photos as stored, remove "
-            f"the tags (exiftool -overwrite_original -Orientation= FILES); if on upright ones, turn the pixels "
-            f"(mogrify -auto-orient FILES) and annotate the upright size"
+            f"orientation: {len(photos)} photos have an EXIF orientation tag, and nothing says that their boxes belong "
+            f"to the upright photo, which the network sees; the first is {photos[0]}. If boxes were drawn on photos as "
+            f"stored, remove the tags (exiftool -overwrite_original -Orientation= FILES); if on upright ones, turn the "
+            f"pixels (mogrify -auto-orient FILES) and annotate the upright size"
         ]
 
 
@@ -97,7 +98,7 @@ def _pixels(picture: Picture) -> np.ndarray:
 
 
 def _unit_error(annotations: Annotations) -> list[str]:
-    """The error of a set whose numbers mean something else than pixels: judged by all of its boxes, of whatever class."""
+    """The error of a set whose numbers are no pixels: judged by all of its boxes, of whatever class."""
     pictures = [picture for picture in annotations.pictures if picture.boxes and picture.width > 0]
     if not pictures:
         return []
@@ -127,8 +128,9 @@ def _unit_error(annotations: Annotations) -> list[str]:
         return []
     first = boxes[int(bad.argmax())]
     return [
-        f"{annotations.place}: {bad.sum()} of {len(boxes)} boxes {what}, the first at {first.place}: {list(first.corners)}; the "
-        f"numbers look like {guess}, expected corners in pixels (VOC: xmin, ymin, xmax, ymax; COCO: x, y, width, height)"
+        f"{annotations.place}: {bad.sum()} of {len(boxes)} boxes {what}, the first at {first.place}: "
+        f"{list(first.corners)}; the numbers look like {guess}, "
+        f"expected corners in pixels (VOC: xmin, ymin, xmax, ymax; COCO: x, y, width, height)"
     ]
 
 
@@ -172,8 +174,8 @@ class _Checker:
 def check(annotations: Annotations, classes: Sequence[str]) -> DetectionData:
     """The data set of ``annotations`` with the chosen ``classes``.
 
-    `CodenetError` that lists all problems which cannot be repaired, see `models.data.load_data`. Boxes without area are left out,
-    boxes that reach outside of their image clipped, both with a warning.
+    `CodenetError` that lists all problems which cannot be repaired, see `models.data.load_data`. Boxes without area are
+    left out, boxes that reach outside of their image clipped, both with a warning.
     """
     sizes, errors = _Sizes(), list(annotations.errors)
     with ThreadPoolExecutor() as pool:
@@ -207,7 +209,7 @@ def check(annotations: Annotations, classes: Sequence[str]) -> DetectionData:
 def _no_boxes(data: DetectionData, ignored: Counter[str]) -> str:
     crowd = sum(len(record.boxes) for record in data)
     if crowd:
-        return f"all {crowd} boxes of {', '.join(data.classes)} are marked difficult or as a crowd, expected one that is not"
+        return f"all {crowd} boxes of {', '.join(data.classes)} are marked difficult or as a crowd"
     of = f" of {', '.join(data.classes)}" if data.classes else ""
     return f"no boxes{of} in {len(data)} images; boxes found: {_counts(ignored) if ignored else 'none of any class'}"
 

@@ -24,8 +24,8 @@ _FLAGS = {"0": False, "false": False, "none": False, "1": True, "true": True}
 def find_coco(folder: Path) -> Splits:
     """The splits that ``folder`` has in COCO JSON.
 
-    ``instances_<split>.json``, or ``<split>.json`` of a known name, in it or in ``annotations``; ``<split>/_annotations.coco.json``;
-    otherwise one file of `_UNSPLIT`, of which `PARTS` are made.
+    ``instances_<split>.json``, or ``<split>.json`` of a known name, in it or in ``annotations``;
+    ``<split>/_annotations.coco.json``; otherwise one file of `_UNSPLIT`, of which `PARTS` are made.
     """
     files: dict[str, Path] = {}
     for place in (folder / "annotations", folder):
@@ -73,7 +73,9 @@ class _Text:
 
     @cached_property
     def offsets(self) -> dict[str, list[int]]:
-        """Where each record of ``images`` and ``annotations`` starts; empty for files of one line, where a line says nothing."""
+        """Where each record of ``images`` and ``annotations`` starts; empty for files of one line, where a line says
+        nothing.
+        """
         offsets: dict[str, list[int]] = {"images": [], "annotations": []}
         if "\n" not in self.text.strip():
             return offsets

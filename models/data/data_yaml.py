@@ -1,4 +1,6 @@
-"""The part of YAML that ``data.yaml`` files of YOLO sets are written in: scalars, lists and mappings of scalars by name."""
+"""The part of YAML that ``data.yaml`` files of YOLO sets are written in: scalars, lists and mappings of scalars by
+name.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -39,13 +40,13 @@ def read_text(path: Path) -> str:
 
 
 def listed(path: Path) -> list[str]:
-    """Lines of a list of files, without those that are empty or name a hidden file; `CodenetError` as of `read_text`."""
+    """Lines of a list of files but those that are empty or name a hidden file; `CodenetError` as of `read_text`."""
     lines = [line.strip() for line in read_text(path).splitlines()]
     return [line for line in lines if line and not re.split(r"[/\\]", line)[-1].startswith(".")]
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
-    """What ``folder`` has of a pattern, sorted, without hidden files and those that macOS adds to archives (``._*``)."""
+    """What ``folder`` has of a pattern, sorted, but hidden files, as macOS adds to archives (``._*``)."""
     return sorted(path for path in folder.glob(pattern) if not _hidden(path.relative_to(folder)))
 
 
@@ -71,7 +72,8 @@ def _folded(name: str) -> str:
 class Photos:
     """Finds the photos that annotations name, in the given folders, of which those that are missing are left out.
 
-    A name may be a path of the machine that it was written on, with ``/`` or ``\\``: the longest end of it that is a file counts.
+    A name may be a path of the machine that it was written on, with ``/`` or ``\\``, or of a URL: the longest end of it that is a
+    file counts.
     """
 
     def __init__(self, *bases: Path) -> None:
@@ -92,13 +94,17 @@ class Photos:
 
     def _ends(self, name: str) -> Iterator[tuple[Path, str]]:
         """Folders in which a name may lie, and the file's name there: the most of its path first."""
-        parts = [part for part in re.split(r"[/\\]+", name.strip()) if part not in ("", ".", "..")]
-        for first in range(len(parts)):
-            for base in self.bases:
-                yield base.joinpath(*parts[first:-1]), parts[-1]
+        for text in dict.fromkeys((name, unquote(name.rpartition("?d=")[2]))):
+            parts = [part for part in re.split(r"[/\\]+", text.strip()) if part not in ("", ".", "..")]
+            for first in range(len(parts)):
+                for base in self.bases:
+                    yield base.joinpath(*parts[first:-1]), parts[-1]
 
     def named(self, name: str) -> Path | None:
-        """The file of a name; None if there is none. `ValueError` where only the case of letters differs, and several do."""
+        """The file of a name; None if there is none.
+
+        `ValueError` where only the case of letters differs, and several do.
+        """
         for folder, last in self._ends(name):
             found = self._listing(folder)[0].get(_folded(last), [])
             exact = [path for path in found if path.name == last]
@@ -115,7 +121,10 @@ class Photos:
         )
 
     def find(self, name: str) -> Path:
-        """The photo of a name, which may lack its suffix; where it would lie if it is missing. `ValueError` if several fit."""
+        """The photo of a name, which may lack its suffix; where it would lie if it is missing.
+
+        `ValueError` if several fit.
+        """
         found = self.named(name)
         if found is not None:
             return found

@@ -1,7 +1,7 @@
 """Detection data sets, alone or joined, checked before use: ``FOLDER`` or ``FOLDER:SPLIT`` names one.
 
-Formats and layouts are those of `models.data.coco`, `models.data.voc` and `models.data.yolo` (docs/data.md). Pascal VOC 07+12 is
-``VOCdevkit/VOC2007:trainval VOCdevkit/VOC2012:trainval``.
+Formats and layouts are those of `models.data.coco`, `models.data.voc` and `models.data.yolo` (docs/data.md). Pascal VOC
+07+12 is ``VOCdevkit/VOC2007:trainval VOCdevkit/VOC2012:trainval``.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def read_annotations(folder: Path, split: str, keep_difficult: bool = False) -> 
     found = (
         f"{'; '.join(there)}; choose one with --split, or FOLDER:SPLIT"
         if there
-        else (
-            "neither COCO JSON (as instances_train.json), nor VOC XML, nor YOLO text files; docs/data.md has the layouts"
-        )
+        else ("neither COCO JSON (as instances_train.json), nor VOC XML, nor YOLO text files; layouts: docs/data.md")
     )
     raise CodenetError(f"data: {folder} has no annotations of split {split!r}: {found}")
 
@@ -76,14 +74,15 @@ def load_data(
 ) -> DetectionData:
     """Read and check one or several folders, each ``FOLDER`` (its ``split``) or ``FOLDER:SPLIT``.
 
-    ``classes`` selects and orders classes by name; None takes all that the files declare (COCO, YOLO) or use (VOC). ``trainable``:
-    each class must have a box to learn from; with ``classes`` None those without are left out. Otherwise those are a warning.
-    ``limit``: the first images only. VOC's difficult boxes are crowd boxes, unless ``keep_difficult``.
+    ``classes`` selects and orders classes by name; None takes all that the files declare (COCO, YOLO) or use (VOC).
+    ``trainable``: each class must have a box to learn from; with ``classes`` None those without are left out. Otherwise
+    those are a warning. ``limit``: the first images only. VOC's difficult boxes are crowd boxes, unless
+    ``keep_difficult``.
 
-    Raises `CodenetError` that lists, with file and line or record: missing and unreadable photos, photos of another size or
-    orientation than annotated, numbers that are no pixels, unknown classes and images, malformed records, numbers that occur twice,
-    names that mean several photos, sets without images or boxes. Boxes without area are left out, boxes outside of the image
-    clipped, both with a warning.
+    Raises `CodenetError` that lists, with file and line or record: missing and unreadable photos, photos of another
+    size or orientation than annotated, numbers that are no pixels, unknown classes and images, malformed records,
+    numbers that occur twice, names that mean several photos, sets without images or boxes. Boxes without area are left
+    out, boxes outside of the image clipped, both with a warning.
     """
     if limit is not None and limit < 1:
         raise CodenetError(f"data: {limit} images, expected at least one")

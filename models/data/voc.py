@@ -20,21 +20,23 @@ _ANNOTATIONS, _IMAGES = ("Annotations", "annotations"), ("JPEGImages", "images",
 def find_voc(folder: Path, keep_difficult: bool = False) -> Splits:
     """The splits that ``folder`` has in VOC XML.
 
-    ``ImageSets/Main/<split>.txt`` with ``Annotations`` and ``JPEGImages`` (the development kit's); folders ``<split>`` with XML files
-    and photos in them or in such folders; ``Annotations/<split>``; otherwise XML files in ``Annotations`` or beside the photos, of
-    which `PARTS` are made.
+    ``ImageSets/Main/<split>.txt`` (or elsewhere) with ``Annotations`` and ``JPEGImages`` (the development kit's);
+    folders ``<split>`` with XML files and photos in them or in such folders; ``Annotations/<split>``; otherwise XML
+    files in ``Annotations`` or beside the photos, of which `PARTS` are made.
     """
 
     def reader(split: str, files: list[Path], xml: Path, *images: Path) -> partial[Annotations]:
         return partial(read_voc, files, xml, Photos(*images, folder), f"{folder}:{split}", keep_difficult)
 
     xml, images = _places(folder)
-    lists = visible(folder / "ImageSets" / "Main", "*.txt")
+    lists = visible(folder / "ImageSets" / "Main", "*.txt") or visible(folder / "ImageSets", "*.txt")
+    if not lists and xml != folder and visible(xml, "**/*.xml"):
+        lists = [path for path in visible(folder, "*.txt") if path.stem.casefold() in KNOWN]
     if lists:
         names = {path.stem for path in lists}
         # The kit has a list for each class and split, too.
         splits = [path for path in lists if path.stem.rpartition("_")[2] not in names - {path.stem}]
-        return {path.stem: partial(_read_list, path, xml, images, keep_difficult) for path in splits}
+        return {path.stem: partial(_read_list, folder, path, keep_difficult) for path in splits}
     found: Splits = {}
     for inner in folders(xml):
         if inner.name.casefold() in KNOWN and (files := visible(inner, "**/*.xml")):
@@ -58,15 +60,17 @@ def _places(folder: Path) -> tuple[Path, Path]:
     return xml, next((folder / name for name in _IMAGES if (folder / name).is_dir()), xml)
 
 
-def _read_list(path: Path, xml: Path, images: Path, keep_difficult: bool) -> Annotations:
+def _read_list(folder: Path, path: Path, keep_difficult: bool) -> Annotations:
     """The set of a split's list, which names each file once or more."""
+    xml, images = _places(folder)
     files = {_listed(line, xml): None for line in listed(path)}
-    place = f"{path.parents[2]}:{path.stem}"
-    return read_voc(list(files), xml, Photos(images, path.parents[2]), place, keep_difficult)
+    return read_voc(list(files), xml, Photos(images, folder), f"{folder}:{path.stem}", keep_difficult)
 
 
 def _listed(line: str, xml: Path) -> Path:
-    """The XML file of a line: a name, maybe with a path, a suffix, quotes, or the second column of the kit's lists for one class."""
+    """The XML file of a line: a name, maybe with a path, a suffix, quotes, or the second column of the kit's lists for
+    one class.
+    """
     line = line.strip('"').replace("\\", "/")
     names = [line, re.sub(r"\s+-?[01]$", "", line).strip('"')]
     names += [re.sub(r"\.[A-Za-z]{3,4}$", "", name) for name in names]
@@ -92,7 +96,10 @@ def _parse_text(path: Path) -> str:
 
 
 class _Reader:
-    """One XML file, with the lines of its elements. `ValueError`, mostly with the line, for what is missing or no number."""
+    """One XML file, with the lines of its elements.
+
+    `ValueError`, mostly with the line, for what is missing or no number.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,7 +125,8 @@ class _Reader:
         self.root = builder.close()
         if self.root.tag != "annotation":
             raise ValueError(
-                f"{path}:{self.lines[self.root]}: not a VOC annotation: root element is <{self.root.tag}>, expected <annotation>"
+                f"{path}:{self.lines[self.root]}: not a VOC annotation: "
+                f"root element is <{self.root.tag}>, expected <annotation>"
             )
 
     def place(self, element: ElementTree.Element) -> str:
@@ -160,7 +168,10 @@ class _Reader:
 
 
 def _photo(photos: Photos, stem: str, name: str) -> Path:
-    """The photo of an XML file: the one that it names, else the one of its own name. `ValueError` if these are two, or several."""
+    """The photo of an XML file: the one that it names, else the one of its own name.
+
+    `ValueError` if these are two, or several.
+    """
     folder = stem.rpartition("/")[0]
     inner = f"{folder}/{Path(name.replace(chr(92), '/')).name}" if folder else name
     named, same = photos.named(inner) if name else None, photos.of_stem(stem)
@@ -176,8 +187,8 @@ def _photo(photos: Photos, stem: str, name: str) -> Path:
 def read_voc(files: list[Path], folder: Path, photos: Photos, place: str, keep_difficult: bool = False) -> Annotations:
     """What VOC XML files in ``folder`` say. Boxes marked difficult become crowd boxes, unless ``keep_difficult``.
 
-    The result's ``classes`` are the names in use, sorted; its ``errors`` name files that cannot be read, and with their line what is
-    missing in them or no number.
+    The result's ``classes`` are the names in use, sorted; its ``errors`` name files that cannot be read, and with their
+    line what is missing in them or no number.
     """
     annotations = Annotations(place, (), [], declared=False)
     owners: dict[Path, Path] = {}

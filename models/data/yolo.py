@@ -25,9 +25,10 @@ _SLACK = 0.01
 def find_yolo(folder: Path) -> Splits:
     """The splits that ``folder`` has in YOLO's text files.
 
-    Those that ``data.yaml`` names; ``images/<split>`` with ``labels/<split>``, ``<split>/images`` with ``<split>/labels``; lists
-    ``<split>.txt`` beside ``obj.names`` or ``classes.txt``; folders of a known name with photos and text files in them; otherwise
-    ``images`` with ``labels``, or photos and text files in the folder itself, of which `PARTS` are made.
+    Those that ``data.yaml`` names; ``images/<split>`` with ``labels/<split>``, ``<split>/images`` with
+    ``<split>/labels``; lists ``<split>.txt`` beside ``obj.names`` or ``classes.txt``; folders of a known name with
+    photos and text files in them; otherwise ``images`` with ``labels``, or photos and text files in the folder itself,
+    of which `PARTS` are made.
     """
     yaml = _yaml(folder)
     named = read_data_yaml(yaml, _KEYS) if yaml is not None else {}
@@ -75,7 +76,7 @@ def _labelled(folder: Path) -> bool:
 
 
 def _source(folder: Path, root: str, value: str) -> Path:
-    """The folder or list that ``data.yaml`` names; tools write paths that count from elsewhere, so that the end of it decides."""
+    """The folder or list that ``data.yaml`` names: the longest end of the path, which may count from elsewhere."""
     parts = [word for word in value.replace("\\", "/").split("/") if word not in ("", ".", "..")]
     root_parts = [word for word in root.replace("\\", "/").split("/") if word not in ("", ".", "..")]
     bases = [folder.joinpath(*root_parts[n:]) for n in range(len(root_parts) + 1)]
@@ -109,7 +110,7 @@ def _read_sources(folder: Path, split: str, sources: list[Path], halved: bool = 
 
 
 def _label_folder(photos: Path) -> Path | None:
-    """The folder of labels that belongs to one of photos: the last ``images`` of its path replaced; None if it has none."""
+    """The folder of labels that belongs to one of photos, whose path has ``images`` in it; otherwise None."""
     if (photos / "images").is_dir():
         photos = photos / "images"
     for n in reversed(range(len(photos.parts))):
@@ -125,7 +126,10 @@ def _label_file(photo: Path) -> Path:
 
 
 def _classes(folder: Path) -> tuple[dict[int, str], bool]:
-    """Names of the classes by number, and whether key points follow each box. `CodenetError` if nothing says the names."""
+    """Names of the classes by number, and whether key points follow each box.
+
+    `CodenetError` if nothing says the names.
+    """
     yaml = _yaml(folder)
     named = read_data_yaml(yaml, _KEYS) if yaml is not None else {}
     path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
@@ -146,7 +150,7 @@ def _classes(folder: Path) -> tuple[dict[int, str], bool]:
         names = {}
     if not names:
         raise CodenetError(
-            f"data: {path or folder}: no names of classes, expected data.yaml with names, or classes.txt with one a line"
+            f"data: {path or folder}: no names of classes, expected names in data.yaml, or one a line in classes.txt"
         )
     wrong = [name for name, count in Counter(names.values()).items() if count > 1 or not name]
     if wrong:
@@ -188,7 +192,10 @@ class _Reader:
         return annotations
 
     def box(self, words: list[str], place: str) -> Box:
-        """The box of a line: class, centre and size, or class and a polygon's corners. `ValueError` for anything else."""
+        """The box of a line: class, centre and size, or class and a polygon's corners.
+
+        `ValueError` for anything else.
+        """
         first, *words = words
         if self.points:
             words = words[:4]
@@ -197,7 +204,7 @@ class _Reader:
             raise ValueError(f"class is {first}, expected a number of {min(self.names)} to {max(self.names)}")
         if len(words) != 4 and (len(words) < 6 or len(words) % 2):
             raise ValueError(
-                f"{len(words) + 1} columns, expected 5 (class, centre x, y, width, height), or 7, 9, 11 ... of a polygon"
+                f"{len(words) + 1} columns, expected 5 (class, centre x, y, width, height) or 7, 9, 11 ... of a polygon"
             )
         values = [_fraction(word) for word in words]
         if len(values) == 4:

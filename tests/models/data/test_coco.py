@@ -45,6 +45,8 @@ def first(content, **values):
         lambda c: c["images"][0].update(file_name="C:\\data\\images\\one.png"),
         lambda c: c["images"][0].update(file_name="./one.png"),
         lambda c: c["images"][0].update(file_name="../../media/upload/3/one.png"),
+        lambda c: c["images"][0].update(file_name="/data/local-files/?d=photos%5Cone.png"),
+        lambda c: c["images"][0].update(file_name="images/%6Fne.png"),
         lambda c: c["images"][0].update(file_name="One.PNG"),
         lambda c: c["images"][0].update(file_name="one"),
         lambda c: c["images"][0].pop("width"),

@@ -112,6 +112,18 @@ def test_the_kits_lists_of_classes_are_no_splits(voc_folder):
     assert len(load_data(voc_folder, "my_own")) == 1
 
 
+@pytest.mark.parametrize("place", ["ImageSets/training.txt", "train.txt", "Training.txt"])
+def test_lists_in_other_places(voc_folder, xml, place):
+    """None of them is overlooked: a set with lists is not divided."""
+    shutil.copy(xml, xml.with_name("b.xml"))
+    shutil.copy(voc_folder / "JPEGImages" / "a.jpg", voc_folder / "JPEGImages" / "b.jpg")
+    edit(xml.with_name("b.xml"), "a.jpg", "b.jpg")
+    (voc_folder / "ImageSets" / "Main" / "train.txt").rename(voc_folder / place)
+    assert [record.path.name for record in load_data(voc_folder, "train")] == ["a.jpg"]
+    with pytest.raises(CodenetError, match="VOC XML has [Tt]rain"):
+        load_data(voc_folder, "val")
+
+
 @pytest.mark.parametrize("layout", ["annotations/train + images/train", "train/annotations + train/images", "images"])
 def test_layouts_of_folders(voc_folder, xml, tmp_path, layout):
     folder = tmp_path / "set"
