@@ -155,6 +155,8 @@ class _Checker:
             if not np.isfinite(corners).all() or (clipped[2:] <= clipped[:2]).any():
                 self.warnings.append(f"{box.place}: box {list(box.corners)} has no area in a {size} image; left out")
                 continue
+            if (clipped[2:] - clipped[:2] <= 1).all():
+                self.warnings.append(f"{box.place}: box {list(box.corners)} has at most a pixel: is this its unit?")
             if np.abs(corners - clipped).max() > _BOX_SLACK:
                 self.warnings.append(f"{box.place}: box {list(box.corners)} reaches outside of a {size} image; clipped")
             boxes.append(clipped)

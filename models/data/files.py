@@ -72,8 +72,8 @@ def _folded(name: str) -> str:
 class Photos:
     """Finds the photos that annotations name, in the given folders, of which those that are missing are left out.
 
-    A name may be a path of the machine that it was written on, with ``/`` or ``\\``, or of a URL: the longest end of it that is a
-    file counts.
+    A name may be a path of the machine that it was written on, with ``/`` or ``\\``, or of a URL: the longest end of it
+    that is a file counts.
     """
 
     def __init__(self, *bases: Path) -> None:

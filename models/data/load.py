@@ -7,6 +7,7 @@ Formats and layouts are those of `models.data.coco`, `models.data.voc` and `mode
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -108,6 +109,8 @@ def load_data(
 
 def _check_names(annotations: Annotations, classes: Sequence[str] | None) -> None:
     """Adds an error for each class that the files do not know. What VOC files use is no list of what they could."""
+    twice = [name for name, count in Counter(name.strip() for name in classes or ()).items() if count > 1]
+    annotations.errors += [f"classes: {name!r} is asked for twice, expected names of their own" for name in twice]
     unknown = [name for name in classes or () if name.strip() not in annotations.classes]
     if unknown and (annotations.declared or len(unknown) == len(classes or ())):
         annotations.errors += [

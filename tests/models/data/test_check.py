@@ -136,6 +136,7 @@ def test_the_unit_is_that_of_all_boxes_not_of_the_chosen_classes(photo, tmp_path
     boxes = [("cat", 5, 6, 30, 35), ("cat", 5, 6, 31, 35), ("dog", 5, 6, 5.5, 6.5)]
     data = load_data(write(tmp_path / "set", "coco", [photo(boxes=boxes)]), "train", ("dog",))
     assert data.records[0].boxes.tolist() == [[5, 6, 5.5, 6.5]]
+    assert "annotation 2: box [5, 6, 5.5, 6.5] has at most a pixel" in data.warnings[0]
 
 
 def test_boxes_mostly_outside_of_their_photos(photo, tmp_path):

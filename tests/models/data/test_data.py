@@ -139,6 +139,12 @@ def test_class_that_the_file_lacks(coco_folder, voc_folder):
         load_data(voc_folder, "train", ("racoon",))
 
 
+def test_classes_that_are_asked_for_twice(coco_folder, voc_folder):
+    for folder, names in ((coco_folder, ("cat", "dog", "cat")), (voc_folder, ("raccoon", "raccoon "))):
+        with pytest.raises(CodenetError, match=f"classes: '{names[0]}' is asked for twice"):
+            load_data(folder, "train", names)
+
+
 def test_classes_without_boxes_cannot_be_trained(coco_folder, voc_folder):
     load_data(coco_folder, "train", ("cat", "dog")).check_trainable()
     with pytest.raises(CodenetError, match="no boxes of cow to train on; boxes found: cat 1, dog 1. .*--classes auto"):
@@ -273,7 +279,7 @@ def test_xml_beside_images_is_split_by_name(tmp_path, voc_folder):
 def test_words_for_classes():
     assert named_classes(["auto"]) is None
     assert named_classes(["voc"]) == VOC and named_classes(["coco"]) == COCO and named_classes(["animals"]) == ANIMALS
-    assert named_classes(["RBC", "WBC"]) == ("RBC", "WBC")
+    assert named_classes(["RBC", " WBC "]) == ("RBC", "WBC")
     # Pascal's twenty are in alphabetical order; COCO has eighty, all but the aeroplane's spelling and some others in both.
     assert len(VOC) == 20 and list(VOC) == sorted(VOC) and set(ANIMALS) <= set(VOC) & set(COCO)
     assert len(COCO) == len(set(COCO)) == 80
