@@ -19,7 +19,7 @@ from models.evaluation import evaluate_file, read_classes
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="compiled program (.cdn), graph (.cdg) or checkpoint (.pt)")
-    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
+    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
     parser.add_argument(
         "--device",
@@ -43,8 +43,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     if options.json is not None:
         check_outputs([options.json], [options.program])
-    data = load_data(options.data, options.split, read_classes(options.program))
-    data.records = data.records[: options.limit]
+    data = load_data(options.data, options.split, read_classes(options.program), limit=options.limit)
     score = evaluate_file(options.program, data, options.device, options.exact, options.workers, options.iou_threshold)
     print(score.table())
     if options.json is not None:

@@ -195,7 +195,7 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
-    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON or VOC XML format")
+    parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for offsets.json and pictures")
     parser.add_argument("--limit", type=number(int, 1), help="look at the first images only")
@@ -214,7 +214,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 def _run(options: argparse.Namespace) -> None:
     check_folder(options.output)
     source = open_offsets(options.network)
-    records = load_data(options.data, options.split, read_classes(options.network)).records[: options.limit]
+    records = load_data(options.data, options.split, read_classes(options.network), limit=options.limit).records
     pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
     totals = histograms(source, pictures)
     write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))

@@ -1,4 +1,4 @@
-"""Data sets: annotations in COCO and VOC form, photos, and their augmentation."""
+"""Data sets: annotations in COCO, VOC and YOLO form, photos, and their augmentation."""
 
 from models.data.annotations import DetectionData, Record
 from models.data.augment import Augmentation, Sample

@@ -27,11 +27,12 @@ class Augmentation:
 
     ``scale``: side of the region shown, in units of the image's side (above 1: the image shrinks into grey).
     ``aspect``: largest factor between the changes of width and height. ``jitter``: largest relative change of
-    brightness, contrast and saturation. ``hue``: largest turn of the colours, in parts of a full turn. ``keep``: boxes with less
-    than this part of their area in view are dropped.
+    brightness, contrast and saturation. ``hue``: largest turn of the colours, in parts of a full turn. ``keep``: boxes
+    with less than this part of their area in view are dropped.
 
-    ``mosaic``: how likely four images share one picture; ``mosaic_scale``: an image's side in it, in units of the picture's;
-    ``mosaic_end``: the part of the run after which there are none, so that the network ends on pictures as it will see them.
+    ``mosaic``: how likely four images share one picture; ``mosaic_scale``: an image's side in it, in units of the
+    picture's; ``mosaic_end``: the part of the run after which there are none, so that the network ends on pictures as
+    it will see them.
     """
 
     scale: tuple[float, float] = (0.7, 1.15)

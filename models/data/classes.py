@@ -36,4 +36,4 @@ def named_classes(words: Sequence[str]) -> tuple[str, ...] | None:
         return None
     if len(words) == 1 and words[0] in LISTS:
         return LISTS[words[0]]
-    return tuple(words)
+    return tuple(word.strip() for word in words)

@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from codenet.errors import CodenetError
 from models.data.annotations import Annotations, Box, Picture
+from models.data.files import Photos, folders, read_text, visible
+from models.data.splits import KNOWN, PARTS, Splits, part
 
-#: Where a split's file may lie in a folder, and where its images then may; ``{}`` is the split.
-LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("instances_{}.json", ("images/{}", "images", "{}")),
-    ("annotations/instances_{}.json", ("{}", "images/{}", "images")),
-    ("annotations/instances_{}2017.json", ("{}2017", "images/{}2017", "images")),
-    ("{}/_annotations.coco.json", ("{}",)),
-)
+#: Files that hold all splits, or none: of Roboflow, Label Studio, FiftyOne and others.
+_UNSPLIT = ("_annotations.coco.json", "result.json", "labels.json", "annotations.json", "coco.json")
+
+#: What flags may be, in any letters.
+_FLAGS = {"0": False, "false": False, "none": False, "1": True, "true": True}
 
 
-def find_coco(folder: Path, split: str) -> tuple[Path, Path] | None:
-    """Annotation file and image folder of ``split``, or None if ``folder`` has no such file in any of `LAYOUTS`."""
-    for file, places in LAYOUTS:
-        path = folder / file.format(split)
-        if path.is_file():
-            images = [folder / place.format(split) for place in places]
-            return path, next((place for place in images if place.is_dir()), images[0])
-    return None
+def find_coco(folder: Path) -> Splits:
+    """The splits that ``folder`` has in COCO JSON.
+
+    ``instances_<split>.json``, or ``<split>.json`` of a known name, in it or in ``annotations``;
+    ``<split>/_annotations.coco.json``; otherwise one file of `_UNSPLIT`, of which `PARTS` are made.
+    """
+    files: dict[str, Path] = {}
+    for place in (folder / "annotations", folder):
+        files |= {path.stem: path for path in visible(place, "*.json") if path.stem.casefold() in KNOWN}
+        files |= {path.stem.removeprefix("instances_"): path for path in visible(place, "instances_*.json")}
+    files |= {path.name: path / _UNSPLIT[0] for path in folders(folder) if (path / _UNSPLIT[0]).is_file()}
+    if files:
+        return {split: partial(read_coco, path, _photos(folder, path, split)) for split, path in files.items()}
+    whole = next((folder / name for name in _UNSPLIT if (folder / name).is_file()), None)
+    return {} if whole is None else {split: partial(_read_part, whole, folder, split) for split in PARTS}
+
+
+def _photos(folder: Path, path: Path, split: str) -> Photos:
+    """Where the photos of a split's file may lie."""
+    places = (f"images/{split}", split, f"{split}/images", "images", "data")
+    return Photos(*(folder / place for place in places), path.parent / "images", path.parent, folder)
+
+
+def _read_part(path: Path, folder: Path, split: str) -> Annotations:
+    annotations = read_coco(path, Photos(folder / "images", folder / "data", folder))
+    annotations.pictures = part(sorted(annotations.pictures, key=lambda picture: picture.path), split)
+    return annotations
 
 
 class _Text:
     """The text of a JSON file; finds the lines of its records when a message needs them."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CodenetError(f"data: {path}: cannot be read: {error}") from error
+        self.path, self.text = path, read_text(path)
 
     def content(self) -> dict[str, Any]:
         """The file's value; `CodenetError` with line and column if it is not JSON, or no COCO annotations."""
         try:
             content = json.loads(self.text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CodenetError(
                 f"data: {self.path}: not readable as JSON: {error}; export the annotations again"
             ) from error
@@ -57,7 +73,9 @@ class _Text:
 
     @cached_property
     def offsets(self) -> dict[str, list[int]]:
-        """Where each record of ``images`` and ``annotations`` starts; empty for files of one line, where a line says nothing."""
+        """Where each record of ``images`` and ``annotations`` starts; empty for files of one line, where a line says
+        nothing.
+        """
         offsets: dict[str, list[int]] = {"images": [], "annotations": []}
         if "\n" not in self.text.strip():
             return offsets
@@ -99,33 +117,89 @@ def _value(record: dict[str, Any], key: str, *kinds: type) -> Any:
     return value
 
 
-def _picture(record: dict[str, Any], images: Path) -> Picture:
-    width, height = (int(_value(record, key, int, float)) for key in ("width", "height"))
-    return Picture(_value(record, "id", int, str), images / _value(record, "file_name", str), width, height, [])
+def _number(record: dict[str, Any], key: str) -> int | str:
+    """What a record is called by others: 7, 7.0 and "7" are the same number."""
+    value = _value(record, key, int, float, str)
+    text = value.strip() if isinstance(value, str) else str(value).removesuffix(".0")
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
+
+
+def _flag(record: dict[str, Any], key: str) -> bool:
+    text = str(record.get(key)).strip().removesuffix(".0").casefold()
+    if text not in _FLAGS:
+        raise ValueError(f"{key} is {record[key]!r}, expected 0 or 1")
+    return _FLAGS[text]
+
+
+def _side(record: dict[str, Any], key: str) -> int:
+    """Width or height in pixels; 0 where the file leaves it out."""
+    if record.get(key) is None:
+        return 0
+    value = _value(record, key, int, float)
+    if not math.isfinite(value):
+        raise ValueError(f"{key} is {value}, expected pixels")
+    return int(value)
+
+
+def _picture(record: dict[str, Any], photos: Photos, place: _Place) -> Picture:
+    path = photos.find(_value(record, "file_name", str))
+    number = _number(record, "id")
+    return Picture(number, path, _side(record, "width"), _side(record, "height"), [], place)  # type: ignore[arg-type]
 
 
 def _corners(record: dict[str, Any]) -> tuple[float, float, float, float]:
     box = record["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
         raise ValueError(f"bbox is {box!r}, expected four numbers x, y, width, height")
     x, y, width, height = box
     return (x, y, x + width, y + height)
 
 
-def _categories(content: dict[str, Any], path: Path) -> dict[Any, str]:
+def _categories(content: dict[str, Any], path: Path) -> dict[int | str, str]:
     """Names by number; `CodenetError` for records without either, and for numbers or names that occur twice."""
-    names: dict[Any, str] = {}
+    names: dict[int | str, str] = {}
     for index, category in enumerate(content["categories"]):
-        if not isinstance(category, dict) or "id" not in category or not isinstance(category.get("name"), str):
+        try:
+            number, name = _number(category, "id"), _value(category, "name", str).strip()
+        except (KeyError, TypeError, ValueError):
+            name = ""
+        if not name:
             raise CodenetError(f"data: {path}: category {index} of the list is {category!r}, expected id and name")
-        if category["id"] in names or category["name"] in names.values():
-            raise CodenetError(f"data: {path}: category {category['id']} {category['name']!r} is there twice")
-        names[category["id"]] = category["name"]
+        if number in names or name in names.values():
+            raise CodenetError(f"data: {path}: category {number} {name!r} is there twice")
+        names[number] = name
     return names
 
 
-def read_coco(path: Path, images: Path) -> Annotations:
-    """What a COCO JSON file says; ``images`` is the folder that its file names count from.
+def _pictures(text: _Text, records: list[Any], photos: Photos, annotations: Annotations) -> dict[int | str, Picture]:
+    """Pictures by number; malformed records, and those that share a number or a photo, are named."""
+    pictures: dict[int | str, Picture] = {}
+    files: dict[Path, tuple[int | str, str]] = {}
+    for index, record in enumerate(records):
+        place = _Place(text, "images", index, record)
+        try:
+            picture = _picture(record, photos, place)
+        except (KeyError, TypeError, ValueError) as error:
+            annotations.errors.append(f"{place}: malformed record: {_reason(error)}")
+            continue
+        number, name = picture.image_id, record["file_name"]
+        if number in pictures:
+            annotations.errors.append(f"{place}: image {number} is there twice, expected a number of its own")
+        pictures[number] = picture
+        first, first_name = files.setdefault(picture.path, (number, name))
+        if name != first_name:
+            annotations.errors.append(
+                f"{place}: {name!r} and {first_name!r} both mean {picture.path}, expected a photo for each"
+            )
+        elif first != number:
+            annotations.warnings.append(
+                f"{text.path}: images {first} and {number} are the same file {picture.path.name}"
+            )
+    return pictures
+
+
+def read_coco(path: Path, photos: Photos) -> Annotations:
+    """What a COCO JSON file says of ``photos``.
 
     The result's ``errors`` name malformed records, numbers that occur twice, and unknown images and categories.
     `CodenetError` for a file that is no COCO annotations at all.
@@ -133,43 +207,29 @@ def read_coco(path: Path, images: Path) -> Annotations:
     text = _Text(path)
     content = text.content()
     names = _categories(content, path)
-    errors, warnings = [], []
-    pictures: dict[Any, Picture] = {}
-    for index, record in enumerate(content["images"]):
-        place = _Place(text, "images", index, record)
-        try:
-            picture = _picture(record, images)
-        except (KeyError, TypeError, ValueError) as error:
-            errors.append(f"{place}: malformed record: {_reason(error)}")
-            continue
-        if picture.image_id in pictures:
-            errors.append(f"{place}: image {picture.image_id} is there twice, expected a number of its own")
-        pictures[picture.image_id] = picture
-    files: dict[Path, Any] = {}
-    for number, picture in pictures.items():
-        if picture.path in files:
-            warnings.append(f"{path}: images {files[picture.path]} and {number} are the same file {picture.path.name}")
-        files[picture.path] = number
-    seen: set[Any] = set()
+    classes = [names[key] for key in sorted(names, key=lambda key: (isinstance(key, str), key))]
+    annotations = Annotations(str(path), tuple(classes), [])
+    pictures = _pictures(text, content["images"], photos, annotations)
+    annotations.pictures = list(pictures.values())
+    seen: set[int | str] = set()
     for index, record in enumerate(content["annotations"]):
         place = _Place(text, "annotations", index, record)
         try:
-            box = Box(names.get(record["category_id"], ""), _corners(record), bool(record.get("iscrowd", 0)), place)
-            image, number = (_value(record, key, int, str) for key in ("image_id", "id"))
+            image, number, category = (_number(record, key) for key in ("image_id", "id", "category_id"))
+            corners, crowd = _corners(record), _flag(record, "iscrowd")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            errors.append(f"{place}: malformed record: {_reason(error)}")
+            annotations.errors.append(f"{place}: malformed record: {_reason(error)}")
             continue
         if number in seen:
-            errors.append(f"{place}: annotation {number} is there twice, expected a number of its own")
+            annotations.errors.append(f"{place}: annotation {number} is there twice, expected a number of its own")
         seen.add(number)
-        if not box.name:
-            errors.append(f"{place}: category {record['category_id']} is not in the file, which has {names}")
+        if category not in names:
+            annotations.errors.append(f"{place}: category {category} is not in the file, which has {names}")
         elif image not in pictures:
-            errors.append(f"{place}: image {image} is not in the file")
+            annotations.errors.append(f"{place}: image {image} is not in the file")
         else:
-            pictures[image].boxes.append(box)
-    classes = tuple(names[key] for key in sorted(names))
-    return Annotations(str(path), classes, list(pictures.values()), errors, warnings)
+            pictures[image].boxes.append(Box(names[category], corners, crowd, place))
+    return annotations
 
 
 def _reason(error: Exception) -> str:

@@ -129,9 +129,7 @@ class Schedule:
 
     def validation(self) -> DetectionData:
         """The images that a study evaluates on."""
-        data = load_data(self.data[:1] if self.val is None else self.val, "val", self.classes)
-        data.records = data.records[: self.limit]
-        return data
+        return load_data(self.data[:1] if self.val is None else self.val, "val", self.classes, limit=self.limit)
 
 
 def start_from_weights(backbone: Backbone, config: NetworkConfig, weights: Path) -> None:

@@ -18,7 +18,7 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
         nargs="+",
         required=True,
         metavar="FOLDER[:SPLIT]",
-        help="folders in COCO JSON or VOC XML format that are joined, and their splits (default: train)",
+        help="folders in COCO JSON, VOC XML or YOLO format that are joined, and their splits (default: train)",
     )
     add("--output", type=Path, required=True, help="folder for checkpoints, log and curves")
     add("--resume", action="store_true", help="continue from OUTPUT/checkpoint.pt if there is one")

@@ -103,14 +103,7 @@ def training_data(
 
     `CodenetError` for named classes that are unknown or without boxes, and whatever `load_data` finds.
     """
-    data = load_data(sources, "train", classes, keep_difficult)
-    if classes is None:
-        found = tuple(name for name, count in zip(data.classes, data.counts(), strict=True) if count)
-        if found and found != data.classes:
-            logger.warning("data: left out, without boxes: %s", ", ".join(sorted(set(data.classes) - set(found))))
-            data = load_data(sources, "train", found, keep_difficult)
-    data.check_trainable()
-    return data
+    return load_data(sources, "train", classes, keep_difficult, trainable=True)
 
 
 def setup_logging(output: Path) -> None:

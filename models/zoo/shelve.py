@@ -99,8 +99,7 @@ def add(
     check_outputs([shelf.file(name, suffix) for suffix in SUFFIXES], [float_path, quantized_path])
     network, quantized = _load_pair(float_path, quantized_path)
     precision = load_precision(quantized_path)
-    data = load_data(data_folder, split, network.classes)
-    data.records = data.records[:limit]
+    data = load_data(data_folder, split, network.classes, limit=limit)
     graph, snapped = to_graph(quantized, f"codenet-{name}", {"precision": str(precision)})
     with tempfile.TemporaryDirectory() as folder:
         made = {suffix: Path(folder) / f"codenet-{name}{suffix}" for suffix in SUFFIXES}
