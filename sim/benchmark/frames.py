@@ -30,9 +30,10 @@ from sim.cycles import FramePrediction, dilation_maps, predict
 from sim.cycles.fetch import DESCRIPTOR_BEATS
 from sim.cycles.model import CAUSES
 from sim.cycles.work import work_of
+from sim.frame import run_frame
 from sim.networks import PHOTO, load_kept
 from sim.performance.plan import compile_for
-from sim.timing import DramTiming
+from sim.timing import CLOCK_HZ, DramTiming
 from sim.verilator.library import HARNESS
 
 BENCH = BUILD / "bench"
@@ -181,8 +182,7 @@ def simulate(name: str) -> Frame:
     DeviceError
         The simulation failed.
     """
-    from sim import run
-    from sim.verilator.board import CLOCK_HZ, RtlDevice
+    from sim.verilator.board import RtlDevice
 
     key = key_of(name)
     graph = load_kept(name)
@@ -190,7 +190,7 @@ def simulate(name: str) -> Frame:
     activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(program.config) as device:
-        result = run.simulate(device, program, graph, PHOTO, name=name, threshold=0.3)
+        result = run_frame(device, program, graph, PHOTO, name=name, threshold=0.3)
     return Frame(
         key=key,
         name=name,

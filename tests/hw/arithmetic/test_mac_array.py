@@ -8,7 +8,7 @@ from codenet.config import LANES, AcceleratorConfig
 from codenet.golden import operators as golden
 from hw.arithmetic.mac_array import SUM_WIDTH, Array, slice_outputs
 from hw.chips import XC7Z020
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
 

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 
 from hw.arithmetic import TAPS, TapSums
-from sim.testbench import bench
+from sim import testbench as bench
 
 
 def test_tap_sums():

@@ -12,7 +12,7 @@ from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
 from hw.interfaces import SAMPLES, STEP
 from hw.window import Window
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
 NO_TAP = 3

@@ -9,7 +9,7 @@ from cocotb.triggers import RisingEdge, Timer
 
 from codenet.errors import ConfigError
 from hw.axi import ReadPort, WritePort
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import SLAVE_ERROR, Dram
 from sim.timing import DramTiming
 
