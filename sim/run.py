@@ -56,6 +56,7 @@ def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m sim.run", description="Run a photo through the accelerator's RTL.")
     parser.add_argument(
         "--config", choices=CONFIGURATIONS, default="a", help="configuration of the network (default a)"

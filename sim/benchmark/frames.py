@@ -62,10 +62,12 @@ class FrameStep:
 
     @property
     def cycles(self) -> int:
+        """Measured cycles."""
         return sum(self.causes.values())
 
     @property
     def causes(self) -> dict[ProfileCounter, int]:
+        """Measured cycles by counter."""
         return {cause: self.counters[cause] for cause in CAUSES}
 
     @property
@@ -81,6 +83,7 @@ class FrameStep:
 
     @property
     def traced(self) -> TracedStep:
+        """The step as a trace needs it."""
         return TracedStep(self.name, self.counters, self.activation_beats)
 
 
@@ -101,10 +104,12 @@ class Frame:
 
     @property
     def cycles(self) -> int:
+        """Measured cycles of all steps."""
         return sum(step.cycles for step in self.steps)
 
     @property
     def predicted(self) -> int:
+        """Cycles of the cycle model."""
         return sum(step.predicted for step in self.steps)
 
     @property

@@ -31,6 +31,7 @@ class StepBar:
 
     @property
     def cycles(self) -> int:
+        """Cycles of all causes."""
         return sum(self.causes.values())
 
 

@@ -44,10 +44,12 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """Its sizes, for people."""
         return f"16x{self.config.outputs}, window {self.config.window_depth}, weights {self.config.weight_depth}"
 
     @property
     def fits(self) -> bool:
+        """Whether the target's budget is enough."""
         return not self.excess
 
     @property

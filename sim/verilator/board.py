@@ -116,6 +116,7 @@ class Board:
         return self._library.board_violation(self._handle).decode()
 
     def clear_violation(self) -> None:
+        """Go on after a broken rule; the next one is kept again."""
         self._library.board_clear_violation(self._handle)
 
     def allow(self, address: int, size: int, kind: int = READ | WRITE) -> None:

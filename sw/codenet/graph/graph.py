@@ -45,6 +45,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """``(height, width, channels)``."""
         return (self.height, self.width, self.channels)
 
 
@@ -197,6 +198,7 @@ class Graph:
 
     @property
     def input(self) -> Tensor:
+        """The tensor that a photo becomes."""
         return self.tensors[self.operations[0].name]
 
     def __getitem__(self, name: str) -> Operation:

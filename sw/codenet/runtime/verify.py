@@ -74,6 +74,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """Whether all values agree."""
         return not self.comparison.mismatches
 
     def __str__(self) -> str:
