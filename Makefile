@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs site sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -85,6 +85,9 @@ site: .venv-site/.installed  ## Make the site of docs/ and the API reference in 
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs
+
+pictures: setup  ## Draw the block diagram and the waveforms of docs/ from the hardware
+	$(PY) -m sim.pictures
 
 sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
 	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
