@@ -114,7 +114,7 @@ timing: setup  ## Longest paths between registers by component, and place and ro
 	$(PY) -m hw.synthesis timing
 
 bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150)
-	$(PY) -m hw.boards $(BOARD) --flow $(FLOW) --clock $(CLOCK)
+	$(PY) -m hw.flow $(BOARD) --flow $(FLOW) --clock $(CLOCK)
 
 # USER is this machine's user unless it is given on the command line.
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)
