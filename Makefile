@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest docs sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -70,8 +70,24 @@ PYNQ_TESTS := tests/codenet/devices/test_pynq.py tests/sim/platforms/test_pynq.p
 	.venv-pynq-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-pynq.txt pynq==$*
 	touch $@
 
+coverage: setup  ## Run the quick tests of codenet and report its coverage in build/coverage (ARGS=tests/codenet/golden)
+	$(TEST) -m "not slow" --cov=codenet --cov-report=term:skip-covered --cov-report=html:build/coverage $(or $(ARGS),tests/codenet)
+
+site: .venv-site/.installed  ## Make the site of docs/ and the API reference in build/site; fails at dead links, undocumented names
+	.venv-site/bin/python docs/site/build.py
+
+# An environment of its own: the generator has nothing to do with what it describes.
+.venv-site/.installed: requirements-site.txt
+	@$(MAKE) --no-print-directory check-system
+	test -x .venv-site/bin/python || $(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-site.txt
+	touch $@
+
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs
+
+pictures: setup  ## Draw the block diagram and the waveforms of docs/ from the hardware
+	$(PY) -m sim.pictures
 
 sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
 	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
@@ -98,7 +114,7 @@ timing: setup  ## Longest paths between registers by component, and place and ro
 	$(PY) -m hw.synthesis timing
 
 bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150)
-	$(PY) -m hw.boards $(BOARD) --flow $(FLOW) --clock $(CLOCK)
+	$(PY) -m hw.flow $(BOARD) --flow $(FLOW) --clock $(CLOCK)
 
 # USER is this machine's user unless it is given on the command line.
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)

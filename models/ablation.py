@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
 from models.command import Parser, exit_status, number, write_text
 from models.data import ANIMALS, load_data
-from models.network.config import CONFIGS, CONFLICT_FREE, NetworkConfig, get_config
+from models.network.config import CONFIGS, CONFLICT_FREE_OR_ZERO, NetworkConfig, get_config
 from models.quantization import Precision, add_arguments, from_arguments
 from models.studies import (
     Job,
@@ -72,8 +73,8 @@ ROWS = (
         (24.2, 39.8),
     ),
     Row("rounded", "+ bound, square, rounded to integers"),
-    Row("conflict-free", "the same, rounded to {0, 1, 2, 4, 5, 7}", {"dilations": CONFLICT_FREE}),
-    Row("one-cycle", "the same, rounded to {1, 2, 4, 5, 7}", {"dilations": (1, 2, 4, 5, 7)}),
+    Row("conflict-free-or-zero", "the same, rounded to {0, 1, 2, 4, 5, 7}", {"dilations": CONFLICT_FREE_OR_ZERO}),
+    Row("one-cycle", "the same, rounded to {1, 2, 4, 5, 7}", {"dilations": CONFLICT_FREE}),
     Row("rounded-backbone", "rounded, also in the backbone", {"deform_backbone": True}),
     Row("original-full", "deformable, full", {"sampling": "original", "depthwise": False}),
     Row("bounded-full", "full, + bound 7", {"sampling": "bounded", "depthwise": False}),

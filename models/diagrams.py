@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 import torch
 
 from models.command import Parser, check_folder, exit_status, write_text
-from models.network.config import CONFLICT_FREE, MAX_DILATION, NetworkConfig, get_config
+from models.network.config import CONFLICT_FREE_OR_ZERO, MAX_DILATION, NetworkConfig, get_config
 from models.network.deform import offset_places, round_dilation, square_places
 
 _FILLS = {"data": "#f2f2f2", "conv": "#d7e3f4", "deform": "#f6d9c6", "head": "#dcedd9"}
@@ -136,7 +136,7 @@ def sampling_places() -> dict[str, torch.Tensor]:
     """Title and places ``[9, 2]`` of the variants for one pixel: offsets drawn at random (seed 3, deviation 3), and ``s`` = 2.8."""
     offsets = 3.0 * torch.randn(1, 18, 1, 1, generator=torch.Generator().manual_seed(3))
     s = torch.full((1, 1, 1, 1), 2.8)
-    one, rounded, kept = torch.ones(1, 1, 1, 1), round_dilation(s), round_dilation(s, CONFLICT_FREE)
+    one, rounded, kept = torch.ones(1, 1, 1, 1), round_dilation(s), round_dilation(s, CONFLICT_FREE_OR_ZERO)
     found = {
         "regular": square_places(one),
         "original: 18 offsets": offset_places(offsets, bounded=False),

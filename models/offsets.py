@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
 from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
@@ -38,7 +39,7 @@ from models.studies import Samples, histogram_picture, sampling_picture
 SQUARE_DISTANCES = range(-7, 9)
 
 #: Dilations for which the window's nine samples share banks: nine cycles instead of one (docs/architecture.md).
-NINE_CYCLES = tuple(d for d in ALL_DILATIONS if d % 3 == 0)
+NINE_CYCLES = tuple(d for d in ALL_DILATIONS if d not in CONFLICT_FREE)
 
 #: Objects of a photo whose samples are drawn, best first.
 _DRAWN_OBJECTS = 3

@@ -11,83 +11,22 @@ import dataclasses
 import pickle
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from codenet import compiler
 from codenet.checkout import BUILD, ROOT
 from codenet.config import AcceleratorConfig
-from codenet.devices.base import Device
 from codenet.errors import CodenetError
-from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.program import Program
-from codenet.runtime.accelerator import Accelerator, StepProfile
-from codenet.runtime.detector import to_units
 from codenet.runtime.profile import profile_table
-from codenet.runtime.verify import Comparison, Mismatch, peak_records
-from codenet.vision.boxes import Detection, decode
 from codenet.vision.draw import draw
-from codenet.vision.image import load, resize, to_activation
+from sim.frame import Result, run_frame
 from sim.networks import CONFIGURATIONS, PHOTO, load_graph
-from sim.verilator.board import CLOCK_HZ, RtlDevice
-
-FRAME_SECONDS = 0.5
-"""Simulated time that a frame may take: 75 million cycles."""
+from sim.verilator.board import RtlDevice
 
 LISTED = 20
 """Mismatches that are listed, at most."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a simulated frame gave."""
-
-    name: str
-    tensors: int
-    mismatches: list[Mismatch]
-    cycles: int
-    detections: list[Detection]
-    profile: list[StepProfile]
-
-    def __str__(self) -> str:
-        rate = CLOCK_HZ / self.cycles
-        return (
-            f"sim {self.name}: {self.tensors} tensors, {len(self.mismatches)} mismatches, {self.cycles} cycles, "
-            f"{rate:.1f} fps at {CLOCK_HZ / 1e6:.0f} MHz, {len(self.detections)} detections"
-        )
-
-
-def simulate(device: Device, program: Program, graph: Graph, photo: Path, *, name: str, threshold: float) -> Result:
-    """Run ``photo`` and compare every tensor at the end of the step that completes it, outputs and peaks.
-
-    Raises
-    ------
-    DeviceError
-        The accelerator stopped, broke a bus rule, or left its memory.
-    """
-    image = load(photo)
-    activation = to_activation(resize(image, program.input.height, program.input.width))
-    expected = interpreter.run(graph, activation)
-    comparison = Comparison(program)
-    completed: dict[int, list[str]] = {}
-    for tensor in program.tensors:
-        completed.setdefault(tensor.step, []).append(tensor.name)
-    score = program.threshold_for(threshold)
-    with Accelerator(device, program, timeout=FRAME_SECONDS) as accelerator:
-
-        def compare_step(step: int) -> None:
-            for tensor in completed.pop(step, ()):
-                comparison.add(step, tensor, expected[tensor], accelerator.tensor(tensor))
-
-        outputs = accelerator.run(activation, score, on_step=compare_step)
-        peaks = peak_records(interpreter.peaks(graph, expected, score), program)
-        comparison.add(len(program.descriptors) - 1, "peaks", peaks, outputs.peaks)
-        detections = decode(to_units(outputs), program.classes, (image.height, image.width))
-        profile = accelerator.profile()
-    if completed:
-        raise CodenetError(f"steps {sorted(completed)} of {len(program.descriptors)} did not report their end")
-    return Result(name, comparison.tensors, comparison.mismatches, outputs.cycles, detections, profile)
 
 
 def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
@@ -95,22 +34,21 @@ def run_board(graph: Graph, program: Program, photo: Path, name: str, threshold:
     begin = time.monotonic()
     with RtlDevice(program.config) as device:
         print(f"simulated board ready after {time.monotonic() - begin:.1f} s", flush=True)
-        return simulate(device, program, graph, photo, name=name, threshold=threshold)
+        return run_frame(device, program, graph, photo, name=name, threshold=threshold)
 
 
 def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold: float) -> Result:
     """Simulate under cocotb, in a process of its own (:mod:`sim.testbench.cocotb_device`)."""
     from hw.verilog import NAME
-    from sim.testbench import bench, cocotb_frame
-    from sim.testbench import cocotb_device as cocotb_board
+    from sim.testbench import cocotb_device, cocotb_frame, runner
 
     folder = BUILD / f"cocotb-{name}"
     folder.mkdir(parents=True, exist_ok=True)
     graph.save(folder / "graph.cdg")
     program.save(folder / "program.cdn")
-    top = cocotb_board.build(program.config)
+    top = cocotb_device.build(program.config)
     print(f"simulating under cocotb; its log is in {top}", flush=True)
-    bench.simulate(
+    runner.simulate(
         top, NAME, cocotb_frame.__file__, workspace=str(folder), photo=str(photo), name=name, threshold=threshold
     )
     result: Result = pickle.loads((folder / "result").read_bytes())
@@ -118,6 +56,7 @@ def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m sim.run", description="Run a photo through the accelerator's RTL.")
     parser.add_argument(
         "--config", choices=CONFIGURATIONS, default="a", help="configuration of the network (default a)"

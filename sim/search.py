@@ -1,4 +1,4 @@
-"""Search for the shape of the accelerator: frame rates from the cycle model, resources from the table, over many shapes.
+"""Search for the shape of the accelerator (:mod:`sim.performance.search`).
 
 ``python -m sim.search [--configs ac] [--target xc7z020]`` lists every shape, and which is chosen.
 """
@@ -6,115 +6,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import itertools
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from codenet import compiler
-from codenet.config import AcceleratorConfig
-from codenet.errors import CodenetError, CompileError
-from codenet.graph import Graph
-from hw.chips import Usage
-from sim.cycles import predict
+from codenet.errors import CodenetError
 from sim.networks import CONFIGURATIONS, load_kept
-from sim.performance.targets import TARGETS, Target, resources_of
-
-SPACE: Mapping[str, tuple[int, ...]] = {
-    "outputs": (16, 24, 32, 40, 48),
-    "window_depth": (512, 1024),
-    "weight_depth": (512, 1024),
-}
-"""Sizes that cost most of the block RAM and of the multipliers; the others stay at their defaults."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A shape with its frame rates by network; networks that do not compile for it are in ``refused``, with the reason.
-
-    Attributes
-    ----------
-    excess:
-        Resources of which it needs more than the target's budget.
-    """
-
-    config: AcceleratorConfig
-    fps: Mapping[str, float]
-    refused: Mapping[str, str]
-    resources: Usage
-    resource_source: str
-    excess: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"16x{self.config.outputs}, window {self.config.window_depth}, weights {self.config.weight_depth}"
-
-    @property
-    def fits(self) -> bool:
-        return not self.excess
-
-    @property
-    def score(self) -> float:
-        """Geometric mean of the frame rates; 0 if a network is refused."""
-        if self.refused or not self.fps:
-            return 0.0
-        return math.exp(sum(map(math.log, self.fps.values())) / len(self.fps))
-
-
-def shapes(space: Mapping[str, Sequence[int]] = SPACE) -> Iterator[AcceleratorConfig]:
-    """Every combination of the sizes in ``space``."""
-    for values in itertools.product(*space.values()):
-        yield dataclasses.replace(AcceleratorConfig(), **dict(zip(space, values, strict=True)))
-
-
-def evaluate(
-    config: AcceleratorConfig, graphs: Mapping[str, Graph], target: Target, clock_mhz: float | None = None
-) -> Candidate:
-    """Frame rates of ``graphs`` on one shape."""
-    fps, refused = {}, {}
-    clock = target.clock_mhz if clock_mhz is None else clock_mhz
-    for name, graph in graphs.items():
-        try:
-            program = compiler.compile(graph, config)
-        except CompileError as error:
-            refused[name] = str(error)
-            continue
-        fps[name] = clock * 1e6 / predict(program, target.timing(clock)).cycles
-    resources, source = resources_of(config, target)
-    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.chip.budget)))
-
-
-def search(
-    graphs: Mapping[str, Graph],
-    target: Target,
-    space: Mapping[str, Sequence[int]] = SPACE,
-    clock_mhz: float | None = None,
-) -> list[Candidate]:
-    """Evaluate every shape of ``space``, best first."""
-    found = [evaluate(config, graphs, target, clock_mhz) for config in shapes(space)]
-    return sorted(found, key=lambda candidate: -candidate.score)
-
-
-def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The fastest shape that fits; of equally fast ones (within 1 %) the one with the fewest block RAMs."""
-    fitting = [candidate for candidate in candidates if candidate.fits and candidate.score > 0]
-    if not fitting:
-        return None
-    best = max(candidate.score for candidate in fitting)
-    near = [candidate for candidate in fitting if candidate.score >= 0.99 * best]
-    return min(near, key=lambda candidate: (candidate.resources.bram36, candidate.resources.dsp, -candidate.score))
-
-
-def pareto(candidates: Sequence[Candidate], resource: str) -> list[Candidate]:
-    """Shapes that no other beats in frame rate without more of ``resource``, from small to large."""
-    ordered = sorted(candidates, key=lambda candidate: (getattr(candidate.resources, resource), -candidate.score))
-    front: list[Candidate] = []
-    for candidate in ordered:
-        if candidate.score > (front[-1].score if front else 0.0):
-            front.append(candidate)
-    return front
+from sim.performance.search import choose, search, search_report, search_table
+from sim.performance.targets import TARGETS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,9 +21,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--configs", default="ac", help="configurations of the network (default ac)")
     parser.add_argument("--target", choices=sorted(TARGETS), default="xc7z020", help="chip (default xc7z020)")
     options = parser.parse_args(arguments)
-    from sim.benchmark.report import search_report  # these two import this module
-    from sim.benchmark.results_page import search_table
-
     if not options.configs or set(options.configs) - set(CONFIGURATIONS):
         parser.error(f"--configs {options.configs!r}: expected letters of {CONFIGURATIONS}")
     try:

@@ -1,10 +1,13 @@
-"""Timing of the memory behind the AXI ports, one definition for every simulation of it."""
+"""Timing of every simulation: the clock, and the memory behind the AXI ports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 from codenet.errors import ConfigError
+
+CLOCK_HZ = 150e6
+"""Clock that simulated cycles stand for when times are given in seconds."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ ROOMS = {
         "train qat export evaluate soup widen zoo precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks verilator cycles testbench run platforms performance search dilation_sets one_layer benchmark"
+        "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run search dilation_sets"
     ),
 }
 """Rooms of each folder in the order of imports: a room may import those to its left. A name is a package or a single module."""

@@ -1,4 +1,4 @@
-"""Bitstreams and Verilog of boards: ``python -m hw.boards pynq-z2 [--flow vivado|open] [--clock 150]`` (``make bitstream``)."""
+"""Bitstreams and Verilog of boards: ``python -m hw.flow pynq-z2 [--flow vivado|open] [--clock 150]`` (``make bitstream``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_MHZ = 150.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m hw.boards", description="Make the bitstream of a board.")
+    parser = argparse.ArgumentParser(prog="python -m hw.flow", description="Make the bitstream of a board.")
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--flow", choices=sorted(FLOWS), default="vivado", help="tools (default %(default)s)")
     parser.add_argument(

@@ -45,6 +45,7 @@ class FabricClock:
 
     @property
     def mhz(self) -> float:
+        """Frequency in MHz."""
         return self.pll.mhz / (self.divisor0 * self.divisor1)
 
     @property

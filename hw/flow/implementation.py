@@ -32,6 +32,7 @@ class Job:
 
     @property
     def verilog(self) -> Path:
+        """The design's Verilog file."""
         return self.folder / f"{self.board.module}.v"
 
 
@@ -52,6 +53,7 @@ class Timing:
 
     @classmethod
     def of(cls, job: Job, wns: float, whs: float | None = None, wpws: float | None = None) -> Timing:
+        """Slacks, in nanoseconds, at a job's clock."""
         return cls(period_ns(job.clock_mhz), wns, whs, wpws)
 
     @property

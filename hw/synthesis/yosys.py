@@ -19,6 +19,7 @@ SYNTH = BUILD / "synth"
 XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
 XCUP = XC7.replace("xc7", "xcup")
 ECP5 = "synth_ecp5 -top top"
+"""Command for the ECP5, which nextpnr can place and route."""
 
 _HIDE = "rename -hide w:*[*"
 """ABC9 names bit n of a bus ``bus[n]`` and fails if a wire is called that, as Amaranth does for the elements of arrays."""

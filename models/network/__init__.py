@@ -14,7 +14,7 @@ from models.network.checkpoints import (
 from models.network.config import (
     ALL_DILATIONS,
     CONFIGS,
-    CONFLICT_FREE,
+    CONFLICT_FREE_OR_ZERO,
     MAX_DILATION,
     PIXEL_OFFSET,
     PIXEL_SCALE,
@@ -31,7 +31,7 @@ __all__ = [
     "ALL_DILATIONS",
     "Backbone",
     "CONFIGS",
-    "CONFLICT_FREE",
+    "CONFLICT_FREE_OR_ZERO",
     "CoDeNet",
     "ConvNorm",
     "DeformConv",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
 
 CHANNELS_1X = (24, 116, 232, 464, 1024)
@@ -31,8 +32,8 @@ OUTPUT_STRIDE = 4
 MAX_DILATION = 7
 ALL_DILATIONS = tuple(range(MAX_DILATION + 1))
 
-#: Dilations whose nine taps lie in nine different banks of the accelerator's window (0 needs one tap): one cycle instead of nine.
-CONFLICT_FREE = (0, 1, 2, 4, 5, 7)
+#: Dilations of one cycle in the accelerator's window, and 0, the square of one point, which takes nine as 3 and 6 do.
+CONFLICT_FREE_OR_ZERO = (0, *CONFLICT_FREE)
 
 #: Fields of `NetworkConfig` that came after the first checkpoints, its last ones.
 _OPTIONS = 6
@@ -55,7 +56,7 @@ class NetworkConfig:
     sampling: where its convolution samples: ``"regular"``, ``"original"``, ``"bounded"``, ``"square"`` or ``"rounded"``, see `models.network.deform`.
     kernel: 3, or with regular sampling 5, 7 or 9.
     depthwise: False makes it a full convolution, without the 1x1 convolution beside it; the order is then of no account.
-    dilations: what rounded sampling rounds to, a sorted subset of 0 to 7; `CONFLICT_FREE` is the one that costs the hardware no conflict.
+    dilations: what rounded sampling rounds to, a sorted subset of 0 to 7, such as `CONFLICT_FREE_OR_ZERO`.
     deform_backbone: the depthwise convolutions of the backbone's units of stride 1 sample in this way too.
     fpn: the decoder adds 1x1 convolutions of the backbone's tensors after each upsampling (Lin et al., Feature Pyramid Networks, 2017).
 

@@ -20,12 +20,12 @@ from codenet.errors import CodenetError
 from sim.benchmark import results_page
 from sim.benchmark.frames import BENCH, Frame, key_of, load_frame
 from sim.benchmark.plots import StepBar, causes, pareto_front, roofline, utilization
-from sim.benchmark.report import configuration_report, report, search_report
+from sim.benchmark.report import configuration_report, report
 from sim.benchmark.trace import trace
 from sim.networks import CONFIGURATIONS, load_kept
 from sim.performance.roofline import roof
+from sim.performance.search import Candidate, choose, search, search_report
 from sim.performance.targets import TARGETS, resources_of
-from sim.search import Candidate, choose, search
 from sim.timing import DramTiming
 
 REPORT = BUILD / "bench.json"

@@ -30,9 +30,10 @@ from sim.cycles import FramePrediction, dilation_maps, predict
 from sim.cycles.fetch import DESCRIPTOR_BEATS
 from sim.cycles.model import CAUSES
 from sim.cycles.work import work_of
+from sim.frame import run_frame
 from sim.networks import PHOTO, load_kept
 from sim.performance.plan import compile_for
-from sim.timing import DramTiming
+from sim.timing import CLOCK_HZ, DramTiming
 from sim.verilator.library import HARNESS
 
 BENCH = BUILD / "bench"
@@ -61,10 +62,12 @@ class FrameStep:
 
     @property
     def cycles(self) -> int:
+        """Measured cycles."""
         return sum(self.causes.values())
 
     @property
     def causes(self) -> dict[ProfileCounter, int]:
+        """Measured cycles by counter."""
         return {cause: self.counters[cause] for cause in CAUSES}
 
     @property
@@ -80,6 +83,7 @@ class FrameStep:
 
     @property
     def traced(self) -> TracedStep:
+        """The step as a trace needs it."""
         return TracedStep(self.name, self.counters, self.activation_beats)
 
 
@@ -100,10 +104,12 @@ class Frame:
 
     @property
     def cycles(self) -> int:
+        """Measured cycles of all steps."""
         return sum(step.cycles for step in self.steps)
 
     @property
     def predicted(self) -> int:
+        """Cycles of the cycle model."""
         return sum(step.predicted for step in self.steps)
 
     @property
@@ -181,8 +187,7 @@ def simulate(name: str) -> Frame:
     DeviceError
         The simulation failed.
     """
-    from sim import run
-    from sim.verilator.board import CLOCK_HZ, RtlDevice
+    from sim.verilator.board import RtlDevice
 
     key = key_of(name)
     graph = load_kept(name)
@@ -190,7 +195,7 @@ def simulate(name: str) -> Frame:
     activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(program.config) as device:
-        result = run.simulate(device, program, graph, PHOTO, name=name, threshold=0.3)
+        result = run_frame(device, program, graph, PHOTO, name=name, threshold=0.3)
     return Frame(
         key=key,
         name=name,

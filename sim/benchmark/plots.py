@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codenet.registers import ProfileCounter
 from codenet.svg import COLOURS, Axis, Chart
 from sim.performance.roofline import Roof
-from sim.search import Candidate, pareto
+from sim.performance.search import Candidate, pareto
 
 CAUSE_COLOURS = {
     ProfileCounter.ACTIVE: "#3b6fb6",
@@ -31,6 +31,7 @@ class StepBar:
 
     @property
     def cycles(self) -> int:
+        """Cycles of all causes."""
         return sum(self.causes.values())
 
 

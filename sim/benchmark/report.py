@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from codenet.config import BEAT_BYTES, LANES, AcceleratorConfig
 from codenet.registers import ProfileCounter
-from hw.chips import Usage
 from sim.benchmark.frames import Frame
 from sim.performance.plan import STALLS
-from sim.performance.targets import Target, resources_of
-from sim.search import Candidate
+from sim.performance.targets import Target, resources_of, resources_report
+from sim.timing import CLOCK_HZ
 
 VERSION = 1
 
@@ -33,7 +31,7 @@ def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
         "tensors": frame.tensors,
         "mismatches": frame.mismatches,
         "cycles": frame.cycles,
-        "fps_at_150mhz": round(150e6 / frame.cycles, 2),
+        "fps_at_150mhz": round(CLOCK_HZ / frame.cycles, 2),
         "useful_macs": frame.graph_macs,
         "array_macs": array_macs,
         "utilization": round(frame.graph_macs / array_macs, 4),
@@ -53,38 +51,13 @@ def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
     }
 
 
-def resources_report(resources: Usage, source: str) -> dict[str, Any]:
-    """Resources, and whether they are from synthesis or an estimate."""
-    return {**dataclasses.asdict(resources), "source": source}
-
-
-def search_report(candidates: list[Candidate], chosen: Candidate | None, target: Target) -> dict[str, Any]:
-    """Every shape of the search, best first."""
-    return {
-        "target": target.chip.name,
-        "clock_mhz": target.clock_mhz,
-        "chosen": chosen.name if chosen else None,
-        "shapes": [
-            {
-                "name": candidate.name,
-                "accelerator": candidate.config.to_dict(),
-                "fps": {name: round(fps, 2) for name, fps in candidate.fps.items()},
-                "refused": dict(candidate.refused),
-                "resources": resources_report(candidate.resources, candidate.resource_source),
-                "exceeds": list(candidate.excess),
-            }
-            for candidate in candidates
-        ],
-    }
-
-
 def report(
     configurations: Mapping[str, dict[str, Any]], search: dict[str, Any] | None, one_layer: Any, timing: dict[str, Any]
 ) -> dict[str, Any]:
     """The whole report; ``search`` and ``one_layer`` are null where they were not made."""
     return {
         "version": VERSION,
-        "clock_hz": 150e6,
+        "clock_hz": CLOCK_HZ,
         "dram_timing": timing,
         "configurations": dict(configurations),
         "search": search,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codenet.errors import FormatError
+from sim.performance.search import search_table
 
 
 def _marker(section: str, end: bool = False) -> str:
@@ -82,23 +83,5 @@ def model_table(report: dict[str, Any]) -> str:
         lines.append(
             f"| {name} | {entry['cycles']:,} | {model['cycles']:,} | {100 * model['frame_error']:+.2f} % "
             f"| {100 * model['worst_step_error']:+.2f} % | {model['worst_step']} |"
-        )
-    return "\n".join(lines)
-
-
-def search_table(search: dict[str, Any]) -> str:
-    """Every shape, best first."""
-    names = list(dict.fromkeys(name for shape in search["shapes"] for name in (*shape["fps"], *shape["refused"])))
-    lines = [
-        f"| shape | {' | '.join(f'{name}, fps' for name in names)} | LUT | FF | DSP | BRAM36 | resources | |",
-        "|---|" + "---|" * (len(names) + 6),
-    ]
-    for shape in search["shapes"]:
-        r = shape["resources"]
-        rates = " | ".join(f"{shape['fps'][name]:.1f}" if name in shape["fps"] else "refused" for name in names)
-        note = f"too much {', '.join(shape['exceeds'])}" if shape["exceeds"] else ""
-        note = "**chosen**" if shape["name"] == search["chosen"] else note
-        lines.append(
-            f"| {shape['name']} | {rates} | {r['lut']:,} | {r['ff']:,} | {r['dsp']} | {r['bram36']:g} | {r['source']} | {note} |"
         )
     return "\n".join(lines)

@@ -27,6 +27,7 @@ class TracedStep:
 
     @property
     def cycles(self) -> int:
+        """Cycles of all causes."""
         return sum(self.counters[cause] for cause in CAUSES)
 
 

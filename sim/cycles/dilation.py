@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from codenet.config import MAX_DILATION
+from codenet.config import CONFLICT_FREE, MAX_DILATION
 from codenet.errors import ConfigError
 from codenet.program import PlacedTensor, Program
 
 TAPS = 9
 
-WINDOW_BEATS = np.array([TAPS if d % 3 == 0 else 1 for d in range(MAX_DILATION + 1)])
+WINDOW_BEATS = np.array([1 if d in CONFLICT_FREE else TAPS for d in range(MAX_DILATION + 1)])
 """Cycles a plane by dilation: nine when the taps fall into the same banks."""
 
 ASSUMED_DILATIONS = np.full(MAX_DILATION + 1, 1 / (MAX_DILATION + 1))

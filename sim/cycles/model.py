@@ -71,6 +71,7 @@ class FramePrediction:
 
     @property
     def cycles(self) -> int:
+        """Cycles of all steps."""
         return sum(step.cycles for step in self.steps)
 
     @property
@@ -85,10 +86,12 @@ class FramePrediction:
 
     @property
     def read_bytes(self) -> int:
+        """Bytes read by all steps."""
         return sum(step.read_bytes for step in self.steps)
 
     @property
     def write_bytes(self) -> int:
+        """Bytes written by all steps, without peak records."""
         return sum(step.write_bytes for step in self.steps)
 
     @property

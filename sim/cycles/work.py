@@ -88,10 +88,12 @@ class Work:
 
     @property
     def is_peaks(self) -> bool:
+        """Whether the step looks for peaks."""
         return self.step.depthwise_op == DepthwiseOp.PEAKS
 
     @property
     def output_rows(self) -> int:
+        """Rows of the output."""
         return self.step.output_height
 
     @property

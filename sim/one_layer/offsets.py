@@ -6,7 +6,7 @@ from enum import Enum
 
 import numpy as np
 
-from codenet.config import MAX_DILATION
+from codenet.config import CONFLICT_FREE, MAX_DILATION
 from codenet.errors import ConfigError
 
 TAPS = 9
@@ -15,9 +15,6 @@ GRID = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
 """Taps of the ordinary window, (row, column) from the centre."""
 
 INT8 = (-128, 127)
-
-CONFLICT_FREE = (1, 2, 4, 5, 7)
-"""Dilations whose nine samples lie in nine banks of the window."""
 
 
 class Range(Enum):
@@ -41,7 +38,7 @@ class Distribution(Enum):
     NEAR = "near"
     """Around the ordinary grid, normal with a standard deviation of 1.5 pixels, rounded, and clamped to the range."""
     CONFLICT_FREE = "conflict-free"
-    """Dilations 1, 2, 4, 5, 7 alike; only for ``SQUARE``."""
+    """:data:`codenet.config.CONFLICT_FREE` dilations alike; only for ``SQUARE``."""
 
 
 SPREAD = 1.5

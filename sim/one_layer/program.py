@@ -84,6 +84,7 @@ class Layer:
 
     @property
     def planes(self) -> int:
+        """Planes of its input."""
         return self.channels // LANES
 
     @property

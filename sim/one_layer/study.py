@@ -24,8 +24,8 @@ from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
 from sim.one_layer.accelerators import generate_bounded, generate_unbounded
 from sim.one_layer.offsets import Distribution, Range
 from sim.one_layer.program import Kind, Layer, LayerProgram, Memory, build
-from sim.timing import DramTiming
-from sim.verilator.board import CLOCK_HZ, RtlDevice
+from sim.timing import CLOCK_HZ, DramTiming
+from sim.verilator.board import RtlDevice
 from sim.verilator.library import build as build_board
 
 OUTPUT = BUILD / "one-layer.json"

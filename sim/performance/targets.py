@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codenet.checkout import BUILD
 from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
@@ -181,3 +182,8 @@ def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHES
     """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or ``"estimate"``."""
     found = synthesized(config, path) if target.chip.name == "xc7z020" else None
     return (found, "synthesis") if found else (total(config, target.chip.array_slices), "estimate")
+
+
+def resources_report(resources: Usage, source: str) -> dict[str, Any]:
+    """Resources, and whether they are from synthesis or an estimate."""
+    return {**dataclasses.asdict(resources), "source": source}

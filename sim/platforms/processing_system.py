@@ -45,11 +45,13 @@ class ProcessingSystem:
                 self._words[PORTS + 0x1000 * port + channel] = 0x0000_0001 | 7 << 4
 
     def read(self, address: int) -> int:
+        """A word at a physical address."""
         if address == SLCR + _LOCK_STATE:
             return int(self.locked)
         return self._words.get(address, 0)
 
     def write(self, address: int, value: int) -> None:
+        """Write a word at a physical address."""
         if SLCR <= address < SLCR + 0x1000:
             if address == SLCR + _LOCK:
                 self.locked |= value == 0x767B

@@ -49,29 +49,36 @@ class SimulatedPynqDevice(pynq.Device):
         self._controller_base = controller
 
     def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
+        """What pynq reads beside the bitstream."""
         return RuntimeMetadataParser(Metadata(input=Path(bitfile_name).with_suffix(".hwh")))
 
     def download(self, bitstream: Any, parser: Any = None) -> None:
+        """Load a bitstream: only that it was loaded is kept."""
         configuration(Path(bitstream.bitfile_name))  # As a board would, this refuses what is no bitstream.
         self.bitstreams.append(Path(bitstream.bitfile_name))
         self.live.write(0x20, 2)
         self.post_download(bitstream, parser, self.name)
 
     def read_registers(self, address: int, length: int) -> bytes:
+        """Bytes of registers at a physical address."""
         assert length == 4 and address % 4 == 0, f"{length} bytes read at {address:#x}: expected aligned words"
         return int(self._block(address).read(self._inside(address))).to_bytes(4, "little")
 
     def write_registers(self, address: int, data: bytes) -> None:
+        """Write bytes of registers at a physical address."""
         assert len(data) == 4 and address % 4 == 0, f"{len(data)} bytes written at {address:#x}: expected aligned words"
         self._block(address).write(self._inside(address), int.from_bytes(data, "little"))
 
     def flush(self, bo: Any, offset: int, ptr: int, size: int) -> None:
+        """Make what the processor wrote visible to the accelerator."""
         bo.dram[offset : offset + size] = bo.cache[offset : offset + size]
 
     def invalidate(self, bo: Any, offset: int, ptr: int, size: int) -> None:
+        """Make what the accelerator wrote visible to the processor."""
         bo.cache[offset : offset + size] = bo.dram[offset : offset + size]
 
     def close(self) -> None:
+        """End the simulation."""
         if self.controller is not None:
             self.controller.close()
 
@@ -95,6 +102,7 @@ class SimulatedMemory:
         self.device = device
 
     def allocate(self, shape: Any, dtype: Any, cacheable: int = 0, **_: Any) -> PynqBuffer:
+        """A buffer of contiguous memory, as ``pynq.allocate`` gives it."""
         assert self.device.bitstreams, "allocated before a bitstream is loaded: XRT cannot"
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         try:
@@ -141,6 +149,7 @@ class InterruptController:
         live.on_interrupt.append(self.node.check)
 
     def read(self, offset: int) -> int:
+        """A register of the controller."""
         if offset == self.STATUS:
             return int(self._live.interrupt)
         if offset == self.PENDING:
@@ -148,6 +157,7 @@ class InterruptController:
         return {self.ENABLE: self._enable, self.MASTER: self._master}[offset]
 
     def write(self, offset: int, value: int) -> None:
+        """Write a register of the controller."""
         if offset == self.ENABLE:
             self._enable = value
         elif offset == self.SET:
@@ -161,4 +171,5 @@ class InterruptController:
         self.node.check()
 
     def close(self) -> None:
+        """Stop watching the interrupt."""
         self.node.close()

@@ -81,6 +81,7 @@ class PynqRemoteServer:
         return self.live, address - self.base
 
     def close(self) -> None:
+        """Stop serving."""
         self._server.stop(None).wait()
 
 

@@ -22,13 +22,12 @@ from codenet.isa import PLANE_ALIGNMENT
 from codenet.registers import BY_NAME
 from hw.accelerator import Accelerator
 from hw.verilog import NAME, Wrapper, convert
-from sim.testbench import bench
+from sim.testbench import runner
 from sim.testbench.dram import Dram
-from sim.timing import DramTiming
+from sim.timing import CLOCK_HZ, DramTiming
 
 MEMORY_BASE = 0x1000_0000
 GUARD_BYTES = 4096
-CLOCK_HZ = 150e6
 
 CLOCK_NS = 10
 """Period in simulated time, where it does not matter."""
@@ -37,7 +36,7 @@ CLOCK_NS = 10
 def build(config: AcceleratorConfig) -> Path:
     """Verilate the accelerator for cocotb; cached by content."""
     wrapper = Wrapper(Accelerator(config))
-    return bench.build_verilog(convert(wrapper), wrapper.ports, NAME, f"accelerator-{config.outputs}")
+    return runner.build_verilog(convert(wrapper), wrapper.ports, NAME, f"accelerator-{config.outputs}")
 
 
 class _Top:

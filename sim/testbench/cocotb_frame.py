@@ -11,9 +11,9 @@ from cocotb.task import bridge
 
 from codenet.graph import Graph
 from codenet.program import Program
-from sim.run import Result, simulate
-from sim.testbench.bench import parameter
+from sim.frame import Result, run_frame
 from sim.testbench.cocotb_device import CocotbDevice, memory_for
+from sim.testbench.runner import parameter
 
 
 @cocotb.test()
@@ -25,7 +25,7 @@ async def check_frame(dut: Any) -> None:
 
     def body() -> Result:
         photo, name, threshold = (parameter(key) for key in ("photo", "name", "threshold"))
-        return simulate(device, program, graph, Path(photo), name=name, threshold=threshold)
+        return run_frame(device, program, graph, Path(photo), name=name, threshold=threshold)
 
     result = await bridge(body)()
     (folder / "result").write_bytes(pickle.dumps(result))

@@ -35,7 +35,7 @@ class Burst:
 
 
 class Channel:
-    """Signals of one AXI channel, by the names of :class:`hw.interfaces.ReadPort` (``PREFIX_ar_addr``) or of AXI (``PREFIX_araddr``).
+    """Signals of one AXI channel, by the names of :class:`hw.axi.ReadPort` (``PREFIX_ar_addr``) or of AXI (``PREFIX_araddr``).
 
     Reports a master's payload that changes, or a ``valid`` that falls, while it waits.
     """
@@ -87,6 +87,7 @@ class ReadSide:
         return len(self.pending)
 
     def cycle(self) -> None:
+        """One clock: answer the oldest burst, perhaps accept another."""
         dram = self.dram
         self._answer()
         offered = self.address.offered()
@@ -138,6 +139,7 @@ class WriteSide:
         return len(self.addresses) + len(self.answers) + len(self.received)
 
     def cycle(self) -> None:
+        """One clock: respond to the oldest burst, perhaps accept an address and a beat."""
         dram = self.dram
         self._respond()
         offered = self.address.offered()

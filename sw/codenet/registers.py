@@ -41,6 +41,7 @@ class Register:
     writable: int = 0xFFFFFFFF
 
     def field(self, name: str) -> BitField:
+        """The bit field of this name; ``KeyError`` if there is none."""
         for field in self.fields:
             if field.name == name:
                 return field
@@ -136,6 +137,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("PROFILE_DATA", 0x54, "ro", "Profile word at PROFILE_INDEX, which then advances by one"),
     Register("SCRATCH", 0x5C, "rw", "Keeps what is written; for bus tests"),
 )
+"""All registers, by offset."""
 
 BY_NAME: dict[str, Register] = {register.name: register for register in REGISTERS}
 

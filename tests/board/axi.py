@@ -11,7 +11,7 @@ import cocotb
 from cocotb.triggers import FallingEdge, RisingEdge
 
 from hw.axi.processor_port import FIXED, OKAY, WRAP
-from sim.testbench.bench import pauses
+from sim.testbench import pauses
 
 TIMEOUT = 5000
 """Cycles that an answer may take."""

@@ -20,7 +20,7 @@ from codenet.config import AcceleratorConfig
 from hw.axi.processor_port import INCR, OKAY
 from hw.boards.board_top import BoardTop
 from hw.boards.processor_system import ProcessorSystem
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.cocotb_device import CLOCK_NS, MEMORY_BASE, CocotbDevice
 from sim.testbench.dram import Dram
 from sim.timing import DramTiming

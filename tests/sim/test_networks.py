@@ -11,7 +11,7 @@ from PIL import Image
 from codenet import compiler
 from codenet.config import AcceleratorConfig
 from codenet.registers import ProfileCounter
-from sim import run
+from sim.frame import run_frame
 from sim.timing import DramTiming
 from sim.verilator.board import RtlDevice
 from tests import networks
@@ -39,7 +39,7 @@ def photo(tmp_path_factory):
 def check(graph, config, photo, timing=IRREGULAR):
     program = compiler.compile(graph, config)
     with RtlDevice(config, timing) as device:
-        result = run.simulate(device, program, graph, photo, name=graph.name, threshold=0.2)
+        result = run_frame(device, program, graph, photo, name=graph.name, threshold=0.2)
     assert not result.mismatches, "\n".join(map(str, result.mismatches[:5]))
     assert result.tensors == len(program.tensors) + 1
     steps = result.profile
@@ -79,7 +79,7 @@ def test_a_wrong_integer_is_found(photo):
         image[position] ^= 0x11
     with RtlDevice(program.config) as device:
         broken = dataclasses.replace(program, image=bytes(image))
-        result = run.simulate(device, broken, graph, photo, name="broken", threshold=0.2)
+        result = run_frame(device, broken, graph, photo, name="broken", threshold=0.2)
     assert result.mismatches
     first = result.mismatches[0]
     assert first.step == 4

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codenet.golden import interpreter
 from sim import run
 from tests import networks
 
@@ -47,7 +48,7 @@ def test_ends_with_its_result(files, simulator, capsys, monkeypatch):
 
 def test_mismatch_is_named_and_fails(files, capsys, monkeypatch):
     monkeypatch.setattr(run, "BUILD", files)
-    original = run.interpreter.run
+    original = interpreter.run
 
     def disturbed(graph, image):
         tensors = original(graph, image)
@@ -56,7 +57,7 @@ def test_mismatch_is_named_and_fails(files, capsys, monkeypatch):
         tensors[name][1, 2, 3] ^= 1
         return tensors
 
-    monkeypatch.setattr(run.interpreter, "run", disturbed)
+    monkeypatch.setattr(interpreter, "run", disturbed)
     assert run.main(arguments(files)) == 1
     output = capsys.readouterr()
     assert re.search(

@@ -102,6 +102,7 @@ class Benchmark:
 
     @property
     def accelerator_ms(self) -> float:
+        """Milliseconds of a frame on the accelerator."""
         return 1e3 * self.cycles / self.clock_hz
 
     def to_dict(self) -> dict[str, Any]:

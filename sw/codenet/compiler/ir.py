@@ -49,6 +49,7 @@ class View:
 
     @classmethod
     def of_node(cls, node: int, channels: int, first: int = 0, level: int = 0) -> View:
+        """``channels`` channels of a node, from ``first`` on."""
         return cls(np.full(channels, node, dtype=np.int32), np.arange(first, first + channels, dtype=np.int32), level)
 
     def __getitem__(self, channels: slice | np.ndarray) -> View:
@@ -82,6 +83,7 @@ class Branch:
 
     @property
     def names(self) -> list[str]:
+        """Names of the graph's operations that it carries out."""
         return [op.name for op in (self.depthwise, self.pool, self.convolution) if op is not None]
 
 
@@ -108,6 +110,7 @@ class Node:
 
     @property
     def name(self) -> str:
+        """Names of its operations, for people."""
         groups = [branch.names for branch in self.branches]
         if not any(groups):
             return self.kind.value
@@ -115,6 +118,7 @@ class Node:
 
     @property
     def channels(self) -> int:
+        """Output channels of all branches."""
         return sum(branch.channels for branch in self.branches)
 
     @property
@@ -124,6 +128,7 @@ class Node:
 
     @property
     def has_depthwise(self) -> bool:
+        """Whether its branches begin with a depthwise convolution."""
         return self.branches[0].depthwise is not None
 
     def views(self) -> Iterator[View]:
@@ -184,6 +189,7 @@ class Lanes:
         return cls(np.zeros(count, dtype=np.int64), b, like.s, like.lo, like.hi)
 
     def fill(self, where: np.ndarray, r: Requantize) -> None:
+        """Set ``m`` and ``b`` of the lanes at ``where``."""
         self.m[where] = r.m
         self.b[where] = r.b
 
@@ -245,4 +251,5 @@ class Step:
 
     @property
     def vectors(self) -> int:
+        """Vectors of 16 channels that the pointwise array is given for each pixel."""
         return self.input_planes * (9 if self.full else 1)

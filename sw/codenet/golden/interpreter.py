@@ -66,7 +66,7 @@ def run(graph: Graph, image: np.ndarray, keep: Iterable[str] | None = None) -> d
 
 
 def peaks(graph: Graph, tensors: Mapping[str, np.ndarray], threshold: int) -> np.ndarray:
-    """Peaks of the heatmap among ``tensors`` (of :func:`run`): :func:`codenet.golden.peaks`.
+    """Peaks of the heatmap among ``tensors`` (of :func:`run`): :func:`codenet.golden.operators.peaks`.
 
     Raises
     ------

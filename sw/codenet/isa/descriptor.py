@@ -110,6 +110,7 @@ PEAK_BYTES = 8
 """A peak record: uint16 x, uint16 y, uint16 channel (``8 * plane + lane``), int16 value."""
 
 PEAK_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("channel", "<u2"), ("value", "<i2")])
+"""A peak record."""
 
 
 class DepthwiseOp(IntEnum):

@@ -90,6 +90,7 @@ class FrameMemory:
 
     @property
     def buffer(self) -> Buffer:
+        """Memory that the device reads and writes; an error once it is closed."""
         if self._buffer is None:
             raise self._closed()
         return self._buffer

@@ -76,6 +76,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
+        """Whether all values agree."""
         return not self.comparison.mismatches
 
     def __str__(self) -> str:

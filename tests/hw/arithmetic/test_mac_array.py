@@ -1,14 +1,17 @@
-"""Array, in slices, in LUTs and in both, against ``codenet.golden.pointwise``: signed and unsigned nibbles, a vector a cycle."""
+"""Array, in slices, in LUTs and in both, against NumPy: signed and unsigned nibbles, a vector a cycle."""
+
+import itertools
+from collections.abc import Iterator
 
 import cocotb
 import numpy as np
 import pytest
 
 from codenet.config import LANES, AcceleratorConfig
-from codenet.golden import operators as golden
+from hw.arithmetic.lut_sums import LookupSums
 from hw.arithmetic.mac_array import SUM_WIDTH, Array, slice_outputs
 from hw.chips import XC7Z020
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
 
@@ -29,25 +32,55 @@ def test_default():
     assert slice_outputs(AcceleratorConfig().outputs, XC7Z020.array_slices) == 22
 
 
-def operands(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Vector ``[16]``, weights ``[O, 16]``, and whether these are unsigned. The first ones are the extremes."""
-    unsigned = bool(n % 2)
+def test_one_latency_wherever_products_are_computed():
+    """What follows does not know which outputs are in slices."""
+    arrays = [Array(CONFIG, slices) for slices in (0, 2 * LANES, 8 * CONFIG.outputs)]
+    assert len({array.latency for array in arrays}) == 1
+    assert all(LookupSums(1).latency <= array.latency for array in arrays)
+
+
+Operands = tuple[np.ndarray, np.ndarray, bool]
+"""Vector int8 ``[16]``, weights ``[O, 16]``, and whether these are unsigned."""
+
+
+def corners() -> Iterator[Operands]:
+    """Extremes and their mixtures along lanes and along outputs: neighbours of either share a multiplier or an adder."""
+    lanes, outputs = np.arange(LANES), np.arange(CONFIG.outputs)[:, None]
+    for unsigned, (low, high) in ((False, (-8, 7)), (True, (0, 15))):
+        for a, b in itertools.product((-128, 127, 0, -1), repeat=2):
+            vector = np.where(lanes % 2, a, b).astype(np.int8)
+            for even, odd in itertools.product((low, high), repeat=2):
+                yield vector, np.where(outputs % 2, even, odd) + 0 * lanes, unsigned
+                yield vector, np.where(lanes % 2, even, odd) + 0 * outputs, unsigned
+        for lane in range(LANES):
+            # One product alone.
+            yield (
+                np.where(lanes == lane, -128, 0).astype(np.int8),
+                low + (high - low) * (outputs % 2) + 0 * lanes,
+                unsigned,
+            )
+            yield np.full(LANES, -128, np.int8), np.where(lanes == lane, low or high, 0) + 0 * outputs, unsigned
+
+
+def random_operands(rng: np.random.Generator) -> Operands:
+    unsigned = bool(rng.integers(2))
     low, high = (0, 15) if unsigned else (-8, 7)
     vector = rng.integers(-128, 128, LANES, dtype=np.int8)
-    weights = rng.integers(low, high + 1, (CONFIG.outputs, LANES), dtype=np.int8)
-    if n < 16:
-        vector[:] = (-128, 127)[n // 2 % 2]
-        # Neighbours share a multiplier: all four combinations of their extremes.
-        weights[0::2], weights[1::2] = (low, high)[n // 4 % 2], (low, high)[n // 8 % 2]
-    return vector, weights, unsigned
+    return vector, rng.integers(low, high + 1, (CONFIG.outputs, LANES)), unsigned
 
 
 @cocotb.test()
 async def check_products(dut):
+    """A vector a cycle, signed and unsigned ones in any order; all at the array's latency."""
     latency = Array(CONFIG).latency
     rng = np.random.default_rng(1)
     await bench.reset(dut, i_vector=0, i_weights=0, i_unsigned=0)
-    cases = [operands(rng, n) for n in range(200)]
+    extremes = list(corners())
+    cases = [
+        *extremes,
+        *(random_operands(rng) for _ in range(1500)),
+        *(extremes[n] for n in rng.permutation(len(extremes))),
+    ]
     results = []
     for vector, weights, unsigned in cases + [cases[0]] * latency:
         nibbles = (weights & 15).reshape(-1, 2)
@@ -58,5 +91,5 @@ async def check_products(dut):
         await bench.cycles(dut)
     assert SUM_WIDTH == 16
     for n, ((vector, weights, unsigned), sums) in enumerate(zip(cases, results[latency:], strict=True)):
-        expected = golden.pointwise(vector[None, None], weights)[0, 0]
+        expected = weights @ vector.astype(np.int64)
         assert (sums == expected).all(), f"case {n} unsigned {unsigned}: {sums}, expected {expected}"

@@ -8,7 +8,7 @@ import pytest
 
 from codenet.golden import operators as golden
 from hw.arithmetic import CLAMPED, SHIFTED, Requantizer
-from sim.testbench import bench
+from sim import testbench as bench
 
 WIDTHS = [(16, 8), (24, 16)]
 

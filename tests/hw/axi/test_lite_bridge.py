@@ -13,7 +13,7 @@ from hw.axi import RegistersBridge
 from hw.axi.burst_address import BurstAddress
 from hw.axi.processor_port import DECERR, FIXED, INCR, OKAY, RESERVED, SLVERR, WRAP
 from hw.boards import ps7, ps8
-from sim.testbench import bench
+from sim import testbench as bench
 from tests.board.axi import Burst, LiteMemory, ProcessorMaster, beat_addresses
 
 BASE = 0x43C0_0000

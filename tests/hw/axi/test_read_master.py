@@ -8,7 +8,7 @@ import pytest
 
 from hw.axi import BurstReader
 from hw.axi.burst_splitter import RUN
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import DECODE_ERROR, SLAVE_ERROR, Dram
 from sim.timing import DramTiming
 

@@ -9,7 +9,7 @@ import pytest
 from codenet.errors import ConfigError
 from hw.axi import BurstWriter
 from hw.axi.burst_splitter import RUN, check_limits
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import DECODE_ERROR, SLAVE_ERROR, Dram
 from sim.timing import DramTiming
 

@@ -23,7 +23,7 @@ from hw.boards.ps8 import PS8
 from hw.boards.pynq_z2 import PynqZ2
 from hw.boards.reset import STAGES
 from hw.boards.ultra96 import Ultra96
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.cocotb_device import memory_for
 from sim.timing import DramTiming
 from sim.verilator.library import environment

@@ -12,7 +12,7 @@ from codenet.golden import operators as golden
 from codenet.isa import DEPTHWISE_BEATS, DepthwiseOp
 from hw.depthwise import Depthwise
 from hw.interfaces import PARAMETER, SAMPLES, STEP, ParameterSection
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = replace(AcceleratorConfig.small(), depthwise_depth=8)
 NO_TAP = 3

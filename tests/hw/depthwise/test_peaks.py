@@ -13,7 +13,7 @@ from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
 from hw.depthwise.peaks import LANES, Peaks
 from hw.interfaces import SAMPLES, STEP, STORE_ITEM
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
 

@@ -9,7 +9,7 @@ import numpy as np
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
 from hw.dma import Loader
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import Dram
 from sim.testbench.stimulus import send_parameters, start_step
 from sim.timing import DramTiming

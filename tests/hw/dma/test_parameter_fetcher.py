@@ -10,7 +10,7 @@ from codenet.isa import DEPTHWISE_BEATS, FIELDS, DepthwiseOp, Descriptor, Sectio
 from codenet.isa.parameters import section_beats
 from hw.dma import ParameterFetcher
 from hw.interfaces import PARAMETER, STEP
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import Dram
 from sim.timing import DramTiming
 

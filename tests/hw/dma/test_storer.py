@@ -10,7 +10,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import PEAK_BYTES, DepthwiseOp, Section
 from hw.dma import Storer
 from hw.interfaces import STORE_ITEM
-from sim.testbench import bench
+from sim import testbench as bench
 from sim.testbench.dram import SLAVE_ERROR, Dram
 from sim.testbench.stimulus import send_parameters, start_step
 from sim.timing import DramTiming

@@ -296,7 +296,7 @@ def test_make(tmp_path):
     dry = subprocess.run(
         ["make", "-n", "bitstream", "BOARD=pynq-z2", "FLOW=open", "CLOCK=120"], cwd=ROOT, capture_output=True, text=True
     )
-    assert "-m hw.boards pynq-z2 --flow open --clock 120" in dry.stdout, dry.stderr
+    assert "-m hw.flow pynq-z2 --flow open --clock 120" in dry.stdout, dry.stderr
     environment = {"PATH": str(tmp_path / "bin"), "PYTHONPATH": f"{ROOT}:{ROOT / 'sw'}"}
     options = ["pynq-z2", "--small", "-o", str(tmp_path / "out")]
     run = subprocess.run([sys.executable, "-m", "hw.boards", *options], env=environment, capture_output=True, text=True)

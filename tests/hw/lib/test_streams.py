@@ -5,7 +5,7 @@ import random
 import cocotb
 
 from hw.lib import StreamQueue, StreamRegister
-from sim.testbench import bench
+from sim import testbench as bench
 
 DEPTH = 16
 

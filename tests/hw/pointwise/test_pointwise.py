@@ -16,7 +16,7 @@ from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
 from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig(
     outputs=16,

@@ -10,7 +10,7 @@ from cocotb.utils import get_sim_time
 from codenet.config import AcceleratorConfig
 from hw.interfaces import STEP
 from hw.pointwise import RowBuffer
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
 

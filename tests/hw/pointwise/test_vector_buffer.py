@@ -9,7 +9,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.interfaces import STEP
 from hw.pointwise import VectorBuffer
-from sim.testbench import bench
+from sim import testbench as bench
 
 CONFIG = AcceleratorConfig(16, 16, 16, 16, 64, 8, 8, 4, 64, 16)
 

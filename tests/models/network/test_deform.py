@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.network.config import ALL_DILATIONS, CONFLICT_FREE, SAMPLINGS
+from models.network.config import ALL_DILATIONS, CONFLICT_FREE_OR_ZERO, SAMPLINGS
 from models.network.deform import (
     DeformConv,
     dilation_masks,
@@ -112,7 +112,7 @@ def test_full_convolution_with_dilations(channels):
         assert (out[o] == reference(x, weight[o], d).sum(axis=0)).all()
 
 
-@pytest.mark.parametrize("dilations", [CONFLICT_FREE, (0, 7), (3,), (1, 2, 3), ALL_DILATIONS], ids=str)
+@pytest.mark.parametrize("dilations", [CONFLICT_FREE_OR_ZERO, (0, 7), (3,), (1, 2, 3), ALL_DILATIONS], ids=str)
 def test_rounding_to_a_set(dilations):
     s = torch.arange(-2, 10, 0.25)
     expected = [min(dilations, key=lambda member: (abs(member - v), -member)) for v in s.tolist()]
@@ -128,7 +128,7 @@ def test_rounding_to_a_set(dilations):
 def test_gradient_of_a_set_is_that_of_interpolation_between_its_members():
     x, weight = torch.randn(1, 1, 20, 20).double(), torch.randn(1, 1, 3, 3).double()
     s = torch.full((1, 1, 20, 20), 2.6, dtype=torch.float64, requires_grad=True)
-    rounded_conv(x, weight, s, CONFLICT_FREE).sum().backward()
+    rounded_conv(x, weight, s, CONFLICT_FREE_OR_ZERO).sum().backward()
     at = [rounded_conv(x, weight, torch.full_like(s, float(d)).detach()) for d in (2, 4)]
     assert torch.allclose(s.grad, (at[1] - at[0]) / 2)
 

@@ -12,7 +12,7 @@ from codenet.errors import CodenetError
 from codenet.golden.interpreter import run
 from codenet.graph import Convolution, Depthwise, Graph
 from codenet.vision.image import to_activation
-from models.network.config import ALL_DILATIONS, CONFLICT_FREE, normalize
+from models.network.config import ALL_DILATIONS, CONFLICT_FREE_OR_ZERO, normalize
 from models.network.deform import round_dilation
 from models.network.detector import CoDeNet
 from models.network.graph_builder import GraphBuilder, integer_weight
@@ -65,7 +65,13 @@ def test_program_computes_the_graph(precision):
     check(graph, AcceleratorConfig())
 
 
-SETS = [(TINY, CONFLICT_FREE), (TINY_II, CONFLICT_FREE), (TINY, (0, 3, 7)), (TINY, (2, 3, 4)), (TINY_II, (5,))]
+SETS = [
+    (TINY, CONFLICT_FREE_OR_ZERO),
+    (TINY_II, CONFLICT_FREE_OR_ZERO),
+    (TINY, (0, 3, 7)),
+    (TINY, (2, 3, 4)),
+    (TINY_II, (5,)),
+]
 
 
 @pytest.mark.parametrize(("base", "dilations"), SETS, ids=lambda value: getattr(value, "name", str(value)))
@@ -82,14 +88,14 @@ def test_sets_of_dilations(base, dilations):
 
 def test_deformable_backbone():
     """The units of stride 1, one in each stage of this network, sample as the decoder does."""
-    network, photos = quantized(TINY.replace(deform_backbone=True, dilations=CONFLICT_FREE), Precision())
+    network, photos = quantized(TINY.replace(deform_backbone=True, dilations=CONFLICT_FREE_OR_ZERO), Precision())
     bad, _, graph = mismatches(network, photos)
     assert bad == []
     assert len([op for op in graph.operations if isinstance(op, Depthwise) and len(op.inputs) == 2]) == 6
     check(graph, AcceleratorConfig())
 
 
-@pytest.mark.parametrize("dilations", [ALL_DILATIONS, CONFLICT_FREE], ids=str)
+@pytest.mark.parametrize("dilations", [ALL_DILATIONS, CONFLICT_FREE_OR_ZERO], ids=str)
 def test_dilations_before_training(dilations):
     """All weights of the dilations are 0, and every dilation 1."""
     network = CoDeNet(TINY.replace(dilations=dilations), ("cat",))
@@ -108,7 +114,7 @@ def test_dilation_at_its_thresholds():
         conv.weight.copy_(torch.tensor([32.0, 0.0, 0.0]).view(1, 3, 1, 1))
         conv.bias.fill_(0.0)
     builder = GraphBuilder(nn.Identity(), 32)
-    builder.dilation("d", conv, "image", CONFLICT_FREE)
+    builder.dilation("d", conv, "image", CONFLICT_FREE_OR_ZERO)
     graph = Graph("test", tuple(builder.operations), {"dilation": "d"})
     assert [op.name for op in graph.operations] == ["image", "d.code", "d"]
     # Input scale 1/64 and weight 32: s = (q + 14) / 2, and the snapped bias adds half of the last place.
@@ -116,9 +122,9 @@ def test_dilation_at_its_thresholds():
     codes = np.arange(-18, 14).repeat(32).reshape(32, 32, 1).repeat(3, axis=2).astype(np.int8)
     found = run(graph, codes)["d"][:, 0, 0]
     s = (np.arange(-18, 14) + 14) / 2
-    expected = [min(CONFLICT_FREE, key=lambda d: (abs(d - value), -d)) for value in s]
+    expected = [min(CONFLICT_FREE_OR_ZERO, key=lambda d: (abs(d - value), -d)) for value in s]
     assert found.tolist() == expected
-    assert round_dilation(torch.tensor(s), CONFLICT_FREE).tolist() == expected
+    assert round_dilation(torch.tensor(s), CONFLICT_FREE_OR_ZERO).tolist() == expected
 
 
 def test_eight_bit_depthwise_runs_in_pytorch_only():

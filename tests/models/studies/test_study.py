@@ -10,7 +10,7 @@ from codenet.errors import CodenetError
 from models import ablation, precisions
 from models.ablation import ROWS, Row, choose_rows, make_table
 from models.network import float_identity, load_checkpoint
-from models.network.config import ALL_DILATIONS, CONFIGS, CONFLICT_FREE
+from models.network.config import ALL_DILATIONS, CONFIGS, CONFLICT_FREE_OR_ZERO
 from models.network.detector import CoDeNet
 from models.quantization.precision import Precision
 from models.studies import study
@@ -44,9 +44,9 @@ def test_rows_are_the_papers_and_ours():
     configs = [row.config(CONFIGS["a"]) for row in ROWS]
     assert len({str(config.replace(name="x")) for config in configs}) == len(ROWS)
     runs = [row.key for row, config in zip(ROWS, configs, strict=True) if ablation._runs_on_accelerator(config)]
-    assert runs == ["rounded", "conflict-free", "one-cycle", "rounded-backbone"]
+    assert runs == ["rounded", "conflict-free-or-zero", "one-cycle", "rounded-backbone"]
     dilations = {config.name: config.dilations for config in configs}
-    assert dilations["rounded"] == ALL_DILATIONS and dilations["conflict-free"] == CONFLICT_FREE
+    assert dilations["rounded"] == ALL_DILATIONS and dilations["conflict-free-or-zero"] == CONFLICT_FREE_OR_ZERO
 
 
 def test_rows_by_key():
@@ -85,7 +85,7 @@ def test_results_of_other_settings_are_refused(tmp_path):
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(schedule, tmp_path, monkeypatch):
-    config = TINY.replace(dilations=CONFLICT_FREE)
+    config = TINY.replace(dilations=CONFLICT_FREE_OR_ZERO)
     whole = load_checkpoint(train_float(config, schedule, 3, tmp_path / "whole" / "run"))
     step = Trainer.train_step
 
@@ -179,7 +179,7 @@ def command(coco_folder, output, *more):
 def test_ablation_of_two_rows(coco_folder, tmp_path, capsys, monkeypatch):
     """Trains, evaluates and quantizes; a second call trains nothing; other settings are refused."""
     output = tmp_path / "ablation"
-    rows = ("--rows", "square", "conflict-free")
+    rows = ("--rows", "square", "conflict-free-or-zero")
     words = command(coco_folder, output, *rows, "--iterations", 3, "--quantize", 2)
     assert ablation.main(words) == 0
     table = capsys.readouterr().out
@@ -200,7 +200,7 @@ def test_ablation_of_two_rows(coco_folder, tmp_path, capsys, monkeypatch):
     ]
     assert lines[3][3] and lines[3][6:] == [""] * 4
     assert result["config"]["sampling"] == "square" and result["images"] == 2
-    quantized = json.loads((output / "conflict-free-seed1-W4A8.json").read_text())
+    quantized = json.loads((output / "conflict-free-or-zero-seed1-W4A8.json").read_text())
     assert (quantized["device"], quantized["precision"]) == ("golden", "W4A8")
 
     def trained(*_):

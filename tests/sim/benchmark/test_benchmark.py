@@ -15,12 +15,12 @@ from codenet.errors import CodenetError, FormatError
 from codenet.golden import interpreter
 from codenet.registers import ProfileCounter
 from codenet.vision.image import load, resize, to_activation
-from sim import run
 from sim.benchmark import command as benchmark
 from sim.benchmark import frames, results_page
 from sim.benchmark.frames import Frame, FrameStep, combine, load_frame
 from sim.benchmark.report import configuration_report, report
 from sim.cycles import dilation_maps, predict
+from sim.frame import run_frame
 from sim.performance.targets import TARGETS
 from sim.verilator.board import RtlDevice
 from tests import networks
@@ -193,7 +193,7 @@ def test_command_with_a_search(bench, monkeypatch):
 
 
 def benchmark_search(graphs, target):
-    from sim.search import search
+    from sim.performance.search import search
 
     return search(graphs, target, {"outputs": (8, 16)})
 
@@ -236,7 +236,7 @@ def test_measured_steps(tmp_path):
     activation = to_activation(resize(load(tmp_path / "photo.png"), 32, 32))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(config) as device:
-        result = run.simulate(device, program, graph, tmp_path / "photo.png", name="x", threshold=0.3)
+        result = run_frame(device, program, graph, tmp_path / "photo.png", name="x", threshold=0.3)
     steps = combine(graph, program, result.profile, prediction)
     frame = made_up(steps=steps, graph_macs=program.graph_macs, config=config.to_dict())
     assert frame.cycles == result.cycles and frame.predicted == prediction.cycles

@@ -22,13 +22,13 @@ from hw.lib import READ_LATENCY
 from hw.pointwise import Pointwise
 from hw.window.axis import WindowAxis
 from hw.window.beats import WindowBeats
-from sim import run
 from sim.cycles import dilation_maps, latency, predict
 from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
 from sim.cycles.dilation import window_beats
 from sim.cycles.fetch import Fetch
 from sim.cycles.flow import Flow
 from sim.cycles.work import work_of
+from sim.frame import run_frame
 from sim.networks import CONFIGURATIONS, PHOTO, load_graph
 from sim.timing import DramTiming
 from sim.verilator.board import RtlDevice
@@ -192,7 +192,7 @@ def measure(graph, config, photo, timing):
     activation = to_activation(resize(load(photo), program.input.height, program.input.width))
     maps = dilation_maps(program, interpreter.run(graph, activation))
     with RtlDevice(config, timing) as device:
-        result = run.simulate(device, program, graph, photo, name=graph.name, threshold=0.3)
+        result = run_frame(device, program, graph, photo, name=graph.name, threshold=0.3)
     assert not result.mismatches
     return result, predict(program, timing, maps)
 

@@ -8,11 +8,9 @@ import pytest
 
 from codenet.config import AcceleratorConfig
 from hw.chips import Usage
-from sim import search
-from sim.benchmark.report import search_report
-from sim.benchmark.results_page import search_table
+from sim import search as command
+from sim.performance.search import Candidate, choose, evaluate, pareto, search, search_report, search_table, shapes
 from sim.performance.targets import TARGETS
-from sim.search import Candidate, choose, evaluate, pareto, shapes
 from tests import networks
 
 
@@ -52,7 +50,7 @@ def test_pareto_front():
 def test_search_over_networks():
     """Large arrays are faster; a network that cannot be compiled for a shape is refused by name, not skipped."""
     graphs = {"tiny": networks.network(32), "a": networks.codenet("a", size=64)}
-    found = search.search(graphs, TARGETS["xc7z020"], {"outputs": (8, 32)})
+    found = search(graphs, TARGETS["xc7z020"], {"outputs": (8, 32)})
     assert len(found) == 2 and [c.score for c in found] == sorted((c.score for c in found), reverse=True)
     small, large = sorted(found, key=lambda c: c.config.outputs)
     assert large.fps["a"] > small.fps["a"] > 0
@@ -74,12 +72,11 @@ def test_table_shows_every_shape():
 
 
 def test_command(capsys, monkeypatch):
-    monkeypatch.setattr(search, "load_kept", lambda name: networks.network(32, seed=ord(name)))
-    monkeypatch.setattr(search, "SPACE", {"outputs": (8, 16)})
-    monkeypatch.setattr(search.search, "__defaults__", (search.SPACE, None))
-    assert search.main(["--configs", "ab"]) == 0
+    monkeypatch.setattr(command, "load_kept", lambda name: networks.network(32, seed=ord(name)))
+    monkeypatch.setattr(command, "search", lambda graphs, target: search(graphs, target, {"outputs": (8, 16)}))
+    assert command.main(["--configs", "ab"]) == 0
     out = capsys.readouterr().out
     assert "a, fps | b, fps" in out and out.count("16x") == 2 and out.count("chosen") == 1
     with pytest.raises(SystemExit):
-        search.main(["--configs", "xyz"])
+        command.main(["--configs", "xyz"])
     assert "'xyz': expected letters of abcde" in capsys.readouterr().err

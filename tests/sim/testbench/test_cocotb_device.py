@@ -9,8 +9,8 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from codenet.registers import BY_NAME, IDENTITY
 from hw.verilog import NAME
-from sim.testbench import bench
-from sim.testbench import cocotb_device as cocotb_board
+from sim import testbench as bench
+from sim.testbench import cocotb_device
 from sim.testbench.cocotb_device import CocotbDevice
 from sim.timing import DramTiming
 from tests.rtl import reset, run_step, status
@@ -20,7 +20,7 @@ SMALL = AcceleratorConfig.small()
 
 
 def test_accelerator_under_cocotb():
-    bench.simulate(cocotb_board.build(SMALL), NAME, __file__)
+    bench.simulate(cocotb_device.build(SMALL), NAME, __file__)
 
 
 @cocotb.test()

@@ -1,0 +1,1 @@
+"""Pictures of the documentation that are made from the hardware: the block diagram, and waveforms of real simulations."""
