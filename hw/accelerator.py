@@ -1,6 +1,8 @@
 """Top level: registers, control, memory side and datapath of the accelerator."""
 
-from amaranth import Module, Mux, ResetInserter, Signal
+from types import SimpleNamespace
+
+from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +13,8 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
+from hw.interfaces import STORE_ITEM, VECTOR
+from hw.lib import StreamRegister, delay, relay
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
@@ -41,6 +45,8 @@ class Accelerator(wiring.Component):
         Descriptors and parameters.
     interrupt:
         Level; see IRQ_STATUS and IRQ_ENABLE.
+    reset:
+        To the initial state. A register for each component stands between it and what it resets.
     step_end:
         One cycle at the end of every step, when all of its results are in memory; for logic analysers and simulation.
     """
@@ -56,29 +62,56 @@ class Accelerator(wiring.Component):
                 "port1_read": Out(ReadPort()),
                 "interrupt": Out(1),
                 "step_end": Out(1),
+                "reset": In(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        m.submodules.registers = registers = Registers(config)
-        m.submodules.sequencer = sequencer = Sequencer()
-        m.submodules.fetcher = fetcher = ParameterFetcher(config)
-        m.submodules.loader = loader = Loader(config)
-        m.submodules.storer = storer = Storer(config)
-        datapath = self._datapath(m, sequencer)
-        self._connect_ports(m, registers, fetcher, loader, storer)
-        self._connect_control(m, registers, sequencer)
-        self._connect_memory_side(m, sequencer, fetcher, loader, storer, datapath["window"])
-        self._connect_datapath(m, sequencer, loader, storer, **datapath)
-        self._broadcast(m, sequencer, fetcher, [loader, storer, *datapath.values()])
-        self._count_peaks(m, registers, sequencer, datapath["peaks"])
-        self._profile(m, registers, sequencer, fetcher, loader, storer, **datapath)
+        control = self._control(m)
+        parts = SimpleNamespace(**control, **self._masters(m), **self._datapath(m, control["sequencer"]))
+        self._connect_ports(m, parts)
+        self._connect_control(m, parts)
+        self._connect_memory_side(m, parts)
+        self._connect_input(m, parts)
+        self._connect_datapath(m, parts)
+        self._connect_results(m, parts)
+        self._profile(m, parts)
         return m
+
+    # What a study may put in the place of a component, or beside the others.
+    def _loader(self):
+        return Loader(self.config)
 
     def _window(self):
         return Window(self.config)
+
+    def _other_readers(self):
+        """Bus masters by name that read in a step, besides the loader; with its ports, but for a half."""
+        return {}
+
+    def _parameter_reader(self, m, parts):
+        """What reads on port 1, with members ``port`` and ``beat``."""
+        return parts.fetcher
+
+    def _control(self, m):
+        registers = Registers(self.config)
+        m.submodules.profiler = profiler = Profiler(self.config)
+        # The last to leave the reset, as it starts all others.
+        late = delay(m, self.reset, 2, "reset_late")
+        sequencer = Sequencer()
+        m.submodules.registers = ResetInserter(relay(m, self.reset, "reset_registers"))(registers)
+        m.submodules.sequencer = ResetInserter(relay(m, late, "reset_sequencer"))(sequencer)
+        return {"registers": registers, "sequencer": sequencer, "profiler": profiler}
+
+    def _masters(self, m):
+        """Bus masters by name; their ``clear`` lets transfers end, so only the reset of the whole resets them."""
+        config = self.config
+        masters = {"fetcher": ParameterFetcher(config), "loader": self._loader(), "storer": Storer(config)}
+        self._others = self._other_readers()
+        for name, master in (masters | self._others).items():
+            m.submodules[name] = ResetInserter(relay(m, self.reset, f"reset_{name}"))(master)
+        return masters
 
     def _datapath(self, m, sequencer):
         """Components by name, from the window on; a reset of the sequencer clears them."""
@@ -90,18 +123,24 @@ class Accelerator(wiring.Component):
             "vector_buffer": VectorBuffer(config),
             "pointwise": Pointwise(config, self.array_slices),
             "peaks": Peaks(config),
+            # Nothing that enters the window or leaves the datapath is waited for in the same cycle.
+            "entrance": StreamRegister(VECTOR),
+            "results": StreamRegister(STORE_ITEM),
         }
         for name, component in datapath.items():
-            m.submodules[name] = ResetInserter(sequencer.clear)(component)
+            clear = relay(m, sequencer.clear | self.reset, f"clear_{name}")
+            m.submodules[name] = ResetInserter(clear)(component)
         return datapath
 
-    def _connect_ports(self, m, registers, fetcher, loader, storer):
-        wiring.connect(m, wiring.flipped(self.registers), registers.bus)
-        wiring.connect(m, loader.port, wiring.flipped(self.port0_read))
-        wiring.connect(m, storer.port, wiring.flipped(self.port0_write))
-        wiring.connect(m, fetcher.port, wiring.flipped(self.port1_read))
+    def _connect_ports(self, m, parts):
+        wiring.connect(m, wiring.flipped(self.registers), parts.registers.bus)
+        wiring.connect(m, parts.loader.port, wiring.flipped(self.port0_read))
+        wiring.connect(m, parts.storer.port, wiring.flipped(self.port0_write))
+        parts.parameter_reader = self._parameter_reader(m, parts)
+        wiring.connect(m, parts.parameter_reader.port, wiring.flipped(self.port1_read))
 
-    def _connect_control(self, m, registers, sequencer):
+    def _connect_control(self, m, parts):
+        registers, sequencer = parts.registers, parts.sequencer
         status = Signal(32)
         m.d.comb += [
             status[0].eq(sequencer.busy),
@@ -122,10 +161,15 @@ class Accelerator(wiring.Component):
             self.step_end.eq(sequencer.step_end),
         ]
 
-    def _connect_memory_side(self, m, sequencer, fetcher, loader, storer, window):
-        done = Signal()
+    def _connect_memory_side(self, m, parts):
+        sequencer, fetcher, loader, storer = parts.sequencer, parts.fetcher, parts.loader, parts.storer
+        readers = {"loader": loader} | self._others
+        done, started = Signal(), delay(m, sequencer.step_start, 1, "started", reset=True)
         # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
-        m.d.sync += done.eq(storer.done & ~loader.busy & ~window.busy & ~sequencer.step_start)
+        reading = Cat(reader.busy for reader in readers.values()).any() | parts.window.busy
+        m.d.sync += done.eq(storer.done & ~reading & ~sequencer.step_start & ~started)
+        idle = Cat(~master.busy for master in (fetcher, storer, *readers.values())).all()
+        read_error = Cat(reader.error for reader in readers.values()).any()
         m.d.comb += [
             fetcher.fetch.eq(sequencer.fetch),
             fetcher.address.eq(sequencer.fetch_address),
@@ -134,42 +178,67 @@ class Accelerator(wiring.Component):
             sequencer.fetch_ready.eq(fetcher.ready),
             sequencer.fetch_bad.eq(fetcher.bad),
             sequencer.fetch_error.eq(fetcher.error),
-            sequencer.read_error.eq(loader.error),
-            sequencer.write_error.eq(storer.error),
+            sequencer.read_error.eq(delay(m, read_error, 1, "read_error", reset=True)),
+            sequencer.write_error.eq(delay(m, storer.error, 1, "write_error", reset=True)),
             sequencer.step_done.eq(done),
-            sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy)),
+            sequencer.idle.eq(delay(m, idle, 1, "idle", reset=True)),
         ]
-        for master in (fetcher, loader, storer):
-            m.d.comb += [master.clear.eq(sequencer.clear), master.base.eq(sequencer.memory_base)]
+        for name, master in {"fetcher": fetcher, "storer": storer, **readers}.items():
+            m.d.comb += [
+                master.clear.eq(relay(m, sequencer.clear, f"clear_{name}", reset=True)),
+                master.base.eq(relay(m, sequencer.memory_base, f"base_{name}")),
+            ]
+        for name, component in {"storer": storer, **readers}.items():
+            self._give_step(m, parts, name, component)
+        for name in ("window", "depthwise", "row_buffer", "vector_buffer", "pointwise", "peaks"):
+            self._give_step(m, parts, name, getattr(parts, name))
 
-    def _connect_input(self, m, expand, loader, window, row_buffer, pointwise):
+    def _give_step(self, m, parts, name, component):
+        """Step, half, start and, if it keeps some, parameters to a component: a cycle late, from registers of its own."""
+        sequencer, bus = parts.sequencer, parts.fetcher.bus
+        m.d.comb += [
+            component.step.eq(relay(m, sequencer.step, f"step_{name}")),
+            component.start.eq(relay(m, sequencer.step_start, f"start_{name}", reset=True)),
+        ]
+        if "half" in component.signature.members:
+            m.d.comb += component.half.eq(relay(m, sequencer.half, f"half_{name}"))
+        if "parameters" in component.signature.members:
+            m.d.comb += [
+                component.parameters.valid.eq(relay(m, bus.valid, f"valid_{name}", reset=True)),
+                component.parameters.payload.eq(relay(m, bus.payload, f"bus_{name}")),
+            ]
+
+    def _connect_input(self, m, parts):
         """To the window comes what the loader brings, or what the expansion makes of it."""
+        loader, row_buffer, pointwise, entrance = parts.loader, parts.row_buffer, parts.pointwise, parts.entrance
+        expand = relay(m, parts.sequencer.step.expand, "expand")
         m.d.comb += [
             row_buffer.i.valid.eq(loader.o.valid & expand),
             row_buffer.i.payload.eq(loader.o.payload),
-            loader.o.ready.eq(Mux(expand, row_buffer.i.ready, window.i.ready)),
+            loader.o.ready.eq(Mux(expand, row_buffer.i.ready, entrance.i.ready)),
             pointwise.e_ready.eq(row_buffer.ready),
             pointwise.e_payload.eq(row_buffer.o_payload),
             row_buffer.take.eq(pointwise.e_take),
             row_buffer.last.eq(pointwise.e_last),
             row_buffer.free.eq(pointwise.e_final),
-            window.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
-            window.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
-            pointwise.expanded.ready.eq(window.i.ready & expand),
+            entrance.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
+            entrance.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
+            pointwise.expanded.ready.eq(entrance.i.ready & expand),
         ]
+        wiring.connect(m, entrance.o, parts.window.i)
 
-    def _connect_datapath(
-        self, m, sequencer, loader, storer, window, depthwise, row_buffer, vector_buffer, pointwise, peaks
-    ):
-        in_peaks = sequencer.step.depthwise_op == DepthwiseOp.PEAKS
-        self._connect_input(m, sequencer.step.expand, loader, window, row_buffer, pointwise)
+    def _connect_datapath(self, m, parts):
+        window, depthwise, peaks = parts.window, parts.depthwise, parts.peaks
+        vector_buffer, pointwise = parts.vector_buffer, parts.pointwise
+        # Each of the two is empty, and ignores what is issued, in the other's steps.
+        space = relay(m, peaks.space & vector_buffer.space, "space", reset=True)
         m.d.comb += [
-            # Each of the two is empty, and ignores what is issued, in the other's steps.
-            window.space.eq(peaks.space & vector_buffer.space),
-            vector_buffer.issue.eq(window.issue),
-            peaks.issue.eq(window.issue),
+            window.space.eq(space),
+            vector_buffer.issue.eq(relay(m, window.issue, "issue_vector", reset=True)),
+            peaks.issue.eq(relay(m, window.issue, "issue_peaks", reset=True)),
             depthwise.i_valid.eq(window.o_valid),
             depthwise.i_payload.eq(window.o_payload),
+            depthwise.i_taps.eq(window.o_taps),
             peaks.i_valid.eq(window.o_valid),
             peaks.i_payload.eq(window.o_payload),
             vector_buffer.i_valid.eq(depthwise.o_valid),
@@ -179,34 +248,29 @@ class Accelerator(wiring.Component):
             vector_buffer.take.eq(pointwise.v_take),
             vector_buffer.last.eq(pointwise.v_last),
             vector_buffer.free.eq(pointwise.v_final),
-            # Only one of them has results.
-            storer.i.valid.eq(peaks.o.valid | pointwise.o.valid),
-            storer.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
-            peaks.o.ready.eq(storer.i.ready),
-            pointwise.o.ready.eq(storer.i.ready),
         ]
 
-    def _broadcast(self, m, sequencer, fetcher, components):
-        """Step, half and start to all; parameters to those that keep some."""
-        for component in components:
-            m.d.comb += [
-                component.step.eq(sequencer.step),
-                component.half.eq(sequencer.half),
-                component.start.eq(sequencer.step_start),
-            ]
-            if "parameters" in component.signature.members:
-                m.d.comb += [
-                    component.parameters.valid.eq(fetcher.bus.valid),
-                    component.parameters.payload.eq(fetcher.bus.payload),
-                ]
+    def _connect_results(self, m, parts):
+        """To the storer come results of the array, or peaks; only one of them has any."""
+        pointwise, peaks, results = parts.pointwise, parts.peaks, parts.results
+        step_end, in_peaks = parts.sequencer.step_end, self._in_peaks(m, parts, "results")
+        m.d.comb += [
+            results.i.valid.eq(peaks.o.valid | pointwise.o.valid),
+            results.i.payload.eq(Mux(in_peaks, peaks.o.payload.as_value(), pointwise.o.payload.as_value())),
+            peaks.o.ready.eq(results.i.ready),
+            pointwise.o.ready.eq(results.i.ready),
+        ]
+        wiring.connect(m, results.o, parts.storer.i)
+        # The count of the last peak step is kept.
+        with m.If(step_end & in_peaks):
+            m.d.sync += parts.registers.peak_count.eq(peaks.count)
 
-    def _count_peaks(self, m, registers, sequencer, peaks):
-        """Keep the count of the last peak step."""
-        with m.If(sequencer.step_end & (sequencer.step.depthwise_op == DepthwiseOp.PEAKS)):
-            m.d.sync += registers.peak_count.eq(peaks.count)
+    def _in_peaks(self, m, parts, name):
+        return relay(m, parts.sequencer.step.depthwise_op == DepthwiseOp.PEAKS, f"peaks_{name}")
 
-    def _profile(self, m, registers, sequencer, fetcher, loader, storer, window, pointwise, peaks, **_):
-        m.submodules.profiler = profiler = Profiler(self.config)
+    def _profile(self, m, parts):
+        profiler, sequencer, registers = parts.profiler, parts.sequencer, parts.registers
+        window, pointwise = parts.window, parts.pointwise
         m.d.comb += [profiler.index.eq(registers.profile_index), registers.profile_data.eq(profiler.data)]
         # A cycle late, all of it.
         m.d.sync += [
@@ -214,14 +278,14 @@ class Accelerator(wiring.Component):
             profiler.stepping.eq(sequencer.stepping),
             profiler.step_end.eq(sequencer.step_end),
             profiler.step_index.eq(sequencer.step_index),
-            profiler.read_beats.eq(loader.beat + fetcher.beat),
-            profiler.write_beats.eq(storer.beat),
+            profiler.read_beats.eq(parts.loader.beat + parts.parameter_reader.beat),
+            profiler.write_beats.eq(parts.storer.beat),
             profiler.waiting_input.eq(window.waiting_rows),
         ]
-        with m.If(sequencer.step.depthwise_op == DepthwiseOp.PEAKS):
+        with m.If(self._in_peaks(m, parts, "profile")):
             m.d.sync += [
                 profiler.active.eq(window.o_valid),
-                profiler.waiting_output.eq(~peaks.space),
+                profiler.waiting_output.eq(~parts.peaks.space),
                 profiler.finished.eq(~window.busy),
             ]
         with m.Else():

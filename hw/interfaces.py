@@ -73,5 +73,17 @@ modes without depthwise (``full`` and centre), where ``first`` and ``last`` are 
 ``samples[0]``."""
 
 
+TAP_LEAD = 4
+"""Cycles by which the window gives :data:`BEAT_TAPS` before the samples, so that their weights can be fetched meanwhile."""
+
+BEAT_TAPS = data.StructLayout(
+    {
+        "plane": unsigned(8),
+        "row_tap": data.ArrayLayout(unsigned(2), 3),
+        "column_tap": data.ArrayLayout(unsigned(2), 3),
+    }
+)
+"""Plane and taps of a beat, as in :data:`SAMPLES`."""
+
 STORE_ITEM = data.StructLayout({"data": unsigned(64), "end": unsigned(1)})
 """To the storer: a beat of results; or, after the last peak record of a peak step, a marker ``end`` without data."""

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from amaranth import C, ClockDomain, ClockSignal, Elaboratable, Module, ResetSignal, Signal
+from amaranth import C, ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.back import verilog
 from amaranth.hdl import Value
 from amaranth.hdl._ir import PortDirection as Direction  # without directions, unused inputs would become outputs
@@ -85,9 +85,10 @@ class Wrapper(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains += ClockDomain("sync", local=True)  # so that the wrapper can be part of a design with its own clock
+        # Local, so that the wrapper can be part of a design with its own clock; the accelerator spreads the reset itself.
+        m.domains += ClockDomain("sync", local=True, reset_less=True)
         m.submodules.accelerator = self.accelerator
-        m.d.comb += [ClockSignal().eq(self.clock), ResetSignal().eq(~self.reset_n)]
+        m.d.comb += [ClockSignal().eq(self.clock), self.accelerator.reset.eq(~self.reset_n)]
         m.d.comb += [signal.eq(C(constant, len(signal))) for signal, constant in self._constants]
         return m
 

@@ -1,10 +1,11 @@
 """Sums of products in DSP slices: two outputs share a cascade of eight."""
 
-from amaranth import Cat, Module, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
+from hw.lib.cells import Series7, dsp_multiply_add
 
 CASCADE = LANES // 2
 """Slices in a cascade: what packs well into the columns of the small Zynqs (docs/synthesis.md)."""
@@ -55,20 +56,34 @@ class SliceSums(wiring.Component):
         m = Module()
         # With the bias, the upper two bits of the lower field are 00 or 01, where its sign was 1 or 0.
         offset = Signal(signed(FIELD))
-        chain = Signal(signed(2 * FIELD))
-        m.d.comb += [offset.eq(self.i_excess << 3), chain.eq(Cat(offset[: FIELD - 2], ~offset[-1], 0, offset))]
+        start = Signal(signed(2 * FIELD))
+        m.d.comb += [offset.eq(self.i_excess << 3), start.eq(Cat(offset[: FIELD - 2], ~offset[-1], 0, offset))]
+        operands = []
         for n in range(CASCADE):
             low, high = (Cat(w[:3], w[3] ^ ~self.i_unsigned[n]) for w in (self.i_weights[n][k] for k in range(2)))
+            operands.append((Cat(low, Const(0, FIELD - 4), high, Const(0, 1)).as_signed(), self.i_vector[n]))
+        total = (self._cells if isinstance(platform, Series7) else self._portable)(m, operands, start)
+        m.d.comb += [self.o_sums[k].eq(total[FIELD * k : FIELD * k + SUM_WIDTH]) for k in range(2)]
+        return m
+
+    def _portable(self, m: Module, operands: list, chain: Value) -> Value:
+        """Registers around multipliers and adders; returns the last sum."""
+        for n, (weights, activation) in enumerate(operands):
             a = Signal(signed(FIELD + 5), name=f"a_{n}", reset_less=True)
             b = Signal(signed(8), name=f"b_{n}", reset_less=True)
             product = Signal(signed(FIELD + 13), name=f"product_{n}", reset_less=True)
             total = Signal(signed(2 * FIELD), name=f"sum_{n}", reset_less=True)
-            m.d.sync += [
-                a.eq(Cat(low, Cat(*[0] * (FIELD - 4)), high)),
-                b.eq(self.i_vector[n]),
-                product.eq(a * b),
-                total.eq(product + chain),
-            ]
+            m.d.sync += [a.eq(weights), b.eq(activation), product.eq(a * b), total.eq(product + chain)]
             chain = total
-        m.d.comb += [self.o_sums[k].eq(chain[FIELD * k : FIELD * k + SUM_WIDTH]) for k in range(2)]
-        return m
+        return chain
+
+    def _cells(self, m: Module, operands: list, start: Value) -> Value:
+        """The same in slices, each adding to the sum of the one below by the cascade's own wires."""
+        cascade = None
+        for n, (weights, activation) in enumerate(operands):
+            total, above = Signal(48, name=f"sum_{n}"), Signal(48, name=f"cascade_{n}")
+            m.submodules[f"slice_{n}"] = dsp_multiply_add(
+                weights, activation, total, above, c=start if cascade is None else None, cascade=cascade
+            )
+            cascade = above
+        return total

@@ -11,6 +11,8 @@ from hw.lib import delay
 
 WEIGHT_BITS = 4
 PAIRS = LANES // 2
+ORDER = [half * (PAIRS // 2) + n for n in range(PAIRS // 2) for half in range(2)]
+"""Pairs of lanes as they are added."""
 
 
 class LookupSums(wiring.Component):
@@ -19,11 +21,11 @@ class LookupSums(wiring.Component):
     Distributed arithmetic: for each bit of the weights, two lanes ``a`` and ``b`` contribute 0, ``a``, ``b`` or ``a + b``, chosen by their two bits.
     ``a + b`` is computed once for all outputs, and choosing and adding to the sum so far takes one LUT a bit (two select bits, three candidates,
     the sum). So the sum of a weight bit runs through eight such adders, a pair of lanes each, and the four sums are added last, the upper one
-    subtracted if weights are signed.
+    subtracted if weights are signed. Pairs of the lower and of the upper eight lanes take turns, as their weights come side by side.
 
     Members
     -------
-    i_weights : nibbles, [output][lane].
+    i_weights : nibbles, [output][lane], those of lane ``n`` ``n % 8`` cycles after ``i_vector``.
     i_unsigned : nibbles are 0 to 15, otherwise -8 to 7.
     """
 
@@ -46,10 +48,11 @@ class LookupSums(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         candidates = []
-        for n in range(PAIRS):
-            a, b = (delay(m, self.i_vector[2 * n + k], 1, f"lane_{2 * n + k}") for k in range(2))
+        for n, pair in enumerate(ORDER):
+            lanes = 2 * pair, 2 * pair + 1
+            a, b = (delay(m, self.i_vector[lane], 1, f"lane_{lane}") for lane in lanes)
             both = Signal(signed(9), name=f"both_{n}", reset_less=True)
-            m.d.sync += both.eq(self.i_vector[2 * n] + self.i_vector[2 * n + 1])
+            m.d.sync += both.eq(self.i_vector[lanes[0]] + self.i_vector[lanes[1]])
             # A pair is added a cycle after the pair before it.
             candidates.append([delay(m, value, n, f"candidate_{n}_{k}") for k, value in enumerate((a, b, both))])
         is_unsigned = delay(m, self.i_unsigned, PAIRS + 1, "unsigned")
@@ -62,8 +65,11 @@ class LookupSums(wiring.Component):
         # Yosys gives the carry chain the minuend as it is, and merges all else into the LUT; of a sum it may take either. x - ~y is x + y + 1.
         sums: list = [Const(-PAIRS)] * WEIGHT_BITS
         for n, (a, b, both) in enumerate(candidates):
-            nibbles = Cat(self.i_weights[output][2 * n], self.i_weights[output][2 * n + 1])
-            nibbles = delay(m, nibbles, n + 1, f"weights_{output}_{n}")
+            # Lane ``2 * j`` of a half came ``2 * j`` cycles ago, the other lane a cycle later; adder ``n`` is due after ``n + 1``.
+            nibbles = Cat(
+                delay(m, self.i_weights[output][2 * ORDER[n] + k], n % 2 + 1 - k, f"weights_{output}_{n}_{k}")
+                for k in range(2)
+            )
             # 2 * (n + 1) lanes, each -128 at least, and the ones that are yet to come.
             width = 1 + (256 * (n + 1) + PAIRS - n - 2).bit_length()
             for bit in range(WEIGHT_BITS):

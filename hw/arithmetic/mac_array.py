@@ -17,11 +17,16 @@ def slice_outputs(outputs: int, slices: int) -> int:
     return min(outputs, 2 * (slices // LANES))
 
 
+def skew(lane: int) -> int:
+    """Cycles from a vector to when the weights of one of its lanes are due at the array."""
+    return lane % CASCADE
+
+
 class Array(wiring.Component):
     """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a cycle.
 
-    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. Lane ``n`` of
-    a sum is added ``n`` cycles after its first one (in LUTs, two lanes a cycle), so everything is delayed by lane.
+    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. A sum is made in two halves
+    of eight lanes, a lane a cycle: the weights of lane ``n`` are due :func:`skew` (``n``) cycles after the vector.
 
     Parameters
     ----------
@@ -30,7 +35,7 @@ class Array(wiring.Component):
 
     Members
     -------
-    i_weights : nibbles, [output][lane].
+    i_weights : nibbles, [output][lane], those of lane ``n`` :func:`skew` (``n``) cycles after ``i_vector``.
     i_unsigned : nibbles are 0 to 15 (the low halves of 8-bit weights), otherwise -8 to 7.
     """
 
@@ -82,8 +87,7 @@ class Array(wiring.Component):
             for n, lane in enumerate(lanes):
                 m.d.comb += [cascade.i_vector[n].eq(activations[n]), cascade.i_unsigned[n].eq(kind[n])]
                 for k in range(2):
-                    weight = delay(m, self.i_weights[pair + k][lane], n, f"weight_{pair + k}_{lane}")
-                    m.d.comb += cascade.i_weights[n][k].eq(weight)
+                    m.d.comb += cascade.i_weights[n][k].eq(self.i_weights[pair + k][lane])
             # Two registers to cross the chip with.
             sums.append(delay(m, cascade.o_sums, 2, f"partial_{lanes[0]}_{pair}"))
         return sums

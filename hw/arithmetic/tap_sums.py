@@ -47,12 +47,14 @@ class TapSums(wiring.Component):
         front = self._half(m, "front", samples[:4], pairs[:2], 0)
         back = self._half(m, "back", samples[4:], pairs[2:], 4)
         ones, fours = (Signal(signed(SUM_WIDTH - 2), name=name, reset_less=True) for name in ("ones", "fours"))
+        total = Signal(signed(SUM_WIDTH), reset_less=True)
         # The upper bit of a signed weight counts negatively.
         m.d.sync += [
             ones.eq((front[0] + (front[1] << 1)) + (back[0] + (back[1] << 1))),
             fours.eq((front[2] - (front[3] << 1)) + (back[2] - (back[3] << 1))),
-            self.o_sum.eq(ones + (fours << 2)),
+            total.eq(ones + (fours << 2)),
         ]
+        m.d.comb += self.o_sum.eq(total)
         return m
 
     def _half(self, m: Module, name: str, samples: list, pairs: list, first: int) -> list:

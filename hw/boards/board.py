@@ -14,6 +14,7 @@ from hw.boards.constraints import Pin, pins_of
 from hw.boards.lights import LIGHTS
 from hw.boards.pynq_z2_platform import PynqZ2Platform
 from hw.chips import XC7Z020, ZU3EG
+from hw.lib.cells import Series7
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Board:
         Default accelerator; makes the top for one.
     base:
         Address of the registers.
+    platform:
+        Whose cells the design may instantiate; none if it stays portable.
     resources:
         The board's pins; none if it has none for us.
     """
@@ -45,7 +48,12 @@ class Board:
     config: AcceleratorConfig
     top: Callable[[AcceleratorConfig], BoardTop]
     base: int
+    platform: Series7 | None = None
     resources: tuple[Resource, ...] = ()
+
+    def verilog(self, config: AcceleratorConfig) -> str:
+        """The design around an accelerator, as the chip gets it."""
+        return self.top(config).verilog(self.module, self.platform)
 
     @property
     def pins(self) -> list[Pin]:
@@ -63,6 +71,7 @@ PYNQ_Z2 = Board(
     config=XC7Z020.config,
     top=pynq_z2.PynqZ2,
     base=pynq_z2.REGISTERS_BASE,
+    platform=Series7(),
     resources=tuple(PynqZ2Platform.resources),
 )
 

@@ -14,6 +14,7 @@ from hw.boards.hard_cell import HardCell
 from hw.boards.lights import LIGHTS, Lights
 from hw.boards.processor_system import ProcessorSystem
 from hw.boards.reset import ResetSynchronizer
+from hw.lib.cells import Series7
 from hw.verilog import Wrapper, compact_memories
 
 CLOCK_NET = "aclk"
@@ -115,7 +116,9 @@ class BoardTop(Elaboratable):
                 other = self.block[port + field.upper()]
                 m.d.comb += other.eq(value) if direction == Direction.Output else value.eq(other)
 
-    def verilog(self, name: str) -> str:
-        """Verilog, module ``name``."""
-        text: str = verilog.convert(self, name=name, ports=self.ports, emit_src=False, strip_internal_attrs=True)
+    def verilog(self, name: str, platform: Series7 | None = None) -> str:
+        """Verilog, module ``name``; with cells of the chip for a ``platform`` that has them, otherwise portable."""
+        text: str = verilog.convert(
+            self, name=name, platform=platform, ports=self.ports, emit_src=False, strip_internal_attrs=True
+        )
         return compact_memories(text)

@@ -1,20 +1,21 @@
 """Counters of every step: where its cycles went, and how many beats it moved."""
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.registers import PROFILE_WORDS, ProfileCounter
+from hw.lib import delay, relays
 
 
 class Profiler(wiring.Component):
     """Counts by :class:`codenet.registers.ProfileCounter` and keeps the counts of the first ``profile_depth`` steps.
 
     Every cycle in which ``running`` is set belongs to exactly one of the six cycle categories. At ``step_end`` the counts (that cycle
-    included) are set aside, written to the memory during the next eight cycles, and counting starts again from 0. Steps
-    are at least eight cycles apart. ``data`` is the word at ``index``, one cycle later; indices wrap at the memory's size.
+    included) are set aside, written to the memory during the next eleven cycles, and counting starts again from 0. Steps
+    are at least eleven cycles apart. ``data`` is the word at ``index``, one cycle later; indices wrap at the memory's size.
 
     Members
     -------
@@ -47,20 +48,23 @@ class Profiler(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        counters = Array(Signal(32, name=f"count_{counter.name.lower()}") for counter in ProfileCounter)
+        # Stage 1: what this cycle adds. Stage 2: the counts. Stage 3: those of a step that has ended are set aside.
         category = self._category(m)
+        ended = delay(m, self.step_end, 1, "ended", reset=True)
+        # A copy for each counter and its share of what is set aside, and one for the rest.
+        *completes, complete = relays(m, ended, PROFILE_WORDS + 1, "complete", reset=True)
+        stops = relays(m, ~self.running, PROFILE_WORDS, "stopped")
         counts = []
         for counter in ProfileCounter:
-            if counter == ProfileCounter.READ_BEATS:
-                added = self.read_beats
-            elif counter == ProfileCounter.WRITE_BEATS:
-                added = self.write_beats
-            else:
-                added = self.running & (category == counter)
-            counts.append((counters[int(counter)] + added)[:32])
-        for counter, count in zip(counters, counts, strict=True):
-            m.d.sync += counter.eq(Mux(self.running & ~self.step_end, count, 0))
-        self._keep(m, counts)
+            cycle = self.running & (category == counter)
+            beats = {ProfileCounter.READ_BEATS: self.read_beats, ProfileCounter.WRITE_BEATS: self.write_beats}
+            added = delay(m, beats.get(counter, cycle), 1, f"added_{counter.name.lower()}")
+            count = Signal(32, name=f"count_{counter.name.lower()}")
+            m.d.sync += count.eq(Mux(completes[counter], 0, count) + added)
+            with m.If(stops[counter]):
+                m.d.sync += count.eq(0)
+            counts.append(count)
+        self._keep(m, counts, completes, complete, delay(m, self.step_index, 2, "index"))
         return m
 
     def _category(self, m):
@@ -77,27 +81,25 @@ class Profiler(wiring.Component):
             m.d.comb += category.eq(ProfileCounter.WAIT_INPUT)
         return category
 
-    def _keep(self, m, counts):
+    def _keep(self, m, counts, completes, complete, index):
         depth = self.config.profile_depth
         m.submodules.memory = memory = Memory(shape=32, depth=depth * PROFILE_WORDS, init=[])
         read, write = memory.read_port(), memory.write_port()
-        kept = Signal(32 * PROFILE_WORDS)
+        kept = [Signal(32, name=f"kept_{n}", reset_less=True) for n in range(PROFILE_WORDS)]
         word, step, writing = Signal(range(PROFILE_WORDS)), Signal(16), Signal()
         with m.If(writing):
-            m.d.sync += [kept.eq(kept >> 32), word.eq(word + 1)]
+            m.d.sync += [*(here.eq(above) for here, above in zip(kept, kept[1:], strict=False)), word.eq(word + 1)]
             with m.If(word == PROFILE_WORDS - 1):
                 m.d.sync += writing.eq(0)
-        with m.If(self.step_end):
-            m.d.sync += [
-                kept.eq(Cat(*counts)),
-                step.eq(self.step_index),
-                word.eq(0),
-                writing.eq(self.step_index < depth),
-            ]
+        with m.If(complete):
+            m.d.sync += [step.eq(index), word.eq(0), writing.eq(index < depth)]
+        for here, count, ended in zip(kept, counts, completes, strict=True):
+            with m.If(ended):
+                m.d.sync += here.eq(count)
         m.d.comb += [
             write.en.eq(writing),
             write.addr.eq(Cat(word, step)),
-            write.data.eq(kept),
+            write.data.eq(kept[0]),
             read.addr.eq(self.index),
             self.data.eq(read.data),
         ]

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
 from hw.interfaces import STEP
 
-SETTLE_CYCLES = 8
-"""Least cycles of a reset: longer than any component takes to raise a bus request that was already decided."""
+SETTLE_CYCLES = 16
+"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request that was already decided."""
 
 
 class State(enum.Enum):
@@ -89,7 +89,9 @@ class Sequencer(wiring.Component):
         state = Signal(State)
         settle = Signal(range(SETTLE_CYCLES))
         failure = self._failure(m)
+        self._step = Signal(STEP, reset_less=True)
         m.d.comb += [
+            self.step.eq(self._step),
             self.step_index.eq(self.frame_steps),
             self.step_end.eq(self.running & self.stepping & self.step_done & ~self.step_start & (failure == 0)),
         ]
@@ -140,7 +142,7 @@ class Sequencer(wiring.Component):
         # In the cycle of ``fetch`` the fetcher still shows the answer to the fetch before.
         with m.Elif(~self.stepping & self.fetch_ready & ~self.fetch):
             m.d.sync += [
-                self.step.eq(self.next_step),
+                self._step.eq(self.next_step),
                 self.half.eq(self.fetch_half),
                 self.step_start.eq(1),
                 self.stepping.eq(1),

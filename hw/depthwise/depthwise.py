@@ -1,6 +1,6 @@
 """Depthwise unit: 16 channels x 9 taps a cycle, or their maximum, or the sample itself."""
 
-from amaranth import Module, Mux
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.depthwise.filter import DepthwiseFilter
 from hw.depthwise.maximum import DepthwiseMaximum
-from hw.interfaces import SAMPLES, STEP, VECTOR, ParameterBus
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, VECTOR, ParameterBus
 from hw.lib import delay
 
 
@@ -22,6 +22,7 @@ class Depthwise(wiring.Component):
     -------
     parameters : writes the depthwise entries, into the half that no running step uses.
     i_valid, i_payload : beats of samples from the window.
+    i_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
     o_valid, o_payload : vectors.
     """
 
@@ -36,6 +37,7 @@ class Depthwise(wiring.Component):
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_payload": In(SAMPLES),
+                "i_taps": In(BEAT_TAPS),
                 "o_valid": Out(1),
                 "o_payload": Out(VECTOR),
             }
@@ -52,12 +54,18 @@ class Depthwise(wiring.Component):
         m.submodules.maximum = maximum = DepthwiseMaximum()
         for unit in (self.filter, maximum):
             m.d.comb += [unit.step.eq(step), unit.i_valid.eq(self.i_valid), unit.i_payload.eq(self.i_payload)]
-        m.d.comb += self.filter.half.eq(self.half)
+        m.d.comb += [
+            self.filter.half.eq(self.half),
+            self.filter.i_taps.eq(self.i_taps),
+            maximum.i_taps.eq(self.i_taps),
+        ]
         wiring.connect(m, self.filter.parameters, wiring.flipped(self.parameters))
 
         waited = delay(m, maximum.o_payload, self.filter.latency - maximum.latency, "maximum")
         is_filter = step.depthwise_op == DepthwiseOp.MAC
         leaves = self.i_valid & self.i_payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
-        m.d.sync += self.o_payload.eq(Mux(is_filter, self.filter.o_payload, waited))
+        result = Signal(VECTOR, reset_less=True)
+        m.d.sync += result.eq(Mux(is_filter, self.filter.o_payload, waited))
+        m.d.comb += self.o_payload.eq(result)
         m.d.comb += self.o_valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
         return m

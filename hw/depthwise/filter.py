@@ -7,14 +7,11 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import LANES, AcceleratorConfig
 from codenet.isa import DEPTHWISE_BEATS
 from hw.arithmetic import TAPS, Requantizer, TapSums
-from hw.interfaces import SAMPLES, STEP, VECTOR, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection
+from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays
 
 WEIGHTS = data.ArrayLayout(signed(4), LANES)
 REQUANTIZE = data.StructLayout({"m": signed(16), "b": signed(48)})
-
-DISTRIBUTED = TAPS + 4
-"""Memories, of 25, that are distributed RAM if they are short: a plane's parameters are 1,600 bits in one cycle, the width of 22 block RAMs."""
 
 ACC_WIDTH = 16
 """Nine products of at most 8 * 128 fit 15 bits."""
@@ -28,7 +25,8 @@ class DepthwiseFilter(wiring.Component):
     Members
     -------
     parameters : writes the entries of planes: nine weights of 16 lanes, and 16 times ``m`` and ``b``.
-    i_valid, i_payload : beats of samples. Banks with ``row_tap`` or ``column_tap`` 3 get weight zero.
+    i_valid, i_payload : beats of samples.
+    i_taps : of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. Banks with ``row_tap`` or ``column_tap`` 3 get weight zero.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -40,11 +38,13 @@ class DepthwiseFilter(wiring.Component):
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_payload": In(SAMPLES),
+                "i_taps": In(BEAT_TAPS),
                 "o_payload": Out(VECTOR),
             }
         )
 
-    ROUTED = READ_LATENCY + 2
+    FETCHED = READ_LATENCY + 1
+    ROUTED = FETCHED + 2 - TAP_LEAD
     ACCUMULATED = ROUTED + TapSums.LATENCY
 
     @property
@@ -62,34 +62,38 @@ class DepthwiseFilter(wiring.Component):
     def _memories(self, m: Module) -> list:
         """Parameter memories. Weights are read at once, requantize entries when the sums are there."""
         bits = (self.config.depthwise_depth - 1).bit_length()
-        bus = Signal(self.parameters.payload.shape(), reset_less=True)
-        write = Signal()
-        m.d.sync += [
-            bus.eq(self.parameters.payload),
-            write.eq(self.parameters.valid & (self.parameters.payload.section == ParameterSection.DEPTHWISE)),
-        ]
-        plane = self.i_payload.plane
-        late_plane = delay(m, plane, self.ACCUMULATED - READ_LATENCY, "plane")
+        here = Cat(self.i_taps.plane[:bits], self.half)
+        late = delay(m, here, self.ACCUMULATED + TAP_LEAD - self.FETCHED, "plane")
         entries = []
-        for n in range(DEPTHWISE_BEATS):
-            m.submodules[f"memory{n}"] = mem = BlockMemory(
-                64, 2 * self.config.depthwise_depth, distributed=n < DISTRIBUTED
-            )
-            m.d.comb += [
-                mem.write_enable.eq(write & (bus.beat == n)),
-                mem.write_address.eq(Cat(bus.index[:bits], bus.half)),
-                mem.write_data.eq(bus.data),
-                mem.read_address.eq(Cat((plane if n < TAPS else late_plane)[:bits], self.half)),
-            ]
-            entries.append(mem.read_data)
+        # Registers of their own for the weights of the taps, and for each half of the requantizers.
+        middle = TAPS + LANES // 2
+        for numbers, plane in (
+            (range(TAPS), here),
+            (range(TAPS, middle), late),
+            (range(middle, DEPTHWISE_BEATS), late),
+        ):
+            first = numbers[0]
+            address = relay(m, plane, f"plane_{first}")
+            bus = relay(m, self.parameters.payload, f"bus_{first}")
+            is_here = self.parameters.valid & (self.parameters.payload.section == ParameterSection.DEPTHWISE)
+            write = relay(m, is_here, f"write_{first}", reset=True)
+            for n in numbers:
+                m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.depthwise_depth)
+                m.d.comb += [
+                    mem.write_enable.eq(write & (bus.beat == n)),
+                    mem.write_address.eq(Cat(bus.index[:bits], bus.half)),
+                    mem.write_data.eq(bus.data),
+                    mem.read_address.eq(address),
+                ]
+                entries.append(mem.read_data)
         return entries
 
     def _route(self, m: Module, taps: list) -> list:
         """The weights of each bank: first by rows, then by columns."""
-        beat = self.i_payload
+        beat = self.i_taps
         by_rows = []
         for rho in range(3):
-            row_tap = delay(m, beat.row_tap[rho], READ_LATENCY, f"row_tap_{rho}")
+            row_tap = delay(m, beat.row_tap[rho], self.FETCHED, f"row_tap_{rho}")
             routed = [Signal(64, name=f"row_weights_{rho}_{j}", reset_less=True) for j in range(3)]
             for j in range(3):
                 choices = Array([taps[j], taps[3 + j], taps[6 + j], Const(0, 64)])
@@ -98,7 +102,7 @@ class DepthwiseFilter(wiring.Component):
         weights = []
         for rho in range(3):
             for kappa in range(3):
-                column_tap = delay(m, beat.column_tap[kappa], READ_LATENCY + 1, f"column_tap_{rho}_{kappa}")
+                column_tap = delay(m, beat.column_tap[kappa], self.FETCHED + 1, f"column_tap_{rho}_{kappa}")
                 routed = Signal(WEIGHTS, name=f"weights_{rho}_{kappa}", reset_less=True)
                 m.d.sync += routed.as_value().eq(Array([*by_rows[rho], Const(0, 64)])[column_tap])
                 weights.append(routed)
@@ -106,8 +110,11 @@ class DepthwiseFilter(wiring.Component):
 
     def _sums(self, m: Module, weights: list) -> list:
         """Sums of nine products, and over beats."""
-        valid = delay(m, self.i_valid, self.ACCUMULATED - 1, "valid", reset=True)
-        first = delay(m, self.i_payload.first, self.ACCUMULATED - 1, "first")
+        # A copy for every four lanes.
+        valid = relays(
+            m, delay(m, self.i_valid, self.ACCUMULATED - 2, "valid", reset=True), 4, "valid_here", reset=True
+        )
+        first = relays(m, delay(m, self.i_payload.first, self.ACCUMULATED - 2, "first"), 4, "first_here")
         samples = [delay(m, self.i_payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
         sums = []
         for lane in range(LANES):
@@ -115,13 +122,16 @@ class DepthwiseFilter(wiring.Component):
             acc = Signal(signed(ACC_WIDTH), name=f"acc_{lane}", reset_less=True)
             for n in range(TAPS):
                 m.d.comb += [products.i_samples[n].eq(samples[n][lane]), products.i_weights[n].eq(weights[n][lane])]
-            with m.If(valid):
-                m.d.sync += acc.eq(Mux(first, 0, acc) + products.o_sum)
+            with m.If(valid[lane // 4]):
+                m.d.sync += acc.eq(Mux(first[lane // 4], 0, acc) + products.o_sum)
             sums.append(acc)
         return sums
 
     def _requantize(self, m: Module, sums: list, entries: list) -> None:
         step = self.step
+        settings = [
+            relay(m, Cat(step.depthwise_s, step.depthwise_lo, step.depthwise_hi), f"settings_{n}") for n in range(4)
+        ]
         for lane, (acc, entry) in enumerate(zip(sums, entries, strict=True)):
             m.submodules[f"requantizer{lane}"] = requantizer = Requantizer(ACC_WIDTH, 8)
             values = data.View(REQUANTIZE, entry)
@@ -129,8 +139,6 @@ class DepthwiseFilter(wiring.Component):
                 requantizer.i_acc.eq(acc),
                 requantizer.i_m.eq(values.m),
                 requantizer.i_b.eq(values.b),
-                requantizer.s.eq(step.depthwise_s),
-                requantizer.lo.eq(step.depthwise_lo),
-                requantizer.hi.eq(step.depthwise_hi),
+                Cat(requantizer.s, requantizer.lo, requantizer.hi).eq(settings[lane // 4]),
                 self.o_payload[lane].eq(requantizer.o),
             ]

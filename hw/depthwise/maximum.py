@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, VECTOR
-from hw.lib import delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
+from hw.lib import delay, relay
 
 LOWEST = -128
 NO_TAP = 3
@@ -16,14 +16,20 @@ NO_TAP = 3
 class DepthwiseMaximum(wiring.Component):
     """Maximum of the samples of the beats from ``first`` to ``last``, in each lane; in OFF steps ``samples[0]``.
 
-    A beat a cycle; the result of a beat follows it by :attr:`latency` cycles and means something where the beat has ``last``.
+    ``i_taps`` is of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. A beat a cycle; the result of a beat follows it by :attr:`latency` cycles and means something where the beat has ``last``.
     """
 
     LATENCY = 6
 
     def __init__(self):
         super().__init__(
-            {"step": In(STEP), "i_valid": In(1), "i_payload": In(SAMPLES), "o_payload": Out(VECTOR)},
+            {
+                "step": In(STEP),
+                "i_valid": In(1),
+                "i_payload": In(SAMPLES),
+                "i_taps": In(BEAT_TAPS),
+                "o_payload": Out(VECTOR),
+            }
         )
 
     @property
@@ -35,14 +41,14 @@ class DepthwiseMaximum(wiring.Component):
         beat = self.i_payload
         valid = delay(m, self.i_valid, self.LATENCY - 1, "valid", reset=True)
         first = delay(m, beat.first, self.LATENCY - 1, "first")
-        off = self.step.depthwise_op == DepthwiseOp.OFF
+        off = delay(m, self.step.depthwise_op == DepthwiseOp.OFF, 1, "off")
+        taps = delay(m, self.i_taps, TAP_LEAD - 1, "taps")
 
         # Samples that have no part in the beat lose against any other.
         candidates = []
         for n in range(9):
-            part = Signal(name=f"part_{n}")
-            taken = (beat.row_tap[n // 3] != NO_TAP) & (beat.column_tap[n % 3] != NO_TAP)
-            m.d.comb += part.eq(Mux(off, n == 0, taken))
+            taken = (taps.row_tap[n // 3] != NO_TAP) & (taps.column_tap[n % 3] != NO_TAP)
+            part = relay(m, Mux(off, n == 0, taken), f"part_{n}")
             candidate = Signal(VECTOR, name=f"candidate_{n}", reset_less=True)
             for lane in range(LANES):
                 m.d.sync += candidate[lane].eq(Mux(part, beat.samples[n][lane], LOWEST))

@@ -22,8 +22,8 @@ QUEUE = 32
 RECORDS = 8
 """Records that wait for the storer."""
 
-MARGIN = 5
-"""Places kept free, because ``space`` is three cycles behind ``issue``."""
+MARGIN = 7
+"""Places kept free, because ``space`` is five cycles behind the window's issue: three here, and a register each way between them."""
 
 FOUND = data.StructLayout(
     {

@@ -100,7 +100,8 @@ class Loader(wiring.Component):
         step = self.step
         active, even = Signal(), Signal()
         plane, rows_left, again = Signal(9), Signal(12), Signal()
-        row_start, row_address, columns_left = Signal(32), Signal(32), Signal(12)
+        row_start, row_address = (Signal(32, name=name, reset_less=True) for name in ("row_start", "row_address"))
+        columns_left = Signal(12, reset_less=True)
         # Static in a step; settled when the first of the stages below needs them.
         width, columns, planes = Signal(12), Signal(12), Signal(10)
         row_beats, last_plane = Signal(13), Signal(9)
@@ -113,7 +114,8 @@ class Loader(wiring.Component):
         ]
         # Where the walk stands; it takes a step every second cycle, so that these follow it.
         at_last_plane, at_last_piece, at_last_row = Signal(), Signal(), Signal()
-        next_row, next_piece, next_columns = Signal(32), Signal(32), Signal(12)
+        next_row, next_piece = (Signal(32, name=name, reset_less=True) for name in ("next_row", "next_piece"))
+        next_columns = Signal(12, reset_less=True)
         m.d.sync += [
             at_last_plane.eq(plane == last_plane),
             at_last_piece.eq(columns_left == columns),
@@ -167,8 +169,10 @@ class Loader(wiring.Component):
         """
         runs = reader.runs
         looked_up, registered, valid = Signal(), Signal(), Signal()
-        looked_up_address, registered_address = Signal(32), Signal(32)
-        request = Signal.like(runs.payload)
+        looked_up_address, registered_address = (
+            Signal(32, name=f"{name}_address", reset_less=True) for name in ("looked_up", "registered")
+        )
+        request = Signal.like(runs.payload, reset_less=True)
         m.d.comb += [
             runs.payload.eq(request),
             runs.valid.eq(valid),
@@ -191,7 +195,7 @@ class Loader(wiring.Component):
 
     def _assemble(self, m: Module, reader: BurstReader, output: StreamRegister, settled: Value) -> None:
         """Join beats to vectors."""
-        low, odd = Signal(64), Signal()
+        low, odd = Signal(64, reset_less=True), Signal()
         # Beats left in the row behind this one, and whether it is the first, the last one.
         left, last_beat = Signal(13), Signal(13)
         first, last = Signal(), Signal()

@@ -16,14 +16,16 @@ from codenet.isa import (
     DepthwiseOp,
 )
 from hw.axi import BurstReader, ReadPort
-from hw.interfaces import STEP, ParameterBus, unpack_descriptor
+from hw.interfaces import PARAMETER, STEP, ParameterBus, unpack_descriptor
+from hw.lib import delay, relays
 
 _DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
 
-_CHECK_CYCLES = 9
-"""Pipeline stages from the descriptor to the verdict on it, and one."""
+_CHECK_CYCLES = 10
+"""Pipeline stages from the descriptor's last beat to the verdict on it, and one."""
 
-_SETTLE_CYCLES = 3
+_SETTLE_CYCLES = 8
+"""From the last beat on the bus to its place in the farthest memory."""
 
 _SECTION = data.StructLayout(
     {"section": unsigned(3), "last": unsigned(13), "single": unsigned(1), "short": unsigned(1), "present": unsigned(1)}
@@ -118,9 +120,12 @@ class ParameterFetcher(wiring.Component):
         refused, sections = self._check(m)
         delivered = self._deliver(m, beats, half, sections, deliver)
         m.d.comb += [running.eq(1), beats.ready.eq(1)]
-        with m.If(receive & beats.valid):
-            # The first beat moves down to its place.
-            m.d.sync += Cat(self._descriptor).eq(Cat(*self._descriptor[1:], beats.payload))
+        # The first beat moves down to its place.
+        beat = delay(m, beats.payload, 1, "beat")
+        moves = relays(m, receive & beats.valid, 3, "moves", reset=True)
+        for n, (word, above) in enumerate(zip(self._descriptor, [*self._descriptor[1:], beat], strict=True)):
+            with m.If(moves[n * len(moves) // len(self._descriptor)]):
+                m.d.sync += word.eq(above)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += running.eq(0)
@@ -175,7 +180,7 @@ class ParameterFetcher(wiring.Component):
         """Size the sections of the descriptor in :data:`_CHECK_CYCLES` stages; returns refusal, and entries and beats an entry of each."""
         config, step = self.config, self.next_step
         used = (max(field.word for field in FIELDS) + 2) // 2
-        self._descriptor = [Signal(64, name=f"descriptor_{n}") for n in range(used)]
+        self._descriptor = [Signal(64, name=f"descriptor_{n}", reset_less=True) for n in range(used)]
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
         outputs, used_groups = Signal(9), Signal.like(step.groups)
         # Not as a product: that would be a DSP slice.
@@ -246,14 +251,16 @@ class ParameterFetcher(wiring.Component):
             take.eq(valid & section_end),
             delivered.eq(take & ~following.present),
         ]
+        payload = Signal(PARAMETER, reset_less=True)
         m.d.sync += [
             self.bus.valid.eq(valid),
-            self.bus.payload.section.eq(current.section),
-            self.bus.payload.half.eq(half),
-            self.bus.payload.index.eq(index),
-            self.bus.payload.beat.eq(beat),
-            self.bus.payload.data.eq(value),
+            payload.section.eq(current.section),
+            payload.half.eq(half),
+            payload.index.eq(index),
+            payload.beat.eq(beat),
+            payload.data.eq(value),
         ]
+        m.d.comb += self.bus.payload.eq(payload)
 
         def begin(section) -> list:
             """Statements that make ``section`` the current one."""

@@ -175,7 +175,8 @@ class Storer(wiring.Component):
         step = self.step
         half, active, even, advance = Signal(), Signal(), Signal(), Signal()
         plane, last_plane, at_last_plane = Signal(9), Signal(9), Signal()
-        block_address, next_address, block_bytes = Signal(32), Signal(32), Signal(20)
+        block_address, next_address = (Signal(32, name=name, reset_less=True) for name in ("block", "next"))
+        block_bytes = Signal(20, reset_less=True)
         # Follow the registers that they are made of, as these change every second cycle at most.
         m.d.sync += [
             last_plane.eq(Mux(self._peaks, 0, step.output_planes - 1)),
@@ -207,9 +208,13 @@ class Storer(wiring.Component):
         """
         active, plane, address, beats = run
         looked_up, registered, valid = Signal(), Signal(), Signal()
-        looked_up_address, registered_address = Signal(32), Signal(32)
-        looked_up_beats, registered_beats = Signal.like(beats), Signal.like(beats)
-        payload = Signal.like(writer.runs.payload)
+        looked_up_address, registered_address = (
+            Signal(32, name=f"{name}_address", reset_less=True) for name in ("looked_up", "registered")
+        )
+        looked_up_beats, registered_beats = (
+            Signal.like(beats, name=f"{name}_beats", reset_less=True) for name in ("looked_up", "registered")
+        )
+        payload = Signal.like(writer.runs.payload, reset_less=True)
         m.d.comb += [
             advance.eq(~valid | writer.runs.ready),
             writer.runs.valid.eq(valid),

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.verilog:
             job.folder.mkdir(parents=True, exist_ok=True)
-            job.verilog.write_text(board.top(config).verilog(board.module))
+            job.verilog.write_text(board.verilog(config))
             print(job.verilog)
             return 0
         bit = build(job, options.flow)

@@ -65,7 +65,7 @@ def build(job: Job, flow: str) -> Path:
 
 def _write_verilog(job: Job) -> None:
     """Only if it changes, so that what is made of it is kept."""
-    text = job.board.top(job.config).verilog(job.board.module)
+    text = job.board.verilog(job.config)
     if not job.verilog.exists() or job.verilog.read_text() != text:
         job.verilog.write_text(text)
 

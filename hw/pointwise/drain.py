@@ -9,10 +9,16 @@ from hw.arithmetic import CLAMPED, SHIFTED, Requantizer
 from hw.arithmetic.mac_array import SUM_WIDTH
 from hw.depthwise import REQUANTIZE
 from hw.interfaces import STEP, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays
 from hw.pointwise.issue import operation_layout
 
 ACC_WIDTH = 24
+
+NEIGHBOURS = 4
+"""Outputs whose accumulators and registers have a copy of their own of what controls them."""
+
+LOOK_UP = READ_LATENCY + 1
+"""Cycles from a chunk's index to its entry: the memory's, and a register to spread the address from."""
 
 
 class PointwiseDrain(wiring.Component):
@@ -23,7 +29,8 @@ class PointwiseDrain(wiring.Component):
     Members
     -------
     parameters : writes ``m`` and ``b`` of chunks.
-    i_valid, i_operation, i_sums : an operation's sums.
+    i_valid, i_operation : an operation, a cycle before its sums.
+    i_sums : the sums.
     o_valid, o_payload : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
     o_expand : they are the expansion's, int8 whatever ``wide_output``.
     """
@@ -48,24 +55,37 @@ class PointwiseDrain(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         sums = self._accumulate(m)
-        operation = delay(m, self.i_operation, 2, "operation")
+        operation = delay(m, self.i_operation, 3, "operation")
         convolves = self.step.pointwise | self.i_operation.expand
-        ends = delay(m, self.i_valid & self.i_operation.last & convolves, 2, "ends", reset=True)
-
-        # The group's sums, moved down by a chunk at a time.
-        registers = Signal(data.ArrayLayout(signed(ACC_WIDTH), self.config.outputs), reset_less=True)
-        left = Signal.like(operation.chunks)
-        final, expand, pause, emit = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += emit.eq((left != 0) & ~pause)
-        m.d.sync += pause.eq(emit & self.step.wide_output & ~expand)
-        with m.If(emit):
-            m.d.sync += [registers.eq(registers.as_value() >> (CHUNK * ACC_WIDTH)), left.eq(left - 1)]
+        ends_next = delay(m, self.i_valid & self.i_operation.last & convolves, 2, "ends_next", reset=True)
+        ends = relay(m, ends_next, "ends", reset=True)
+        left, left_next = Signal.like(operation.chunks), Signal.like(operation.chunks)
+        final, expand, emit, emit_next = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            left_next.eq(Mux(ends, operation.chunks, left - emit)),
+            # With results of two beats, a chunk every second cycle.
+            emit_next.eq((left_next != 0) & ~(emit & self.step.wide_output & ~expand)),
+        ]
+        m.d.sync += [left.eq(left_next), emit.eq(emit_next)]
         with m.If(ends):
-            m.d.sync += [registers.eq(Cat(sums)), left.eq(operation.chunks)]
             m.d.sync += [final.eq(operation.final), expand.eq(operation.expand)]
         chunk = self._chunk(m, emit, expand, final & (left == 1))
-        self._requantize(m, emit, expand, chunk, [registers[n] for n in range(CHUNK)])
+        lowest = self._shift(m, sums, ends_next, emit_next)
+        self._requantize(m, emit, expand, chunk, lowest)
         return m
+
+    def _shift(self, m: Module, sums: list, ends_next, emit_next) -> list:
+        """The group's sums, moved down by a chunk at a time; returns those of the lowest chunk. What it is told is about the next cycle."""
+        registers = [Signal(signed(ACC_WIDTH), name=f"register_{n}", reset_less=True) for n in range(len(sums))]
+        copies = len(sums) // NEIGHBOURS
+        ends = relays(m, ends_next, copies, "ends", reset=True)
+        emits = relays(m, emit_next, copies, "emit", reset=True)
+        for n, register in enumerate(registers):
+            with m.If(emits[n // NEIGHBOURS]):
+                m.d.sync += register.eq(registers[n + CHUNK] if n + CHUNK < len(registers) else 0)
+            with m.If(ends[n // NEIGHBOURS]):
+                m.d.sync += register.eq(sums[n])
+        return registers[:CHUNK]
 
     def _chunk(self, m: Module, emit, expand, last):
         """Index of the chunk's entry: a counter for the expansion, and one, behind its entries, for the step's own convolution."""
@@ -80,16 +100,17 @@ class PointwiseDrain(wiring.Component):
 
     def _accumulate(self, m: Module) -> list:
         """Accumulators, two cycles behind the sums."""
-        high = self.i_operation.high
-        first = delay(m, self.i_operation.first, 1, "first")
-        valid = delay(m, self.i_valid, 1, "valid", reset=True)
+        copies = self.config.outputs // NEIGHBOURS
+        high = relays(m, self.i_operation.high, copies, "high")
+        first = relays(m, delay(m, self.i_operation.first, 1, "first"), copies, "first")
+        valid = relays(m, delay(m, self.i_valid, 1, "valid", reset=True), copies, "valid", reset=True)
         accumulators = []
         for n in range(self.config.outputs):
             scaled = Signal(signed(SUM_WIDTH + 4), name=f"scaled_{n}", reset_less=True)
             acc = Signal(signed(ACC_WIDTH), name=f"acc_{n}", reset_less=True)
-            m.d.sync += scaled.eq(Mux(high, self.i_sums[n] << 4, self.i_sums[n]))
-            with m.If(valid):
-                m.d.sync += acc.eq(Mux(first, 0, acc) + scaled)
+            m.d.sync += scaled.eq(Mux(high[n // NEIGHBOURS], self.i_sums[n] << 4, self.i_sums[n]))
+            with m.If(valid[n // NEIGHBOURS]):
+                m.d.sync += acc.eq(Mux(first[n // NEIGHBOURS], 0, acc) + scaled)
             accumulators.append(acc)
         return accumulators
 
@@ -98,9 +119,9 @@ class PointwiseDrain(wiring.Component):
         step = self.step
         s, lo, hi = Signal(6), Signal(signed(16)), Signal(signed(16))
         for low, cycles in SHIFTED.items():
-            here = delay(m, expand, READ_LATENCY + cycles - 1, f"expand_{low}")
+            here = delay(m, expand, LOOK_UP + cycles - 1, f"expand_{low}")
             m.d.sync += s[low : low + 2].eq(Mux(here, step.expand_s[low : low + 2], step.pointwise_s[low : low + 2]))
-        here = delay(m, expand, READ_LATENCY + CLAMPED - 1, "expand_clamped")
+        here = delay(m, expand, LOOK_UP + CLAMPED - 1, "expand_clamped")
         m.d.sync += [
             lo.eq(Mux(here, step.expand_lo, step.pointwise_lo)),
             hi.eq(Mux(here, step.expand_hi, step.pointwise_hi)),
@@ -109,23 +130,22 @@ class PointwiseDrain(wiring.Component):
 
     def _requantize(self, m: Module, emit, expand, chunk, sums: list) -> None:
         s, lo, hi = self._settings(m, expand)
-        bus = Signal(self.parameters.payload.shape(), reset_less=True)
-        write = Signal()
-        m.d.sync += [
-            bus.eq(self.parameters.payload),
-            write.eq(self.parameters.valid & (self.parameters.payload.section == ParameterSection.CHUNKS)),
-        ]
+        bus = relay(m, self.parameters.payload, "bus")
+        write = relay(
+            m, self.parameters.valid & (self.parameters.payload.section == ParameterSection.CHUNKS), "write", reset=True
+        )
+        address = relay(m, Cat(chunk, self.half), "address")
         results = []
         for n, value in enumerate(sums):
-            m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.chunk_depth, distributed=True)
+            m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.chunk_depth)
             m.submodules[f"requantizer{n}"] = requantizer = Requantizer(ACC_WIDTH, 16)
             entry = data.View(REQUANTIZE, mem.read_data)
             m.d.comb += [
                 mem.write_enable.eq(write & (bus.beat == n)),
                 mem.write_address.eq(Cat(bus.index[: len(chunk)], bus.half)),
                 mem.write_data.eq(bus.data),
-                mem.read_address.eq(Cat(chunk, self.half)),
-                requantizer.i_acc.eq(delay(m, value, READ_LATENCY, f"value_{n}")),
+                mem.read_address.eq(address),
+                requantizer.i_acc.eq(delay(m, value, LOOK_UP, f"value_{n}")),
                 requantizer.i_m.eq(entry.m),
                 requantizer.i_b.eq(entry.b),
                 requantizer.s.eq(s),
@@ -133,7 +153,7 @@ class PointwiseDrain(wiring.Component):
                 requantizer.hi.eq(hi),
             ]
             results.append(requantizer.o)
-        latency = READ_LATENCY + Requantizer.LATENCY
+        latency = LOOK_UP + Requantizer.LATENCY
         done = delay(m, emit, latency, "emitted", reset=True)
         expanded = delay(m, expand, latency, "expanded")
         wide, upper = Signal(), Signal()

@@ -1,14 +1,14 @@
 """Pointwise unit: vectors x weights -> accumulators -> requantized results."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from codenet.config import AcceleratorConfig
-from hw.arithmetic import Array
+from codenet.config import LANES, AcceleratorConfig
+from hw.arithmetic import Array, skew
 from hw.chips import XC7Z020
 from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.lib import READ_LATENCY, BlockMemory, delay, relay
 from hw.pointwise.drain import PointwiseDrain
 from hw.pointwise.issue import PointwiseIssue
 
@@ -98,11 +98,11 @@ class Pointwise(wiring.Component):
         expand = delay(m, issue.o_operation.expand, READ_LATENCY, "expand")
         m.d.sync += [word.eq(issue.o_word), vector.eq(Mux(expand, self.e_payload, self.v_payload))]
         m.d.comb += [
-            array.i_weights.eq(Cat(self._weights(m, word))),
+            array.i_weights.eq(self._weights(m, word)),
             array.i_vector.eq(vector),
             array.i_unsigned.eq(delay(m, issue.o_operation.low, fetched, "low")),
-            drain.i_valid.eq(delay(m, issue.issue, fetched + array.latency, "issued", reset=True)),
-            drain.i_operation.eq(delay(m, issue.o_operation, fetched + array.latency, "operation")),
+            drain.i_valid.eq(delay(m, issue.issue, fetched + array.latency - 1, "issued", reset=True)),
+            drain.i_operation.eq(delay(m, issue.o_operation, fetched + array.latency - 1, "operation")),
             drain.i_sums.eq(array.o_sums),
         ]
         bypasses = issue.issue & ~self.step.pointwise & ~issue.o_operation.expand
@@ -113,25 +113,42 @@ class Pointwise(wiring.Component):
         self._expanded_queue(m, issue, drain)
         return m
 
-    def _weights(self, m: Module, word) -> list:
-        """Weight memories, one an output."""
-        bus = Signal(self.parameters.payload.shape(), reset_less=True)
-        write = Signal()
-        m.d.sync += [
-            bus.eq(self.parameters.payload),
-            write.eq(self.parameters.valid & (self.parameters.payload.section == ParameterSection.WEIGHTS)),
-        ]
-        weights = []
-        for n in range(self.config.outputs):
+    def _weights(self, m: Module, word) -> Value:
+        """Nibbles by output, then lane, those of a lane when they are due at the array.
+
+        A memory has a beat of each word, 16 nibbles of one lane or of a few neighbours; its address ripples from lane to lane.
+        """
+        outputs = self.config.outputs
+        address, due = Cat(word, self.half), {0: Cat(word, self.half)}
+        for cycles in range(1, max(map(skew, range(LANES))) + 1):
+            address = due[cycles] = relay(m, address, f"word_{cycles}")
+        nibbles: dict[int, Value] = {}
+        bus, write = self._write_port(m)
+        for n in range(outputs):
+            lanes = [(LANES * n + k) // outputs for k in range(LANES)]
+            first = min(map(skew, lanes))
             m.submodules[f"weights{n}"] = mem = BlockMemory(64, self.config.weight_depth)
+            bus_here, write_here = bus[n * len(bus) // outputs], write[n * len(bus) // outputs]
             m.d.comb += [
-                mem.write_enable.eq(write & (bus.beat == n)),
-                mem.write_address.eq(Cat(bus.index[: len(word)], bus.half)),
-                mem.write_data.eq(bus.data),
-                mem.read_address.eq(Cat(word, self.half)),
+                mem.write_enable.eq(write_here & (bus_here.beat == n)),
+                mem.write_address.eq(Cat(bus_here.index[: len(word)], bus_here.half)),
+                mem.write_data.eq(bus_here.data),
+                mem.read_address.eq(due[first]),
             ]
-            weights.append(mem.read_data)
-        return weights
+            for k, lane in enumerate(lanes):
+                nibble = mem.read_data[4 * k : 4 * k + 4]
+                nibbles[LANES * n + k] = delay(m, nibble, skew(lane) - first, f"nibble_{LANES * n + k}")
+        return Cat(nibbles[lane * outputs + output] for output in range(outputs) for lane in range(LANES))
+
+    def _write_port(self, m: Module) -> tuple[list, list]:
+        """The parameter bus and "a beat of weights", in registers that follow each other past the memories, eight at a register."""
+        bus, valid = self.parameters.payload, self.parameters.valid
+        buses, writes = [], []
+        for n in range(-(-self.config.outputs // 8)):
+            writes.append(relay(m, valid & (bus.section == ParameterSection.WEIGHTS), f"write_{n}", reset=True))
+            bus, valid = relay(m, bus, f"bus_{n}"), relay(m, valid, f"valid_{n}", reset=True)
+            buses.append(bus)
+        return buses, writes
 
     def _queue(self, m: Module, issue, drain, bypass_valid, bypass) -> None:
         """Result queue, and the count of its places that are not promised to anyone."""

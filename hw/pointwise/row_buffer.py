@@ -8,9 +8,6 @@ from codenet.config import AcceleratorConfig
 from hw.interfaces import STEP, VECTOR
 from hw.lib import READ_LATENCY, BlockMemory, count_to, delay
 
-DISTRIBUTED_WORDS = 256
-"""Up to this depth the buffer is LUTs: the budget has more of them left than of block RAMs, of which it would be two."""
-
 
 class RowBuffer(wiring.Component):
     """Turns pieces of rows into pixels: vectors come by piece, plane, column and are read by piece, column, plane, once for each group of outputs.
@@ -50,7 +47,7 @@ class RowBuffer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         depth = self.config.expand_depth
-        m.submodules.memory = mem = BlockMemory(VECTOR.size, depth, True, distributed_words=DISTRIBUTED_WORDS)
+        m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         last_column = delay(m, self.step.expand_columns - 1, 1, "last_column")
         restart = delay(m, self.start, 2, "start", reset=True)
         used, pieces = Signal(range(depth + 1)), Signal(range(depth + 1))

@@ -9,8 +9,8 @@ from codenet.isa import DepthwiseOp
 from hw.interfaces import STEP, VECTOR
 from hw.lib import READ_LATENCY, BlockMemory
 
-MARGIN = 4
-"""Places kept free, because ``space`` is two cycles behind ``issue``."""
+MARGIN = 6
+"""Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way between them."""
 
 
 class VectorBuffer(wiring.Component):

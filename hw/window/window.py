@@ -5,11 +5,14 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import SAMPLES, STEP, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
+from hw.lib import READ_LATENCY, BlockMemory, delay, relays
 from hw.window.beats import WindowBeats
 from hw.window.pixels import WindowPixels
 from hw.window.writer import WindowWriter
+
+CHOOSERS = 4
+"""Copies of the number of the bank that ``samples[0]`` comes from."""
 
 RELEASE_DELAY = 4
 """Cycles from the last beat of a row to giving its memory to the writer: the beat's reads come before any write."""
@@ -28,7 +31,8 @@ class Window(wiring.Component):
     -------
     i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column, then plane.
     o_valid, o_payload : beats of samples.
-    space : room for a vector. It may follow ``issue`` by two cycles; so it means "for three more" at least.
+    o_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
+    space : room for a vector. It may follow ``issue`` by five cycles; so it means "for six more" at least.
     issue : one vector is on its way (the beat with ``last`` in the steps with depthwise, every beat in the others).
     waiting_rows : the next output pixel waits for rows that are not there yet.
     busy : from ``start`` until all input of the step is taken and all beats are issued. The next ``start`` must wait for it.
@@ -44,6 +48,7 @@ class Window(wiring.Component):
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),
                 "o_payload": Out(SAMPLES),
+                "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
                 "waiting_rows": Out(1),
@@ -108,15 +113,20 @@ class Window(wiring.Component):
             ]
             m.d.sync += padded.eq(Mux(inside, bank.read_data, self.step.pad.replicate(VECTOR.size // 16)))
             samples.append(padded)
-        chosen = delay(m, beat.chosen, late, "chosen")
-        first = Signal(VECTOR, reset_less=True)
-        with m.Switch(chosen):
-            for n in range(9):
-                with m.Case(n):
-                    m.d.sync += first.eq(samples[n])
+        # A copy for every four channels.
+        chosen = relays(m, delay(m, beat.chosen, late - 1, "chosen"), CHOOSERS, "chosen_here")
+        first = Signal(VECTOR.size, reset_less=True)
+        for number, here in enumerate(chosen):
+            part = slice(number * VECTOR.size // CHOOSERS, (number + 1) * VECTOR.size // CHOOSERS)
+            with m.Switch(here):
+                for n in range(9):
+                    with m.Case(n):
+                        m.d.sync += first[part].eq(samples[n][part])
         m.d.comb += out.samples[0].eq(first)
         for n in range(1, 9):
             m.d.comb += out.samples[n].eq(delay(m, samples[n], 1, f"sample_{n}"))
         for name in ("row_tap", "column_tap", "inside", "plane", "first", "last", "x", "y"):
             m.d.comb += out[name].eq(delay(m, beat[name], late + 1, name))
+        assert late + 1 == TAP_LEAD
+        m.d.comb += [self.o_taps[name].eq(beat[name]) for name in ("plane", "row_tap", "column_tap")]
         m.d.comb += self.o_valid.eq(delay(m, valid, late + 1, "valid", reset=True))

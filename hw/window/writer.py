@@ -161,8 +161,12 @@ class WindowWriter(wiring.Component):
 
     def _write_banks(self, m: Module, accept, row_enable, row_base) -> None:
         enable = Signal(9)
-        offsets = [Signal.like(offset, name=f"written_{kappa}") for kappa, offset in enumerate(self.offsets)]
+        offsets = [
+            Signal.like(offset, name=f"written_{kappa}", reset_less=True) for kappa, offset in enumerate(self.offsets)
+        ]
         values = Signal(VECTOR, reset_less=True)
+        data, addresses = Signal(VECTOR, reset_less=True), Signal.like(self.banks.address, reset_less=True)
+        m.d.comb += [self.banks.data.eq(data), self.banks.address.eq(addresses)]
         # The row's bases are stable for another cycle when its last vector is taken.
         m.d.sync += [
             enable.eq(
@@ -175,12 +179,8 @@ class WindowWriter(wiring.Component):
             [written.eq(offset) for written, offset in zip(offsets, self.offsets, strict=True)],
             values.eq(self.i.payload),
             self.banks.enable.eq(enable),
-            self.banks.data.eq(values),
-            [
-                self.banks.address[3 * rho + kappa].eq(row_base[rho] + offsets[kappa])
-                for rho in range(3)
-                for kappa in range(3)
-            ],
+            data.eq(values),
+            [addresses[3 * rho + kappa].eq(row_base[rho] + offsets[kappa]) for rho in range(3) for kappa in range(3)],
         ]
 
     def _write_dilations(self, m: Module, accept, last) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from amaranth import Module
+from amaranth import ResetInserter
 from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
-from hw.control import Registers, Sequencer
-from hw.dma import Loader, ParameterFetcher, Storer
+from hw.lib import relay
 from hw.verilog import Wrapper, convert
 from sim.one_layer.bounded_window import BoundedWindow
 from sim.one_layer.gather_loader import GatherLoader
@@ -26,39 +25,14 @@ from sim.one_layer.sample_buffer import SampleBuffer
 class OffsetAccelerator(Accelerator):
     """The accelerator with a reader of offsets, which shares port 1 with the parameters, and another loader or window."""
 
-    def elaborate(self, platform):
-        m = Module()
-        config = self.config
-        m.submodules.registers = registers = Registers(config)
-        m.submodules.sequencer = sequencer = Sequencer()
-        m.submodules.fetcher = fetcher = ParameterFetcher(config)
-        m.submodules.offsets = offsets = OffsetReader()
-        m.submodules.arbiter = arbiter = ReadArbiter()
-        m.submodules.loader = loader = self._loader()
-        m.submodules.storer = storer = Storer(config)
-        datapath = self._datapath(m, sequencer)
-        wiring.connect(m, fetcher.port, arbiter.first)
-        wiring.connect(m, offsets.port, arbiter.second)
-        self._connect_ports(m, registers, arbiter, loader, storer)
-        self._connect_control(m, registers, sequencer)
-        self._connect_memory_side(m, sequencer, fetcher, loader, storer, datapath["window"])
-        self._connect_datapath(m, sequencer, loader, storer, **datapath)
-        self._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, datapath["window"])
-        self._broadcast(m, sequencer, fetcher, [loader, storer, *datapath.values()])
-        self._profile(m, registers, sequencer, arbiter, loader, storer, **datapath)
-        return m
+    def _other_readers(self):
+        return {"offsets": OffsetReader()}
 
-    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
-        m.d.comb += [
-            offsets.step.eq(sequencer.step),
-            offsets.start.eq(sequencer.step_start),
-            offsets.base.eq(sequencer.memory_base),
-            offsets.clear.eq(sequencer.clear),
-            # In place of what the accelerator itself connects.
-            sequencer.read_error.eq(loader.error | offsets.error),
-            sequencer.step_done.eq(storer.done & ~loader.busy & ~window.busy & ~offsets.busy),
-            sequencer.idle.eq(~(fetcher.busy | loader.busy | storer.busy | offsets.busy)),
-        ]
+    def _parameter_reader(self, m, parts):
+        m.submodules.arbiter = arbiter = ResetInserter(relay(m, self.reset, "reset_arbiter"))(ReadArbiter())
+        wiring.connect(m, parts.fetcher.port, arbiter.first)
+        wiring.connect(m, self._others["offsets"].port, arbiter.second)
+        return arbiter
 
 
 class UnboundedAccelerator(OffsetAccelerator):
@@ -70,24 +44,21 @@ class UnboundedAccelerator(OffsetAccelerator):
     def _window(self):
         return SampleBuffer(self.config)
 
-    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
-        super()._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, window)
-        wiring.connect(m, offsets.o, loader.offsets)
-        wiring.connect(m, loader.inside, window.inside)
+    def _connect_input(self, m, parts):
+        super()._connect_input(m, parts)
+        wiring.connect(m, self._others["offsets"].o, parts.loader.offsets)
+        wiring.connect(m, parts.loader.inside, parts.window.inside)
 
 
 class BoundedAccelerator(OffsetAccelerator):
     """Samples come from the window's rows, at nine arbitrary positions: :class:`BoundedWindow` in place of the window."""
 
-    def _loader(self):
-        return Loader(self.config)
-
     def _window(self):
         return BoundedWindow(self.config)
 
-    def _connect_offsets(self, m, sequencer, fetcher, loader, storer, offsets, window):
-        super()._connect_offsets(m, sequencer, fetcher, loader, storer, offsets, window)
-        wiring.connect(m, offsets.o, window.offsets)
+    def _connect_input(self, m, parts):
+        super()._connect_input(m, parts)
+        wiring.connect(m, self._others["offsets"].o, parts.window.offsets)
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import MAX_DILATION, AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, VECTOR
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
 from hw.lib import READ_LATENCY, BlockMemory, delay
 from hw.window import RowCursor, Window, WindowWriter
 from sim.one_layer.offset_reader import OFFSETS, TAPS
@@ -50,6 +50,7 @@ class BoundedWindow(Window):
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),
                 "o_payload": Out(SAMPLES),
+                "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
                 "waiting_rows": Out(1),
@@ -215,6 +216,7 @@ class BoundedWindow(Window):
         for t, tap in enumerate(current.taps):
             m.d.comb += now[t].eq(tap.inside & Mux(off, turn == t, tap.turn == turn))
         late = READ_LATENCY + 1
+        assert late + 1 == TAP_LEAD
         read = []
         for n in range(BANKS):
             m.submodules[f"bank{n}"] = bank = BlockMemory(VECTOR.size, self.config.window_depth)
@@ -249,6 +251,9 @@ class BoundedWindow(Window):
             *(out.column_tap[n].eq(n) for n in range(3)),
             out.inside.eq(delay(m, Cat(tap.inside for tap in current.taps), late + 1, "inside")),
             out.plane.eq(delay(m, plane, late + 1, "plane")),
+            self.o_taps.plane.eq(plane),
+            self.o_taps.row_tap.eq(out.row_tap),
+            self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
             self.o_valid.eq(delay(m, self.issue, late + 1, "valid", reset=True)),

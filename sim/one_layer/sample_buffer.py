@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, VECTOR
+from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
 from hw.lib import READ_LATENCY, BlockMemory, delay
 from sim.one_layer.offset_reader import TAPS
 
@@ -30,7 +30,7 @@ class SampleBuffer(wiring.Component):
     -------
     inside : for each pixel, which taps will come; the others read as ``pad``.
     i : vectors of these taps: by pixel, tap, plane.
-    step, half, start, o_valid, o_payload, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`; it waits for samples, not rows.
+    step, half, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`; it waits for samples, not rows.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -44,6 +44,7 @@ class SampleBuffer(wiring.Component):
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),
                 "o_payload": Out(SAMPLES),
+                "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
                 "waiting_rows": Out(1),
@@ -133,16 +134,20 @@ class SampleBuffer(wiring.Component):
             pad = step.pad.replicate(VECTOR.size // 16)
             m.d.comb += values[t].eq(Mux(mask[t], bank.read_data, pad))
         alone = delay(m, tap, READ_LATENCY, "tap")
-        for t in range(TAPS):
-            m.d.sync += out.samples[t].eq(values[t])
+        padded = Signal(data.ArrayLayout(VECTOR, TAPS))
+        m.d.sync += [padded.eq(values), out.samples.eq(padded)]
         with m.If(off):
-            m.d.sync += out.samples[0].eq(values[alone])
-        late = READ_LATENCY + 1
+            m.d.sync += padded[0].eq(values[alone])
+        late = READ_LATENCY + 2
+        assert late == TAP_LEAD
         m.d.comb += [
             *(out.row_tap[n].eq(n) for n in range(3)),
             *(out.column_tap[n].eq(n) for n in range(3)),
-            out.inside.eq(delay(m, mask, 1, "mask_out")),
+            out.inside.eq(delay(m, mask, 2, "mask_out")),
             out.plane.eq(delay(m, plane, late, "plane")),
+            self.o_taps.plane.eq(plane),
+            self.o_taps.row_tap.eq(out.row_tap),
+            self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
             self.o_valid.eq(delay(m, fire, late, "valid", reset=True)),

@@ -59,7 +59,7 @@ class AcceleratorConfig:
 
     outputs: int = 32
     window_depth: int = 1024
-    weight_depth: int = 1024
+    weight_depth: int = 512
     vector_depth: int = 512
     store_depth: int = 2048
     plane_depth: int = 256

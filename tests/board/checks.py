@@ -55,7 +55,7 @@ def bitstream_of_another_version(
 ) -> None:
     offset, read = BY_NAME["VERSION"].offset, live.read
     monkeypatch.setattr(live, "read", lambda address: 99 if address == offset else read(address))
-    words = "self-test: identity: .*version 99, but this package drives version 3; load another bitstream, or install"
+    words = "self-test: identity: .*version 99, but this package drives version 4; load another bitstream, or install"
     with pytest.raises(DeviceError, match=words):
         open_device()
     monkeypatch.setattr(live, "read", read)

@@ -84,7 +84,7 @@ import numpy as np
 
 from codenet.errors import FormatError
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 """Changes whenever a descriptor, parameter block or record of the older kind would be misread."""
 
 MAGIC = 0xC0DE

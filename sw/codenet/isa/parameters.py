@@ -60,7 +60,7 @@ def pack_weights(weights: np.ndarray, outputs: int, wide: bool = False) -> np.nd
     ----------
     weights:
         int8 ``[O, 16 * vectors]``: output channel, lane ``l`` of vector ``v`` at ``16 * v + l``. Padded with zeros to
-        whole groups of ``outputs`` channels.
+        whole groups of ``outputs`` channels. A word has the nibbles of one vector by lane, then output, 16 a beat.
     outputs:
         Output channels of the array.
     wide:
@@ -79,17 +79,17 @@ def pack_weights(weights: np.ndarray, outputs: int, wide: bool = False) -> np.nd
     padded = np.zeros((groups * outputs, lanes), dtype=np.int64)
     padded[:count] = weights
     beats = padded.reshape(groups, outputs, vectors, LANES).transpose(0, 2, 1, 3)
-    words = [pack_nibbles(beats >> 4), pack_nibbles(beats)] if wide else [pack_nibbles(beats)]
-    return np.stack(words, axis=2).reshape(-1)
+    words = np.stack([beats >> 4, beats] if wide else [beats], axis=2).swapaxes(-1, -2)
+    return pack_nibbles(words.reshape(-1, LANES))
 
 
 def unpack_weights(beats: np.ndarray, outputs: int, vectors: int, wide: bool = False) -> np.ndarray:
     """Inverse of :func:`pack_weights`: int8 ``[groups * outputs, 16 * vectors]``."""
-    words = beats.reshape(-1, vectors, 1 + wide, outputs)
-    values = unpack_nibbles(words[:, :, 0]).astype(np.int16)
+    words = unpack_nibbles(beats, signed=False).reshape(-1, vectors, 1 + wide, LANES, outputs).astype(np.int16)
+    values = words[:, :, 0] - 16 * (words[:, :, 0] >= 8)
     if wide:
-        values = 16 * values + unpack_nibbles(words[:, :, 1], signed=False)
-    return values.astype(np.int8).transpose(0, 2, 1, 3).reshape(-1, LANES * vectors)
+        values = 16 * values + words[:, :, 1]
+    return values.astype(np.int8).transpose(0, 3, 1, 2).reshape(-1, LANES * vectors)
 
 
 def pack_depthwise(weights: np.ndarray, m: np.ndarray, b: np.ndarray) -> np.ndarray:

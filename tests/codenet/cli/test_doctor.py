@@ -28,7 +28,7 @@ def test_device_that_is_well(capsys, small):
     status, lines = run(capsys, "--device", "golden", "--program", small)
     assert status == 0
     assert lines[0] == "ok      device: golden opens"
-    assert lines[1].startswith("ok      identity: a CoDeNet accelerator of version 3 answers, 128 multipliers")
+    assert lines[1].startswith("ok      identity: a CoDeNet accelerator of version 4 answers, 128 multipliers")
     assert "ok      configuration: is the one that program 'tiny' was compiled for" in lines
     assert lines[-2].startswith("-       clock: simulated")
     assert lines[-1] == "all is well"

@@ -53,7 +53,7 @@ def test_golden_model_passes(config):
 
 def test_each_check_is_a_line():
     lines = [str(check) for check in selftest.diagnose(GoldenDevice(CONFIG), detector_program())]
-    assert lines[0].startswith("ok      identity: a CoDeNet accelerator of version 3 answers, 512 multipliers")
+    assert lines[0].startswith("ok      identity: a CoDeNet accelerator of version 4 answers, 512 multipliers")
     assert lines[2] == "ok      configuration: is the one that program 'by hand' was compiled for"
 
 
@@ -67,7 +67,7 @@ def test_something_else_answers_and_is_not_written_to():
 def test_another_version():
     device = FakeDevice(CONFIG)
     device.registers["VERSION"] = 2
-    assert "version 2, but this package drives version 3; load another bitstream" in failed(device).text
+    assert "version 2, but this package drives version 4; load another bitstream" in failed(device).text
 
 
 def test_register_bit_that_is_stuck(monkeypatch):

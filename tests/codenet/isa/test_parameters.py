@@ -56,7 +56,7 @@ def test_wide_weight_nibbles() -> None:
     weights[0, :2] = [-127, 100]
     weights[1, 3] = -1
     beats = packing.pack_weights(weights, outputs=2, wide=True).tolist()
-    assert [hex(beat) for beat in beats] == ["0x68", "0xf000", "0x41", "0xf000"]
+    assert [hex(beat) for beat in beats] == ["0xf0000608", "0x0", "0xf0000401", "0x0"]  # by lane, then output
 
 
 @pytest.mark.parametrize("wide", [False, True])

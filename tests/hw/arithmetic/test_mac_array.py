@@ -6,11 +6,15 @@ from collections.abc import Iterator
 import cocotb
 import numpy as np
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES, AcceleratorConfig
 from hw.arithmetic.lut_sums import LookupSums
-from hw.arithmetic.mac_array import SUM_WIDTH, Array, slice_outputs
+from hw.arithmetic.mac_array import SUM_WIDTH, Array, skew, slice_outputs
 from hw.chips import XC7Z020
+from hw.lib import delay
 from sim import testbench as bench
 
 CONFIG = AcceleratorConfig.small()
@@ -18,7 +22,32 @@ CONFIG = AcceleratorConfig.small()
 
 @pytest.mark.parametrize("slices", [0, 2 * LANES, 8 * CONFIG.outputs], ids=["lookup", "both", "slices"])
 def test_array(slices):
-    bench.run(Array(CONFIG, slices), __file__)
+    bench.run(SkewedArray(CONFIG, slices), __file__)
+
+
+class SkewedArray(wiring.Component):
+    """The array with weights that come with their vector."""
+
+    def __init__(self, config: AcceleratorConfig, slices: int) -> None:
+        self.array = Array(config, slices)
+        members = self.array.signature.members
+        super().__init__(
+            {name: In(members[name].shape) for name in ("i_vector", "i_weights", "i_unsigned")}
+            | {"o_sums": Out(members["o_sums"].shape)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.array = array = self.array
+        m.d.comb += [
+            array.i_vector.eq(self.i_vector),
+            array.i_unsigned.eq(self.i_unsigned),
+            self.o_sums.eq(array.o_sums),
+        ]
+        for output, nibbles in enumerate(self.i_weights):
+            for lane, nibble in enumerate(nibbles):
+                m.d.comb += array.i_weights[output][lane].eq(delay(m, nibble, skew(lane), f"skewed_{output}_{lane}"))
+        return m
 
 
 @pytest.mark.parametrize("slices, outputs", [(0, 0), (15, 0), (16, 2), (64, 8), (1000, 8)])

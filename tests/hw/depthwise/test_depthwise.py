@@ -5,13 +5,17 @@ from dataclasses import dataclass, replace
 
 import cocotb
 import numpy as np
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
 from codenet.config import LANES, AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DEPTHWISE_BEATS, DepthwiseOp
 from hw.depthwise import Depthwise
-from hw.interfaces import PARAMETER, SAMPLES, STEP, ParameterSection
+from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection
+from hw.lib import delay
 from sim import testbench as bench
 
 CONFIG = replace(AcceleratorConfig.small(), depthwise_depth=8)
@@ -19,7 +23,39 @@ NO_TAP = 3
 
 
 def test_depthwise():
-    bench.run(Depthwise(CONFIG), __file__)
+    bench.run(LedDepthwise(), __file__)
+
+
+class LedDepthwise(wiring.Component):
+    """The unit with beats all of which comes at once; their plane and taps reach it :data:`TAP_LEAD` cycles before the samples."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "step": In(STEP),
+                "half": In(1),
+                "start": In(1),
+                "parameters": In(ParameterBus()),
+                "i_valid": In(1),
+                "i_payload": In(SAMPLES),
+                "o_valid": Out(1),
+                "o_payload": Out(VECTOR),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.depthwise = depthwise = Depthwise(CONFIG)
+        m.d.comb += [getattr(depthwise, name).eq(getattr(self, name)) for name in ("step", "half", "start")]
+        m.d.comb += [depthwise.i_taps[name].eq(self.i_payload[name]) for name in ("plane", "row_tap", "column_tap")]
+        m.d.comb += [
+            depthwise.i_valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
+            depthwise.i_payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
+            self.o_valid.eq(depthwise.o_valid),
+            self.o_payload.eq(depthwise.o_payload),
+        ]
+        wiring.connect(m, depthwise.parameters, wiring.flipped(self.parameters))
+        return m
 
 
 @dataclass(frozen=True)
@@ -161,7 +197,7 @@ async def run_step(
             await bench.cycles(dut)
         last_beats.append(cycle)
     dut.i_valid.value = 0
-    latency = Depthwise(CONFIG).latency
+    latency = Depthwise(CONFIG).latency + TAP_LEAD
     await bench.cycles(dut, latency + 20)
     if op == DepthwiseOp.PEAKS:
         assert not vectors.items, "vectors in a peak step"

@@ -258,11 +258,13 @@ class Stimulus:
             for group in range(groups):
                 for vector in range(weights.shape[1] // 16):
                     for nibble in nibbles:
-                        for output in range(CONFIG.outputs):
-                            w = weights[group * CONFIG.outputs + output, 16 * vector : 16 * vector + 16].astype(int)
-                            w = w >> 4 if nibble == "high" else w
-                            word = sum((int(v) & 15) << (4 * lane) for lane, v in enumerate(w))
-                            beat(ParameterSection.WEIGHTS, index, output, word)
+                        outputs = slice(group * CONFIG.outputs, (group + 1) * CONFIG.outputs)
+                        w = weights[outputs, 16 * vector : 16 * vector + 16].astype(int)
+                        # By lane, then output, sixteen a beat.
+                        w = (w >> 4 if nibble == "high" else w).T.reshape(-1, 16)
+                        for number, row in enumerate(w):
+                            word = sum((int(v) & 15) << (4 * n) for n, v in enumerate(row))
+                            beat(ParameterSection.WEIGHTS, index, number, word)
                         index += 1
 
         if case.expand:
@@ -350,7 +352,7 @@ class Sequence:
         dut = self.dut
         steps = [Stimulus(case, self.arrays) for case in cases]
         await load(dut, steps[0].parameters(0))
-        await bench.cycles(dut, 4)
+        await bench.cycles(dut, 8)
         for n, stimulus in enumerate(steps):
             case = stimulus.case
             dut.step.value, dut.half.value, dut.start.value = stimulus.step(), n % 2, 1
@@ -373,7 +375,7 @@ class Sequence:
             for index, (item, value) in enumerate(zip(vectors, wanted, strict=True)):
                 assert item == value, f"{case}: expanded vector {index}: {item:#x}, expected {value:#x}"
             await loading
-            await bench.cycles(dut, 4)
+            await bench.cycles(dut, 8)
 
     async def _send(self, vectors: list[int]) -> None:
         await bench.cycles(self.dut, 2)
