@@ -61,7 +61,7 @@ def main() -> int:
     # Pages link to each other, to pictures and to sources as they lie in the checkout.
     for name in ("docs", "models"):
         shutil.copytree(ROOT / name, SOURCE / name, ignore=shutil.ignore_patterns("__pycache__", "site"))
-    for name in ("hw", "sim", "sw", "tests", "LICENSE"):
+    for name in ("hw", "sim", "sw", "tests", "CITATION.cff", "LICENSE"):
         (SOURCE / name).symlink_to(ROOT / name)
     for name, page in {
         "README.md": "index.md",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from amaranth.lib import wiring
 from docutils.nodes import Element
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -119,6 +120,14 @@ def warn_undocumented(app: Sphinx, what: str, name: str, found: Any, options: An
             logger.warning("no docstring: %s", missing)
 
 
+def own_signature(app: Sphinx, what: str, name: str, found: Any, options: Any, text: str, returns: str) -> Any:
+    """Parameters of an Amaranth component: its own, not those that Amaranth's base class passes on."""
+    if what == "class" and issubclass(found, wiring.Component):
+        parameters = list(inspect.signature(found.__init__).parameters.values())[1:]
+        return str(inspect.Signature(parameters)), returns
+    return None
+
+
 def whole_text(docstring: GoogleDocstring) -> tuple[str, list[str]]:
     """Text of a variable as it is. Napoleon would take what stands before a colon for its type."""
     return "", docstring._dedent(docstring._consume_to_end())
@@ -129,3 +138,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", index_contents)
     app.connect("missing-reference", find_face)
     app.connect("autodoc-process-docstring", warn_undocumented)
+    app.connect("autodoc-process-signature", own_signature)
