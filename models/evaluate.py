@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from codenet.vision.boxes import OVERLAP
+from codenet.vision.boxes import IOU_THRESHOLD
 from models.command import Parser, check_outputs, exit_status, number, write_json
 from models.data import load_data
 from models.evaluation import evaluate_file, read_classes
@@ -30,8 +30,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--iou-threshold",
         "--overlap",
         type=number(float, 0, 1),
-        default=OVERLAP,
-        help=f"of boxes that count as one object; 1: suppress none ({OVERLAP})",
+        default=IOU_THRESHOLD,
+        help=f"of boxes that count as one object; 1: suppress none ({IOU_THRESHOLD})",
     )
     parser.add_argument("--limit", type=number(int, 1), help="evaluate only the first images")
     parser.add_argument("--exact", action="store_true", help="snap a quantized checkpoint's scales, as export does")

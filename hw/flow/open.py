@@ -11,7 +11,7 @@ from hw.boards import constraints
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.usage import usage
-from hw.synthesis.yosys import read_netlist, tool
+from hw.synthesis.yosys import KEEP_COPIES, SYNTH_XC7, read_netlist, tool
 
 OPENXC7 = "openXC7's toolchain has it (https://github.com/openXC7)"
 
@@ -85,11 +85,16 @@ def implement(job: Job) -> Implementation:
 
 def synthesis_script(job: Job, netlist: Path) -> str:
     """Commands for Yosys."""
-    return (
-        f"read_verilog {job.verilog.name}\n"
-        f"synth_xilinx -family xc7 -flatten -top {job.board.module}\n"
-        f"write_json {netlist.name}\n"
-    )
+    lines = [
+        f"read_verilog {job.verilog.name}",
+        f"hierarchy -top {job.board.module}",
+        "proc",
+        *KEEP_COPIES,
+        f"{SYNTH_XC7} -top {job.board.module}",
+        "delete t:$scopeinfo",  # of Yosys 0.70, unknown to nextpnr
+        f"write_json {netlist.name}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def synthesize(job: Job, yosys: Path) -> Path:

@@ -12,13 +12,14 @@ import sys
 from pathlib import Path
 
 from codenet.errors import CodenetError
-from hw.chips import Usage
-from hw.synthesis import place
+from hw.chips import XC7Z020, Usage
+from hw.lib.cells import Series7
+from hw.synthesis import place, wires
 from hw.synthesis.components import COMPONENTS, TOTAL, component, to_rtlil
 from hw.synthesis.levels import Levels, unregistered
 from hw.synthesis.targets import TARGETS, Target
 from hw.synthesis.usage import over_budget, table, usage
-from hw.synthesis.yosys import ECP5, read_netlist, synthesize
+from hw.synthesis.yosys import ECP5, XC7, read_netlist, synthesize
 
 DEFAULT = "pynq-z2"
 
@@ -28,8 +29,10 @@ PLACED = ("registers", "sequencer", "profiler", "parameters", "loader", "vector_
 
 def netlists(names: list[str], target: Target = TARGETS[DEFAULT], command: str | None = None) -> dict[str, Path]:
     """Netlists of components of a target's accelerator, by its own ``command`` or another one."""
-    texts = {name: to_rtlil(component(name, target.chip.config, target.chip.array_slices)) for name in names}
-    paths = synthesize({f"{target.label}{name}": text for name, text in texts.items()}, command or target.command)
+    command = command or target.command
+    platform = Series7() if command == XC7 and target.chip == XC7Z020 else None
+    texts = {name: to_rtlil(component(name, target.chip.config, target.chip.array_slices), platform) for name in names}
+    paths = synthesize({f"{target.label}{name}": text for name, text in texts.items()}, command)
     return {name: paths[f"{target.label}{name}"] for name in names}
 
 
@@ -60,19 +63,26 @@ def budget(names: list[str], target: Target, report: Path) -> int:
 
 
 def timing(names: list[str], placed: list[str], paths: int) -> int:
-    """Print the longest paths and what is not registered, then the clocks of place and route."""
+    """Print the longest paths, what is not registered and what drives most, then the clocks of place and route.
+
+    Returns the exit status: 1 if a net of the whole drives more than it may.
+    """
+    lines = []
     for name, path in netlists(names).items():
         netlist = read_netlist(path)
         print(f"{name}")
-        for line in [*map(str, Levels(netlist).longest(paths)), *unregistered(netlist)]:
+        for line in [*map(str, Levels(netlist).longest(paths)), *unregistered(netlist), *wires.report(netlist)]:
             print(f"  {line}")
+        lines += wires.over_fan_out(netlist) if name == TOTAL else []
+    for line in lines:
+        print(f"over budget: {line}", file=sys.stderr)
     if placed and not place.available():
         print(f"{place.TOOL} is not installed: no place and route")
-        return 0
+        placed = []
     for name, path in netlists(placed, command=ECP5).items():
         result = place.place(path)
         print(f"{name}: {f'{result.mhz:.0f} MHz on the ECP5' if result.mhz else result.note}")
-    return 0
+    return 1 if lines else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
+from hw.lib.cells import Series7
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
@@ -45,12 +46,15 @@ def component(name: str, config: AcceleratorConfig, array_slices: int = XC7Z020.
     return COMPONENTS[name](config)
 
 
-def to_rtlil(component: wiring.Component) -> str:
-    """RTLIL of a component, module ``top``; members of its ports joined by underscores, ``clk`` and ``rst``."""
+def to_rtlil(component: wiring.Component, platform: Series7 | None = None) -> str:
+    """RTLIL of a component, module ``top``; members of its ports joined by underscores, ``clk`` and ``rst``.
+
+    With cells of the chip for a ``platform`` that has them.
+    """
     ports: dict[str, tuple[Value, PortDirection]] = {}
     for path, member, value in component.signature.flatten(component):
         if isinstance(value, ValueCastable):
             value = value.as_value()
         direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
         ports["_".join(str(part) for part in path)] = (value, direction)
-    return rtlil.convert(component, name="top", ports=ports, emit_src=False)
+    return rtlil.convert(component, name="top", platform=platform, ports=ports, emit_src=False)

@@ -179,7 +179,7 @@ class Levels:
 
 
 def unregistered(netlist: Mapping[str, Any]) -> list[str]:
-    """DSP slices without operand, product or result register, and block RAM outputs that reach anything but a register.
+    """DSP slices without operand, product or result register, and block RAMs without output register whose outputs reach anything but one.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def unregistered(netlist: Mapping[str, Any]) -> list[str]:
             for register in ("AREG", "BREG", "MREG", "PREG"):
                 if not _parameter(cell, register):
                     note(f"DSP48E1 without {register}")
-        elif cell["type"].startswith("RAMB"):
+        elif cell["type"].startswith("RAMB") and not (_parameter(cell, "DOA_REG") or _parameter(cell, "DOB_REG")):
             outputs = {bit for port, bits in cell["connections"].items() if port.startswith("DO") for bit in bits}
             if outputs & taken_by_logic:
                 note(f"{cell['type']} whose output is not registered")

@@ -16,10 +16,19 @@ from codenet.errors import CodenetError
 
 SYNTH = BUILD / "synth"
 
-XC7 = "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top top"
+SYNTH_XC7 = "synth_xilinx -family xc7 -flatten -nosrl"
+"""Without shift registers in LUTs: they fit only half of the slices, and the chip has flip-flops to spare."""
+
+XC7 = f"{SYNTH_XC7} -noiopad -noclkbuf -top top"
 XCUP = XC7.replace("xc7", "xcup")
 ECP5 = "synth_ecp5 -top top"
 """Command for the ECP5, which nextpnr can place and route."""
+
+KEEP_COPIES = (
+    r"select -set copies w:* a:keep %i %ci1:+[Q] t:$dff t:$dffe t:$sdff t:$sdffe %u %u %u %i",
+    "setattr -set keep 1 @copies",
+)
+"""After ``proc``: carry the attribute over from the signals of :func:`hw.lib.relay` to their cells, where Yosys looks for it."""
 
 _HIDE = "rename -hide w:*[*"
 """ABC9 names bit n of a bus ``bus[n]`` and fails if a wire is called that, as Amaranth does for the elements of arrays."""

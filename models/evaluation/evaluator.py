@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from codenet.errors import CodenetError
-from codenet.vision.boxes import OVERLAP, Detection
+from codenet.vision.boxes import IOU_THRESHOLD, Detection
 from models.command import sheltered
 from models.data import DetectionData, read_image
 from models.evaluation.metrics import Score, average_precision
@@ -50,7 +50,7 @@ def evaluate_file(
     device: str = "golden",
     exact: bool = False,
     workers: int = 1,
-    iou_threshold: float = OVERLAP,
+    iou_threshold: float = IOU_THRESHOLD,
 ) -> Score:
     """Run a file, as `open_source` takes it, on every image of ``data`` in ``workers`` processes of one thread.
 

@@ -16,7 +16,7 @@ from codenet.golden.interpreter import run
 from codenet.graph import Graph
 from codenet.program import Program
 from codenet.vision import image as photos
-from codenet.vision.boxes import OVERLAP, Detection, decode
+from codenet.vision.boxes import IOU_THRESHOLD, Detection, decode
 from models.network import CoDeNet, find_peaks, load_checkpoint, load_network, normalize
 from models.quantization import load_quantized, to_graph
 
@@ -32,7 +32,7 @@ class Source:
     detect: Callable[[Image.Image], list[Detection]]
 
 
-def network_source(network: CoDeNet, iou_threshold: float = OVERLAP) -> Source:
+def network_source(network: CoDeNet, iou_threshold: float = IOU_THRESHOLD) -> Source:
     """Detections of a PyTorch network, in floating point or quantized, at its own precision.
 
     Of boxes of a class with an intersection over union above ``iou_threshold`` only the best is kept.
@@ -45,7 +45,7 @@ def network_source(network: CoDeNet, iou_threshold: float = OVERLAP) -> Source:
         x = normalize(photos.resize(photo, size, size)[None]).to(dtype)
         with torch.no_grad():
             peaks = find_peaks(network(x))[0]
-        return decode(peaks, network.classes, (photo.height, photo.width), overlap=iou_threshold)
+        return decode(peaks, network.classes, (photo.height, photo.width), iou_threshold=iou_threshold)
 
     return Source(network.classes, detect)
 
@@ -58,7 +58,7 @@ def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, 
     }
 
 
-def graph_source(path: Path, iou_threshold: float = OVERLAP) -> Source:
+def graph_source(path: Path, iou_threshold: float = IOU_THRESHOLD) -> Source:
     """Detections of a graph file, computed by the golden model on integers."""
     graph = Graph.load(path)
     if not {"heatmap", "size", "offset"} <= graph.outputs.keys():
@@ -68,18 +68,18 @@ def graph_source(path: Path, iou_threshold: float = OVERLAP) -> Source:
         image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
         tensors = run(graph, image, keep=graph.outputs.values())
         peaks = find_peaks(graph_outputs(graph, tensors))[0]
-        return decode(peaks, graph.classes, (photo.height, photo.width), overlap=iou_threshold)
+        return decode(peaks, graph.classes, (photo.height, photo.width), iou_threshold=iou_threshold)
 
     return Source(graph.classes, detect)
 
 
-def program_source(path: Path, device: str, iou_threshold: float = OVERLAP) -> Source:
+def program_source(path: Path, device: str, iou_threshold: float = IOU_THRESHOLD) -> Source:
     """Detections of a compiled program through `codenet.Detector`, on any of its devices."""
-    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD, overlap=iou_threshold)
+    detector = Detector(path, device=device, threshold=SCORE_THRESHOLD, iou_threshold=iou_threshold)
     return Source(tuple(detector.classes), lambda photo: list(detector(photo)))
 
 
-def checkpoint_source(path: Path, exact: bool = False, iou_threshold: float = OVERLAP) -> Source:
+def checkpoint_source(path: Path, exact: bool = False, iou_threshold: float = IOU_THRESHOLD) -> Source:
     """Detections of a checkpoint's network; ``exact`` takes the snapped float64 network that equals the graph."""
     if load_checkpoint(path)["kind"] == "float":
         return network_source(load_network(path), iou_threshold)
@@ -94,7 +94,9 @@ def _check_file(path: Path) -> None:
         raise CodenetError(f"{path}: suffix is {path.suffix!r}, expected .cdn, .cdg or .pt")
 
 
-def open_source(path: Path, device: str = "golden", exact: bool = False, iou_threshold: float = OVERLAP) -> Source:
+def open_source(
+    path: Path, device: str = "golden", exact: bool = False, iou_threshold: float = IOU_THRESHOLD
+) -> Source:
     """The source for a file by its suffix: ``.cdn`` program, ``.cdg`` graph, ``.pt`` checkpoint."""
     _check_file(path)
     if path.suffix == ".cdn":

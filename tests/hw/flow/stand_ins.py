@@ -144,13 +144,15 @@ def vivado(arguments: list[str]) -> None:
 
 def yosys(arguments: list[str]) -> None:
     commands = [line.split() for line in existing(option(arguments, "-s")).splitlines()]
-    expect([c[0] for c in commands] == ["read_verilog", "synth_xilinx", "write_json"], f"commands {commands}")
-    top = option(commands[1], "-top")
-    expect(option(commands[1], "-family") == "xc7", "another family")
+    names = ["read_verilog", "hierarchy", "proc", "select", "setattr", "synth_xilinx", "delete", "write_json"]
+    expect([c[0] for c in commands] == names, f"commands {commands}")
+    synthesis = commands[names.index("synth_xilinx")]
+    top = option(synthesis, "-top")
+    expect(option(synthesis, "-family") == "xc7", "another family")
     existing(commands[0][1], f"module {top}(")
     kinds = {"LUT6": 300, "FDRE": 200, "DSP48E1": 3, "RAMB36E1": 2, "RAMB18E1": 1, "PS7": 1, "BUFG": 1, "OBUF": 4}
     cells = [f'"c{n}{k}": {{"type": "{k}"}}' for k, count in kinds.items() for n in range(count)]
-    Path(commands[2][1]).write_text(f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}}}}}}}')
+    Path(commands[-1][1]).write_text(f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}}}}}}}')
 
 
 def _nextpnr(arguments: list[str], xdc: str, fasm: str) -> None:

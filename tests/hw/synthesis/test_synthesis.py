@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from hw.chips import XC7Z020, ZU3EG, Usage
 from hw.lib import BlockMemory
 from hw.synthesis import __main__ as command
-from hw.synthesis import place, yosys
+from hw.synthesis import place, wires, yosys
 from hw.synthesis.components import COMPONENTS, TOTAL, to_rtlil
 from hw.synthesis.levels import Levels, unregistered
 from hw.synthesis.usage import over_budget, table, usage
@@ -130,6 +130,29 @@ def test_loop():
         Levels(cells).longest()
 
 
+def test_wires():
+    """Fan-out by net, exceptions by name, control sets, and sums that leave a slice for another one's C."""
+    cells = netlist(
+        clock=cell("FDRE", {"C": [2], "D": [3], "CE": ["1"], "R": [4]}, {"Q": [20]}),
+        same=cell("FDRE", {"C": [2], "D": [20], "CE": ["1"], "R": [4]}, {"Q": [21]}),
+        other=cell("FDRE", {"C": [2], "D": [20], "CE": [5], "R": [4]}, {"Q": [22]}),
+        below=cell("DSP48E1", {"CLK": [2], "A": [20], "C": ["0"]}, {"P": [30, 31], "PCOUT": [40]}),
+        cascaded=cell("DSP48E1", {"CLK": [2], "A": [20], "PCIN": [40], "C": ["0"]}, {"P": [32]}),
+        fabric=cell("DSP48E1", {"CLK": [2], "A": [20], "C": [31]}, {"P": [33]}),
+    )
+    assert wires.fan_outs(cells)[:2] == [(5, "n20"), (3, "n4")]
+    assert wires.over_fan_out(cells, 4) == ["net n20 drives 5 inputs: expected at most 4"]
+    assert sorted(wires.control_sets(cells).values()) == [1, 2]
+    assert wires.fabric_cascades(cells) == 1
+    assert wires.report(cells, 1) == [
+        "net n20 drives 5 inputs",
+        "2 control sets, 2 of fewer than 4 flip-flops",
+        "1 cascades of DSP slices through the fabric",
+    ]
+    cells["netnames"] = {"accelerator.clear_window[0]": {"bits": [20]}}
+    assert wires.over_fan_out(cells, 4) == []
+
+
 def test_unregistered():
     bare = {"AREG": "0", "BREG": "1", "MREG": "1", "PREG": "0"}
     full = dict.fromkeys(("AREG", "BREG", "MREG", "PREG"), "1")
@@ -140,8 +163,9 @@ def test_unregistered():
         good=cell("RAMB36E1", {}, {"DOADO": [30, 31, 33]}, **memory),
         delayed=cell("SRL16E", {"D": [33], "A0": ["1"]}, {"Q": [42]}),
         bad=cell("RAMB18E1", {}, {"DOADO": [32]}, **memory),
+        inside=cell("RAMB36E1", {}, {"DOADO": [34]}, DOA_REG="1", **memory),
         r=register(30, 40),
-        logic=lut([32], 41),
+        logic=lut([32, 34], 41),
     )
     assert unregistered(cells) == [
         "1 x DSP48E1 without AREG",
