@@ -55,7 +55,7 @@ Parameter block
 5. Weights: first, with ``expand``, the expansion's ``expand_words`` words, in the order of the others: for each of ``expand_groups`` groups, for each of
    ``expand_planes`` vectors, one word. Then, if ``pointwise``: for each group g of ``outputs`` output channels (``groups`` of them), for each vector v, one
    word; or, if ``wide_weights``, two: first the high nibbles ``w >> 4`` (signed), then the low ones ``w & 15`` (unsigned): ``w = 16 * high + low``. A word is ``outputs`` beats,
-   beat j for output channel ``g * outputs + j``, its weight for lane l in bits ``4l+3..4l``.
+   16 nibbles each: nibble ``outputs * l + j`` of the word is the weight of output channel ``g * outputs + j`` for lane l.
 
 ``groups = ceil(8 * chunks / outputs)``; surplus channels of the last group are computed and dropped. int8 output: ``chunks == 2 * output_planes``;
 int16 output: ``chunks == output_planes``. In the same way ``expand_groups = ceil(8 * expand_chunks / outputs)`` and

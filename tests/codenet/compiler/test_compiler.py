@@ -57,14 +57,15 @@ def test_configurations(name: str) -> None:
     check(networks.codenet(name), AcceleratorConfig())
 
 
-def _program(**settings: Any) -> tuple[Graph, Program]:
+def _program(config: AcceleratorConfig | None = None, **settings: Any) -> tuple[Graph, Program]:
     graph = networks.codenet("a", **settings)
-    return graph, compile(graph)
+    return graph, compile(graph, config or AcceleratorConfig())
 
 
 def test_only_addresses_for_concat_slice_shuffle_and_upsample() -> None:
     """Every step of configuration a is a fused convolution; 23 units, 3 deformable stages, heads and peaks."""
-    graph, program = _program(equal_heads=True)
+    # With room for all weights of a convolution, so that none is cut.
+    graph, program = _program(AcceleratorConfig(weight_depth=1024), equal_heads=True)
     kinds = [(bool(step.pointwise), DepthwiseOp(step.depthwise_op)) for step in program.descriptors]
     assert kinds.count((True, DepthwiseOp.MAC)) == 3 * 2 + 13 + 3 + 1
     assert kinds[-1] == (False, DepthwiseOp.PEAKS)

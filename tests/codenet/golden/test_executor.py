@@ -65,8 +65,8 @@ class Naive:
             group, j = divmod(channel, self.outputs)
             acc = 0
             for v, n in itertools.product(range(step.expand_planes), range(16)):
-                word = self.expand_words[group * step.expand_planes + v][j]
-                acc += self.signed(word >> 4 * n, 4) * self.signed(data[v][n], 8)
+                nibble = self.nibble(self.expand_words[group * step.expand_planes + v], n, j)
+                acc += self.signed(nibble, 4) * self.signed(data[v][n], 8)
             limits = (step.expand_s, step.expand_lo, step.expand_hi)
             out.append(self.requantize(acc, self.expand_chunks[channel], *limits) & 255)
         return out
@@ -100,6 +100,11 @@ class Naive:
                 out.append([self.requantize(acc[n], entry[9 + n], *limits) for n in range(16)])
         return out
 
+    def nibble(self, word: list[int], lane: int, output: int) -> int:
+        """Of a word, whose nibbles come by lane, then output, sixteen a beat."""
+        beat, place = divmod(lane * self.outputs + output, 16)
+        return word[beat] >> 4 * place & 15
+
     def pointwise(self, vectors: list[list[int]]) -> list[int]:
         step, out = self.step, []
         for channel in range(8 * step.chunks):
@@ -107,10 +112,10 @@ class Naive:
             acc = 0
             for v, n in itertools.product(range(step.vectors), range(16)):
                 if step.wide_weights:
-                    high, low = (self.words[2 * (group * step.vectors + v) + k][j] >> 4 * n for k in (0, 1))
-                    weight = 16 * self.signed(high, 4) + (low & 15)
+                    high, low = (self.nibble(self.words[2 * (group * step.vectors + v) + k], n, j) for k in (0, 1))
+                    weight = 16 * self.signed(high, 4) + low
                 else:
-                    weight = self.signed(self.words[group * step.vectors + v][j] >> 4 * n, 4)
+                    weight = self.signed(self.nibble(self.words[group * step.vectors + v], n, j), 4)
                 acc += weight * vectors[v][n]
             limits = (step.pointwise_s, step.pointwise_lo, step.pointwise_hi)
             out.append(self.requantize(acc, self.chunks[channel], *limits))

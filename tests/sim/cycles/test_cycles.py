@@ -20,6 +20,7 @@ from hw.axi import BurstReader
 from hw.depthwise import Depthwise
 from hw.lib import READ_LATENCY
 from hw.pointwise import Pointwise
+from hw.pointwise.drain import LOOK_UP
 from hw.window.axis import WindowAxis
 from hw.window.beats import WindowBeats
 from sim.cycles import dilation_maps, latency, predict
@@ -118,9 +119,9 @@ def test_latencies_are_those_of_the_components():
     window = pixels + 3 + WindowBeats.LATENCY + banks_and_padding
     assert latency.ROW_TO_ARRAY == window + Depthwise(SMALL).latency + 1
     weights, accumulators = READ_LATENCY + 1, 3
-    requantize = READ_LATENCY + Requantizer.LATENCY
-    assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 8
-    assert latency.EXPANDED == 1 + weights + Array(SMALL).latency + accumulators + requantize + 3
+    requantize = LOOK_UP + Requantizer.LATENCY
+    assert latency.RESULTS == weights + Array(SMALL).latency + accumulators + requantize + 9
+    assert latency.EXPANDED == 1 + weights + Array(SMALL).latency + accumulators + requantize + 4
     reader = BurstReader()
     assert (latency.LOAD_QUEUE, latency.BURSTS_IN_FLIGHT) == (reader.depth, reader.outstanding)
     assert latency.RESULT_QUEUE == Pointwise(SMALL).queue_depth
