@@ -31,7 +31,7 @@ class Tiny:
 
     system = PS7
 
-    def verilog(self, name):
+    def verilog(self, name, platform=None):
         return f"module {name}(led);\nendmodule\n"
 
 
@@ -217,7 +217,7 @@ def test_synthesis_is_kept_while_the_verilog_stays(open_tools, tmp_path):
     (open_tools / "yosys").write_text("#!/bin/sh\nexit 1\n")
     build(job(tmp_path), "open")
     changed = dataclasses.replace(
-        BOARD, top=lambda config: type("Other", (Tiny,), {"verilog": lambda s, n: f"module {n}();"})()
+        BOARD, top=lambda config: type("Other", (Tiny,), {"verilog": lambda s, n, p: f"module {n}();"})()
     )
     with pytest.raises(BuildError, match="yosys ended with status 1"):
         build(job(tmp_path, board=changed), "open")
@@ -299,7 +299,7 @@ def test_make(tmp_path):
     assert "-m hw.flow pynq-z2 --flow open --clock 120" in dry.stdout, dry.stderr
     environment = {"PATH": str(tmp_path / "bin"), "PYTHONPATH": f"{ROOT}:{ROOT / 'sw'}"}
     options = ["pynq-z2", "--small", "-o", str(tmp_path / "out")]
-    run = subprocess.run([sys.executable, "-m", "hw.boards", *options], env=environment, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "hw.flow", *options], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "PS7 ps7 (" in (tmp_path / "out" / "pynq_z2.v").read_text()
     check_files(tmp_path / "out")

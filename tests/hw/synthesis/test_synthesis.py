@@ -235,7 +235,7 @@ def synthesized(tmp_path, monkeypatch):
             return paths
 
         monkeypatch.setattr(command, "synthesize", synthesize)
-        monkeypatch.setattr(command, "to_rtlil", lambda component: "")
+        monkeypatch.setattr(command, "to_rtlil", lambda component, platform: "")
         monkeypatch.setattr(command, "component", lambda *_: None)
         return tmp_path / "synth.json"
 
