@@ -299,7 +299,7 @@ def test_make(tmp_path):
     assert "-m hw.flow pynq-z2 --flow open --clock 120" in dry.stdout, dry.stderr
     environment = {"PATH": str(tmp_path / "bin"), "PYTHONPATH": f"{ROOT}:{ROOT / 'sw'}"}
     options = ["pynq-z2", "--small", "-o", str(tmp_path / "out")]
-    run = subprocess.run([sys.executable, "-m", "hw.boards", *options], env=environment, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "hw.flow", *options], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "PS7 ps7 (" in (tmp_path / "out" / "pynq_z2.v").read_text()
     check_files(tmp_path / "out")
