@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Top level: registers, control, memory side and datapath of the accelerator."""
 
 from types import SimpleNamespace
@@ -33,7 +34,8 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     array_slices:
-        DSP slices that the array may take (:class:`hw.arithmetic.mac_array.Array`); what chip it is on decides that, nothing else depends on it.
+        DSP slices that the array may take (:class:`hw.arithmetic.mac_array.Array`); what chip it is on decides that,
+        nothing else depends on it.
 
     Members
     -------
@@ -194,7 +196,9 @@ class Accelerator(wiring.Component):
             self._give_step(m, parts, name, getattr(parts, name))
 
     def _give_step(self, m, parts, name, component):
-        """Step, half, start and, if it keeps some, parameters to a component: a cycle late, from registers of its own."""
+        """Step, half, start and, if it keeps some, parameters to a component: a cycle late, from registers of its
+        own.
+        """
         sequencer, bus = parts.sequencer, parts.fetcher.bus
         m.d.comb += [
             component.step.eq(relay(m, sequencer.step, f"step_{name}")),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chips: what they have, what the accelerator may take of it, and the shape that each gets."""
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from codenet.config import AcceleratorConfig
 
 @dataclass(frozen=True)
 class Usage:
-    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1 or E2, and RAMB36E1 or E2 (a RAMB18 is half of one)."""
+    """LUTs (logic, distributed memory, shift registers), flip-flops, DSP48E1 or E2, and RAMB36E1 or E2 (a RAMB18 is
+    half of one).
+    """
 
     lut: int = 0
     ff: int = 0
@@ -45,7 +48,8 @@ class Chip:
     config:
         The default shape.
     array_slices:
-        DSP slices that the array may use: whole cascades that a placer finds room for; other outputs are computed in LUTs.
+        DSP slices that the array may use: whole cascades that a placer finds room for; other outputs are computed in
+        LUTs.
     """
 
     name: str

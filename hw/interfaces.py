@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signatures and layouts that components share.
 
-Every component of the datapath takes ``step`` (the fields of the running step's descriptor) and ``half`` (which half of the
-double-buffered parameter memories it uses), both stable from one ``start`` pulse to the next.
+Every component of the datapath takes ``step`` (the fields of the running step's descriptor) and ``half`` (which half of
+the double-buffered parameter memories it uses), both stable from one ``start`` pulse to the next.
 """
 
 from amaranth import signed, unsigned
@@ -39,8 +40,8 @@ class ParameterSection(enum.Enum, shape=unsigned(3)):
 PARAMETER = data.StructLayout(
     {"section": ParameterSection, "half": unsigned(1), "index": unsigned(13), "beat": unsigned(7), "data": unsigned(64)}
 )
-"""One beat of a parameter block on its way to the memory that keeps it: entry ``index`` of ``section`` (table entry, plane, chunk, weight word),
-beat ``beat`` of that entry, for half ``half`` of the memory."""
+"""One beat of a parameter block on its way to the memory that keeps it: entry ``index`` of ``section`` (table entry,
+plane, chunk, weight word), beat ``beat`` of that entry, for half ``half`` of the memory."""
 
 
 class ParameterBus(wiring.Signature):
@@ -65,16 +66,19 @@ SAMPLES = data.StructLayout(
 )
 """What the window gives for one plane of one pixel.
 
-Bank order: ``samples[3*rho + kappa]`` comes from bank (row mod 3 == rho, column mod 3 == kappa), already replaced by ``pad`` where it lies outside
-the image (``inside`` bit 0). It is tap (i, j) = (``row_tap[rho]``, ``column_tap[kappa]``), each 0 to 2; 3 means: this bank has no part in this beat. The
-depthwise unit brings the weights to the banks instead of the samples to the taps. If several beats are needed for a plane (dilations 0, 3,
-6, whose taps share banks), ``first`` and ``last`` mark them, and each has exactly one bank with a part, except in the
-modes without depthwise (``full`` and centre), where ``first`` and ``last`` are set in every beat, each beat is one vector and it is
+Bank order: ``samples[3*rho + kappa]`` comes from bank (row mod 3 == rho, column mod 3 == kappa), already replaced by
+``pad`` where it lies outside the image (``inside`` bit 0). It is tap (i, j) = (``row_tap[rho]``,
+``column_tap[kappa]``), each 0 to 2; 3 means: this bank has no part in this beat. The depthwise unit brings the weights
+to the banks instead of the samples to the taps. If several beats are needed for a plane (dilations 0, 3, 6, whose taps
+share banks), ``first`` and ``last`` mark them, and each has exactly one bank with a part, except in the modes without
+depthwise (``full`` and centre), where ``first`` and ``last`` are set in every beat, each beat is one vector and it is
 ``samples[0]``."""
 
 
 TAP_LEAD = 4
-"""Cycles by which the window gives :data:`BEAT_TAPS` before the samples, so that their weights can be fetched meanwhile."""
+"""Cycles by which the window gives :data:`BEAT_TAPS` before the samples, so that their weights can be fetched
+meanwhile.
+"""
 
 BEAT_TAPS = data.StructLayout(
     {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator as Verilog with AXI port names that FPGA tools recognize.
 
 ``python -m hw.verilog [--small | --outputs N] [-o build/codenet.v]``
@@ -46,8 +47,8 @@ UNUSED = {"s_axi": {"awprot": 3, "arprot": 3}, "read": {"rid": 1}, "write": {"bi
 
 
 class Wrapper(Elaboratable):
-    """An :class:`hw.accelerator.Accelerator` with flat ports: ``aclk``, ``aresetn`` (synchronous, active low), ``irq``, ``step_end``,
-    ``s_axi_*`` (AXI4-Lite slave), ``m_axi0_*`` (AXI3 or AXI4 master), ``m_axi1_*`` (the same, read only).
+    """An :class:`hw.accelerator.Accelerator` with flat ports: ``aclk``, ``aresetn`` (synchronous, active low), ``irq``,
+    ``step_end``, ``s_axi_*`` (AXI4-Lite slave), ``m_axi0_*`` (AXI3 or AXI4 master), ``m_axi1_*`` (the same, read only).
 
     Attributes
     ----------
@@ -85,7 +86,8 @@ class Wrapper(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        # Local, so that the wrapper can be part of a design with its own clock; the accelerator spreads the reset itself.
+        # Local, so that the wrapper can be part of a design with its own clock; the accelerator spreads the reset
+        # itself.
         m.domains += ClockDomain("sync", local=True, reset_less=True)
         m.submodules.accelerator = self.accelerator
         m.d.comb += [ClockSignal().eq(self.clock), self.accelerator.reset.eq(~self.reset_n)]
@@ -109,7 +111,9 @@ _MEMORY = re.compile(r"  initial begin\n    (\S+ ?)\[0\] = (\d+'[dh][0-9a-f]+);\
 
 
 def compact_memories(text: str) -> str:
-    """Initialize memories by loops; a line for each word is three quarters of the text, and of what simulators compile."""
+    """Initialize memories by loops; a line for each word is three quarters of the text, and of what simulators
+    compile.
+    """
 
     def loop(match: re.Match[str]) -> str:
         memory, value, others = match.groups()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of CoDeNet in PyTorch: training, quantization, evaluation, and export to graphs of integers."""
 
 import os as _os

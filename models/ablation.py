@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """The paper's ablation of the deformable convolution: ``python -m models.ablation --data FOLDER --output FOLDER``.
 
-Trains and evaluates one network a row and seed, everything else being equal, and writes the table (``OUTPUT/table.md``) after each. Stopped, it
-goes on where it was when started again with the same arguments; seeds and rows may be added later.
+Trains and evaluates one network a row and seed, everything else being equal, and writes the table (``OUTPUT/table.md``)
+after each. Stopped, it goes on where it was when started again with the same arguments; seeds and rows may be added
+later.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """A network of the ablation: what differs from the accelerator's, and AP and AP50 that the paper reports, in percent, for VOC and COCO."""
+    """A network of the ablation: what differs from the accelerator's, and AP and AP50 that the paper reports, in
+    percent, for VOC and COCO.
+    """
 
     key: str
     title: str
@@ -55,7 +59,8 @@ def _regular(kernel: int, **more: Any) -> dict[str, Any]:
     return {"sampling": "regular", "kernel": kernel, **more}
 
 
-#: The rows of the paper's table 3, in its order, then ours: rounding, the set without bank conflicts, and full convolutions.
+#: The rows of the paper's table 3, in its order, then ours: rounding, the set without bank conflicts, and full
+#: convolutions.
 ROWS = (
     Row("3x3", "3x3", _regular(3, depthwise=False), (39.2, 60.8), (21.4, 36.5)),
     Row("3x3-depthwise", "3x3 depthwise", _regular(3), (39.1, 60.9), (19.8, 34.3)),

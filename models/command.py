@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the commands of this package share: one-line errors, exit status, interruption, whole outputs.
 
 Exit status: 0 success, 2 a bad argument, file or place to write to, 130 interrupted (Ctrl-C).

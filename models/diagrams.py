@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The drawings of docs/models.md, made from the code that they show: ``python -m models.diagrams docs/models``."""
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Drawing:
     def box(self, x: float, y: float, width: float, height: float, text: str, kind: str = "conv") -> None:
         """A rectangle with a line of text in its middle."""
         self.elements.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4" fill="{_FILLS[kind]}" stroke="#555"/>'
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4" fill="{_FILLS[kind]}" '
+            'stroke="#555"/>'
         )
         self.text(x + width / 2, y + height / 2 + 4, text, "middle")
 
@@ -48,9 +50,11 @@ class Drawing:
     def svg(self, label: str) -> str:
         """The file; ``label`` says what it shows to who cannot see it."""
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" font-family="sans-serif" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
+            'font-family="sans-serif" '
             f'font-size="12" role="img" aria-label="{escape(label)}">\n'
-            '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" '
+            'orient="auto">'
             '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>\n'
             f'<rect width="{self.width}" height="{self.height}" fill="white"/>\n'
             + "\n".join(self.elements)
@@ -133,7 +137,9 @@ def unit_drawing() -> str:
 
 
 def sampling_places() -> dict[str, torch.Tensor]:
-    """Title and places ``[9, 2]`` of the variants for one pixel: offsets drawn at random (seed 3, deviation 3), and ``s`` = 2.8."""
+    """Title and places ``[9, 2]`` of the variants for one pixel: offsets drawn at random (seed 3, deviation 3), and
+    ``s`` = 2.8.
+    """
     offsets = 3.0 * torch.randn(1, 18, 1, 1, generator=torch.Generator().manual_seed(3))
     s = torch.full((1, 1, 1, 1), 2.8)
     one, rounded, kept = torch.ones(1, 1, 1, 1), round_dilation(s), round_dilation(s, CONFLICT_FREE_OR_ZERO)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision of a program, graph or checkpoint: ``python -m models.evaluate PROGRAM --data FOLDER --split val``.
 
 Each photo is stretched to the network's one resolution and seen once: no flip averaging, no scales. Prints COCO's AP50

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a quantized checkpoint to a graph or a program: ``python -m models.export CHECKPOINT -o mine.cdn``."""
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a trained network samples: ``python -m models.offsets CHECKPOINT|GRAPH --data FOLDER -o FOLDER``.
 
-Writes ``offsets.json`` (how often each distance occurs in each deformable layer, which ``codenet plan --dilations`` takes), ``histogram.png``, and for
-some photos a picture with the nine places that each layer samples at the centres of detected objects, as in the paper's figure 2.
+Writes ``offsets.json`` (how often each distance occurs in each deformable layer, which ``codenet plan --dilations``
+takes), ``histogram.png``, and for some photos a picture with the nine places that each layer samples at the centres of
+detected objects, as in the paper's figure 2.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ _DRAWN_OBJECTS = 3
 class LayerSampling:
     """Where one layer sampled on one photo.
 
-    ``places``: float ``[9, 2, H, W]``, row and column relative to the pixel, in the layer's pixels. ``distance``: ``[H, W]``, the one number a pixel
-    that they follow from; None if each tap has offsets of its own.
+    ``places``: float ``[9, 2, H, W]``, row and column relative to the pixel, in the layer's pixels. ``distance``:
+    ``[H, W]``, the one number a pixel that they follow from; None if each tap has offsets of its own.
     """
 
     places: np.ndarray
@@ -76,7 +78,9 @@ def dilation_places(dilation: np.ndarray) -> np.ndarray:
 
 
 def network_offsets(network: CoDeNet) -> OffsetSource:
-    """Offsets of a floating-point network with any sampling but ``regular``; `CodenetError` for that one, which has none."""
+    """Offsets of a floating-point network with any sampling but ``regular``; `CodenetError` for that one, which has
+    none.
+    """
     modules = {name: m for name, m in network.named_modules() if isinstance(m, DeformConv) and m.sampling != "regular"}
     if not modules:
         raise CodenetError(f"network {network.config.name}: sampling is 'regular', expected one with offsets")
@@ -177,7 +181,9 @@ def drawn(source: OffsetSource, photo: Image.Image) -> Image.Image:
 
 
 def report(path: Path, totals: dict[str, np.ndarray], distances: range, images: int) -> dict[str, Any]:
-    """What ``offsets.json`` has: ``dilations`` (counts of 0 to 7) or, for square sampling, ``distances`` (counts of -7 to 8), by layer."""
+    """What ``offsets.json`` has: ``dilations`` (counts of 0 to 7) or, for square sampling, ``distances`` (counts of -7
+    to 8), by layer.
+    """
     key = "dilations" if distances == range(len(ALL_DILATIONS)) else "distances"
     return {"source": path.name, "images": images, key: {name: counts.tolist() for name, counts in totals.items()}}
 

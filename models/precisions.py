@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """One network at several precisions: ``python -m models.precisions CHECKPOINT --data FOLDER --output FOLDER``.
 
-Fine-tunes a floating-point checkpoint at each precision and writes a table (``OUTPUT/table.md``). What the accelerator runs is evaluated on the
-golden model's integers, the rest in PyTorch.
+Fine-tunes a floating-point checkpoint at each precision and writes a table (``OUTPUT/table.md``). What the accelerator
+runs is evaluated on the golden model's integers, the rest in PyTorch.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantization-aware fine-tuning: ``python -m models.qat FLOAT_CHECKPOINT --data FOLDER --output FOLDER``."""
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""The mean of several checkpoints' weights, one network that is often better than each: ``python -m models.soup CHECKPOINT CHECKPOINT ... -o FILE``.
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of several checkpoints' weights, one network that is often better than each:
+``python -m models.soup CHECKPOINT CHECKPOINT ... -o FILE``.
 
-A model soup (Wortsman et al., *Model soups: averaging weights of multiple fine-tuned models*, ICML 2022). It works where all were fine-tuned from the
-same network, or one from another, so that their weights lie in one basin of the loss; not for networks that were trained apart, nor for quantized ones that were calibrated apart.
+A model soup (Wortsman et al., *Model soups: averaging weights of multiple fine-tuned models*, ICML 2022). It works
+where all were fine-tuned from the same network, or one from another, so that their weights lie in one basin of the
+loss; not for networks that were trained apart, nor for quantized ones that were calibrated apart.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ IDENTITY = ("kind", "config", "classes", "precision")
 
 
 def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first one's."""
+    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first
+    one's.
+    """
     return {
         key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
         if value.is_floating_point()
@@ -33,7 +38,9 @@ def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Ten
 
 
 def _check_fits(path: Path, checkpoint: dict[str, Any], first: dict[str, Any], first_path: Path) -> None:
-    """`CodenetError` naming ``path`` unless its checkpoint is of the same network as the first, with the same keys and shapes."""
+    """`CodenetError` naming ``path`` unless its checkpoint is of the same network as the first, with the same keys and
+    shapes.
+    """
     for key in IDENTITY:
         if checkpoint.get(key) != first.get(key):
             raise CodenetError(
@@ -50,7 +57,8 @@ def _check_fits(path: Path, checkpoint: dict[str, Any], first: dict[str, Any], f
 
 
 def soup(paths: Sequence[Path]) -> dict[str, Any]:
-    """A checkpoint's content with the mean of the averaged weights of those at ``paths``; no training can resume from it.
+    """A checkpoint's content with the mean of the averaged weights of those at ``paths``; no training can resume from
+    it.
 
     `CodenetError` for fewer than two, and naming the file that is no checkpoint or of another network than the first.
     """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training of the floating-point detector: ``python -m models.train --data FOLDER --output FOLDER``."""
 
 from __future__ import annotations

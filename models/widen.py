@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A wider network that computes what a trained one does: ``python -m models.widen CHECKPOINT --config d -o FILE``.
 
 Net2WiderNet (Chen, Goodfellow and Shlens, *Net2Net: accelerating learning via knowledge transfer*, ICLR 2016):

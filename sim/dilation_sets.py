@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a set of dilations saves in cycles: ``python -m sim.dilation_sets --configs a c [--offsets offsets.json]``.
 
-Networks of random weights that keep to a set, compiled, and the cycle model's frame. A set with gaps costs a small step more for each deformable layer
-(docs/numbers.md), and saves the eight cycles that the window takes longer for dilations that are multiples of 3.
+Networks of random weights that keep to a set, compiled, and the cycle model's frame. A set with gaps costs a small step
+more for each deformable layer (docs/numbers.md), and saves the eight cycles that the window takes longer for dilations
+that are multiples of 3.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class SetCost:
 
 
 def moved(frequencies: np.ndarray, dilations: Sequence[int]) -> np.ndarray:
-    """Frequencies ``[8]`` after every dilation has gone to the nearest of ``dilations``, the larger one of two equally near."""
+    """Frequencies ``[8]`` after every dilation has gone to the nearest of ``dilations``, the larger one of two equally
+    near.
+    """
     result = np.zeros(len(ALL))
     for d, frequency in enumerate(frequencies):
         result[min(dilations, key=lambda member: (abs(member - d), -member))] += frequency
@@ -50,7 +54,9 @@ def moved(frequencies: np.ndarray, dilations: Sequence[int]) -> np.ndarray:
 def cost(
     configuration: str, dilations: tuple[int, ...], program: Program, known: Mapping[int, np.ndarray] | None
 ) -> SetCost:
-    """The cycle model's frame of ``program``; ``known`` dilations by step go to the nearest member, else all members are equally frequent."""
+    """The cycle model's frame of ``program``; ``known`` dilations by step go to the nearest member, else all members
+    are equally frequent.
+    """
     alike = np.isin(ALL, dilations).astype(np.float64)
     steps = dilation_sources(program)
     frequencies = {n: alike if known is None else moved(known[n], dilations) for n in steps}
@@ -84,7 +90,8 @@ def table(costs: Sequence[SetCost]) -> str:
         start = first.setdefault(item.configuration, item.cycles)
         members = ", ".join(map(str, item.dilations))
         lines.append(
-            f"| {item.configuration} | {members} | {item.steps} | {item.cycles:,} | {100 * (item.cycles / start - 1):+.1f} % |"
+            f"| {item.configuration} | {members} | {item.steps} | {item.cycles:,} | "
+            f"{100 * (item.cycles / start - 1):+.1f} % |"
         )
     return "\n".join(lines)
 

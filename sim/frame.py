@@ -1,4 +1,7 @@
-"""A simulated frame: the runtime on a device, with every tensor compared with the golden model as soon as it is complete."""
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated frame: the runtime on a device, with every tensor compared with the golden model as soon as it is
+complete.
+"""
 
 from __future__ import annotations
 

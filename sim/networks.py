@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graphs of configurations a to e: trained ones where they are shipped, otherwise of random weights."""
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def load_graph(configuration: str, photo: Path = PHOTO) -> Graph:
 
 
 def load_kept(configuration: str) -> Graph:
-    """`load_graph` of one photo, made once: an untrained graph is kept in ``build/graphs`` until what it is made by changes."""
+    """`load_graph` of one photo, made once: an untrained graph is kept in ``build/graphs`` until what it is made by
+    changes.
+    """
     path = _trained(configuration)
     if not path.exists():
         key = digest([PHOTO, *sources("models.quantization.untrained")])

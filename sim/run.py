@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """A photo through the accelerator's RTL, end to end: every tensor compared with the golden model, boxes drawn.
 
-``python -m sim.run --config a [--photo PHOTO] [--graph FILE] [--small | --outputs N] [--via board|cocotb]``, also ``make sim``.
-The driver is the one that runs on boards. The program ends with status 1 if any integer differs.
+``python -m sim.run --config a [--photo PHOTO] [--graph FILE] [--small | --outputs N] [--via board|cocotb]``, also
+``make sim``. The driver is the one that runs on boards. The program ends with status 1 if any integer differs.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Search for the shape of the accelerator (:mod:`sim.performance.search`).
 
 ``python -m sim.search [--configs ac] [--target xc7z020]`` lists every shape, and which is chosen.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of every simulation: the clock, and the memory behind the AXI ports."""
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ class DramTiming:
     Parameters
     ----------
     latency:
-        Cycles from an accepted address to the first beat of read data, or from the last beat of write data to the response.
+        Cycles from an accepted address to the first beat of read data, or from the last beat of write data to the
+        response.
     outstanding:
         Bursts of each direction that a port accepts before it finishes the oldest.
     bytes_per_cycle:

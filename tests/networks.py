@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graphs of CoDeNet's shape with random weights, for every test that needs a network and not a trained one.
 
 Requantize parameters are derived from the weights (not from a run), so that activations neither vanish nor saturate
@@ -220,8 +221,8 @@ def network(
 ) -> Graph:
     """A whole detector. The defaults fit ``AcceleratorConfig.small()``.
 
-    ``units`` counts those of each stage, the stride-2 one included. With ``equal_heads`` corresponding convolutions of the heads
-    share the shift of their requantizers, so that the compiler may merge them.
+    ``units`` counts those of each stage, the stride-2 one included. With ``equal_heads`` corresponding convolutions of
+    the heads share the shift of their requantizers, so that the compiler may merge them.
     """
     height, width = (size, size) if isinstance(size, int) else size
     net = Builder(height, width, seed)

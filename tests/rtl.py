@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single steps and programs on the simulated board, compared byte for byte with the functional model."""
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Single steps with random data: a memory and a descriptor that keep all rules, for tests of whatever executes steps."""
+# SPDX-License-Identifier: Apache-2.0
+"""Single steps with random data: a memory and a descriptor that keep all rules, for tests of whatever executes
+steps.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +88,10 @@ def random_step(
 ) -> Step:
     """A step on an input of ``height x width`` (after ``upsample``) and ``planes`` planes.
 
-    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``; 0: no expansion. ``expand_columns``:
-    of its pieces, by default as many as fit. ``dilations``: those that the dilation plane draws from. ``fill``: value of all input bytes, for corner cases. ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
+    ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``;
+    0: no expansion. ``expand_columns``: of its pieces, by default as many as fit. ``dilations``: those that the
+    dilation plane draws from. ``fill``: value of all input bytes, for corner cases. ``window_rows``: by default as many
+    as are useful and fit. ``pitch_extra``: bytes between stored rows.
     """
     rng = np.random.default_rng(seed)
     memory = _Memory(rng)

@@ -1,4 +1,7 @@
-"""Imports go one way between rooms: each may import those before it, and the packages that its folder may, and nothing else."""
+# SPDX-License-Identifier: Apache-2.0
+"""Imports go one way between rooms: each may import those before it, and the packages that its folder may, and nothing
+else.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -10,20 +13,25 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices runtime codenet cli"
+        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices "
+        "runtime codenet cli"
     ),
     "hw": (
-        "chips lib interfaces axi control dma window arithmetic depthwise pointwise accelerator verilog synthesis boards flow"
+        "chips lib interfaces axi control dma window arithmetic depthwise pointwise accelerator verilog synthesis "
+        "boards flow"
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
         "train qat export evaluate soup widen zoo precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run search dilation_sets"
+        "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run "
+        "search dilation_sets"
     ),
 }
-"""Rooms of each folder in the order of imports: a room may import those to its left. A name is a package or a single module."""
+"""Rooms of each folder in the order of imports: a room may import those to its left. A name is a package or a single
+module.
+"""
 
 FOLDERS = {"codenet": ROOT / "sw" / "codenet"} | {name: ROOT / name for name in ("hw", "models", "sim")}
 
@@ -40,7 +48,9 @@ FOREIGN = {
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports, wherever in it; names of a package's members with it, as they may be modules."""
+    """Dotted names that a file imports, wherever in it; names of a package's members with it, as they may be
+    modules.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -94,7 +104,9 @@ def test_folders_import_only_what_they_may(folder):
 
 
 def modules() -> dict[str, list[str]]:
-    """Every module of the project, and the modules of it that are imported when it is: at the top of the file, not for types only."""
+    """Every module of the project, and the modules of it that are imported when it is: at the top of the file, not for
+    types only.
+    """
     paths = {}
     for folder, base in FOLDERS.items():
         for path in base.rglob("*.py"):

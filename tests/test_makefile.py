@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Makefile says what a system lacks, and sets up what pyproject.toml asks for."""
 
 import re

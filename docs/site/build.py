@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The site: the pages of the checkout and the API reference, in `build/site`; called by `make site`.
 
 Warnings are errors: a link that leads nowhere, a picture that is missing, a public name without a docstring.

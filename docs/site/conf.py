@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sphinx's settings for `make site`."""
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def find_face(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Elem
 
 
 def undocumented(module: ModuleType) -> Iterator[str]:
-    """Public names of a module without a docstring, their own or an inherited one: itself, its classes and functions, and their members."""
+    """Public names of a module without a docstring, their own or an inherited one: itself, its classes and functions,
+    and their members.
+    """
     if not module.__doc__:
         yield module.__name__
     for name, value in vars(module).items():

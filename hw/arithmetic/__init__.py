@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arithmetic of fixed latency, without control and without stalls: products, sums, requantization."""
 
 from hw.arithmetic.mac_array import Array, skew

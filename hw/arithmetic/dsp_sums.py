@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of products in DSP slices: two outputs share a cascade of eight."""
 
 from amaranth import Cat, Const, Module, Signal, Value, signed, unsigned
@@ -24,14 +25,16 @@ SUM_WIDTH = 16
 class SliceSums(wiring.Component):
     """``o_sums[k] = sum over n of i_weights[n][k] * i_vector[n]`` for two outputs ``k``, modulo ``2**16``.
 
-    A slice multiplies an activation by ``(u1 << 20) + u0``, where ``u`` is the weight as an unsigned nibble: itself, or, if it is signed, the weight
-    plus 8, which is its upper bit inverted. So the packed operand is a concatenation. The first adder of the cascade takes off what is
-    too much, 8 times the sum of the activations, the same for both outputs, and adds ``2**18`` to the lower field, so that it never borrows from the
-    upper one. So the sums are just fields of the cascade's.
+    A slice multiplies an activation by ``(u1 << 20) + u0``, where ``u`` is the weight as an unsigned nibble: itself,
+    or, if it is signed, the weight plus 8, which is its upper bit inverted. So the packed operand is a concatenation.
+    The first adder of the cascade takes off what is too much, 8 times the sum of the activations, the same for both
+    outputs, and adds ``2**18`` to the lower field, so that it never borrows from the upper one. So the sums are just
+    fields of the cascade's.
 
     Members
     -------
-    i_vector, i_weights, i_unsigned : activation, nibbles of both outputs, and their kind, for lane ``n`` to be given ``n`` cycles late.
+    i_vector, i_weights, i_unsigned : activation, nibbles of both outputs, and their kind, for lane ``n`` to be given
+        ``n`` cycles late.
     i_excess : minus the sum of the activations, or 0 if weights are unsigned, :data:`EXCESS_LATENCY` cycles late.
     o_sums : :attr:`latency` cycles after lane 0.
     """

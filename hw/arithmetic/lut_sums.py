@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of products in LUTs, for outputs that find no DSP slice."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
@@ -16,12 +17,14 @@ ORDER = [half * (PAIRS // 2) + n for n in range(PAIRS // 2) for half in range(2)
 
 
 class LookupSums(wiring.Component):
-    """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a cycle.
+    """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a
+    cycle.
 
-    Distributed arithmetic: for each bit of the weights, two lanes ``a`` and ``b`` contribute 0, ``a``, ``b`` or ``a + b``, chosen by their two bits.
-    ``a + b`` is computed once for all outputs, and choosing and adding to the sum so far takes one LUT a bit (two select bits, three candidates,
-    the sum). So the sum of a weight bit runs through eight such adders, a pair of lanes each, and the four sums are added last, the upper one
-    subtracted if weights are signed. Pairs of the lower and of the upper eight lanes take turns, as their weights come side by side.
+    Distributed arithmetic: for each bit of the weights, two lanes ``a`` and ``b`` contribute 0, ``a``, ``b`` or
+    ``a + b``, chosen by their two bits. ``a + b`` is computed once for all outputs, and choosing and adding to the sum
+    so far takes one LUT a bit (two select bits, three candidates, the sum). So the sum of a weight bit runs through
+    eight such adders, a pair of lanes each, and the four sums are added last, the upper one subtracted if weights are
+    signed. Pairs of the lower and of the upper eight lanes take turns, as their weights come side by side.
 
     Members
     -------
@@ -62,10 +65,12 @@ class LookupSums(wiring.Component):
 
     def _output(self, m: Module, output: int, candidates: list, is_unsigned) -> None:
         """One output: four sums of weight bits, then theirs."""
-        # Yosys gives the carry chain the minuend as it is, and merges all else into the LUT; of a sum it may take either. x - ~y is x + y + 1.
+        # Yosys gives the carry chain the minuend as it is, and merges all else into the LUT; of a sum it may take
+        # either. x - ~y is x + y + 1.
         sums: list = [Const(-PAIRS)] * WEIGHT_BITS
         for n, (a, b, both) in enumerate(candidates):
-            # Lane ``2 * j`` of a half came ``2 * j`` cycles ago, the other lane a cycle later; adder ``n`` is due after ``n + 1``.
+            # Lane ``2 * j`` of a half came ``2 * j`` cycles ago, the other lane a cycle later; adder ``n`` is due after
+            # ``n + 1``.
             nibbles = Cat(
                 delay(m, self.i_weights[output][2 * ORDER[n] + k], n % 2 + 1 - k, f"weights_{output}_{n}_{k}")
                 for k in range(2)

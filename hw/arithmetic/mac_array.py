@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Array: 16 inputs x ``outputs`` products of 4-bit weights a cycle, in DSP slices and, beyond their number, in LUTs."""
 
 from amaranth import Const, Module, Mux, Signal, signed, unsigned
@@ -23,10 +24,12 @@ def skew(lane: int) -> int:
 
 
 class Array(wiring.Component):
-    """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a cycle.
+    """``o_sums[o] = sum over lanes of i_weights[o][lane] * i_vector[lane]``, :attr:`latency` cycles later, a vector a
+    cycle.
 
-    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. A sum is made in two halves
-    of eight lanes, a lane a cycle: the weights of lane ``n`` are due :func:`skew` (``n``) cycles after the vector.
+    The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. A
+    sum is made in two halves of eight lanes, a lane a cycle: the weights of lane ``n`` are due :func:`skew` (``n``)
+    cycles after the vector.
 
     Parameters
     ----------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requantizer: one lane of ``clamp((acc * m + b) >> s, lo, hi)``."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
@@ -19,12 +20,13 @@ SUM_WIDTH = 48
 class Requantizer(wiring.Component):
     """``o = clamp((i_acc * i_m + i_b) >> s, lo, hi)`` (arithmetic shift, docs/numbers.md), a result a cycle.
 
-    The result follows its operands by :attr:`latency` cycles; there is no stall and no valid (delay a tag by ``latency``).
-    ``acc * m + b`` must fit 48 bits, signed; ``s`` is at most 47. Bits ``low + 1..low`` of ``s`` count ``SHIFTED[low]`` cycles after the operands, ``lo`` and
-    ``hi`` :data:`CLAMPED` cycles after them: so either they do not change while results are in flight, or they follow in this order.
+    The result follows its operands by :attr:`latency` cycles; there is no stall and no valid (delay a tag by
+    ``latency``). ``acc * m + b`` must fit 48 bits, signed; ``s`` is at most 47. Bits ``low + 1..low`` of ``s`` count
+    ``SHIFTED[low]`` cycles after the operands, ``lo`` and ``hi`` :data:`CLAMPED` cycles after them: so either they do
+    not change while results are in flight, or they follow in this order.
 
-    Multiply and add are one DSP slice with all its registers. The shift is three stages of four positions each, coarse to fine. Each keeps as
-    many bits as an output that fits can still come from, and saturates what has more.
+    Multiply and add are one DSP slice with all its registers. The shift is three stages of four positions each, coarse
+    to fine. Each keeps as many bits as an output that fits can still come from, and saturates what has more.
 
     Parameters
     ----------

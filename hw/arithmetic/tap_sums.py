@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sum of nine products in LUTs: the arithmetic of one channel of the depthwise filter."""
 
 from amaranth import Module, Mux, Signal, signed
@@ -13,10 +14,11 @@ SUM_WIDTH = 15
 
 
 class TapSums(wiring.Component):
-    """``o_sum = sum over taps of i_weights[tap] * i_samples[tap]``, :attr:`LATENCY` - 1 cycles after the weights, one a cycle.
+    """``o_sum = sum over taps of i_weights[tap] * i_samples[tap]``, :attr:`LATENCY` - 1 cycles after the weights, one a
+    cycle.
 
-    Distributed arithmetic, as in :class:`hw.arithmetic.lut_sums.LookupSums`: for each bit of the weights, two taps ``a`` and ``b`` contribute 0, ``a``, ``b`` or ``a + b``.
-    Two pairs are added in a cycle.
+    Distributed arithmetic, as in :class:`hw.arithmetic.lut_sums.LookupSums`: for each bit of the weights, two taps
+    ``a`` and ``b`` contribute 0, ``a``, ``b`` or ``a + b``. Two pairs are added in a cycle.
 
     Members
     -------
@@ -58,7 +60,9 @@ class TapSums(wiring.Component):
         return m
 
     def _half(self, m: Module, name: str, samples: list, pairs: list, first: int) -> list:
-        """For each weight bit, the sum of the samples whose weights have it: of two pairs, and of a fifth if there is one."""
+        """For each weight bit, the sum of the samples whose weights have it: of two pairs, and of a fifth if there is
+        one.
+        """
         sums = []
         for bit in range(WEIGHT_BITS):
             total = Signal(signed(8 + (len(samples) - 1).bit_length()), name=f"{name}_{bit}", reset_less=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI: signatures, read and write masters, and the bridge from a processor to AXI4-Lite."""
 
 from hw.axi.burst_splitter import BURST_BEATS

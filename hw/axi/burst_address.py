@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Addresses of a burst's beats, and which bursts a block of registers can answer."""
 
 from amaranth import Module, Mux, Signal
@@ -15,12 +16,13 @@ WORD_SIZE = 2
 class BurstAddress(wiring.Component):
     """Holds one burst: gives the address of its beats, one after the other, and the response that all of them get.
 
-    The response is, with the first that holds: DECERR for an address outside the block; SLVERR for what the standard forbids on 32-bit
-    data (beats of more than 4 bytes, the reserved kind, a WRAP of other than 2, 4, 8 or 16 beats or not aligned); OKAY. A block of
-    4 KiB, aligned, needs no more than the first address: bursts do not cross a multiple of that.
+    The response is, with the first that holds: DECERR for an address outside the block; SLVERR for what the standard
+    forbids on 32-bit data (beats of more than 4 bytes, the reserved kind, a WRAP of other than 2, 4, 8 or 16 beats or
+    not aligned); OKAY. A block of 4 KiB, aligned, needs no more than the first address: bursts do not cross a multiple
+    of that.
 
-    FIXED repeats its address. INCR goes on from the first address, which need not be aligned, to aligned ones. WRAP goes on
-    to its end and from there to its start.
+    FIXED repeats its address. INCR goes on from the first address, which need not be aligned, to aligned ones. WRAP
+    goes on to its end and from there to its start.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ class BurstAddress(wiring.Component):
     Members
     -------
     start:
-        Take ``address``, ``length`` (beats - 1), ``size`` (log2 of bytes a beat) and ``burst``; their effect is there in the next cycle.
+        Take ``address``, ``length`` (beats - 1), ``size`` (log2 of bytes a beat) and ``burst``; their effect is there
+        in the next cycle.
     advance:
         Go to the next beat.
     o_address:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cuts runs of beats into AXI bursts."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, unsigned
@@ -11,7 +12,9 @@ BURST_BEATS = 16
 """Longest burst that is legal on AXI3 and AXI4 (128 bytes)."""
 
 RUN = data.StructLayout({"address": unsigned(32), "beats": unsigned(21)})
-"""``beats`` (1 to 2**20) beats of 8 bytes from byte address ``address``, a multiple of 8 (its low three bits are ignored)."""
+"""``beats`` (1 to 2**20) beats of 8 bytes from byte address ``address``, a multiple of 8 (its low three bits are
+ignored).
+"""
 
 BURST = data.StructLayout({"address": unsigned(32), "last_beat": unsigned(4)})
 """``last_beat + 1`` beats inside one aligned block of 128 bytes."""
@@ -53,7 +56,8 @@ class BurstSplitter(wiring.Component):
         m = Module()
         m.submodules.output = output = StreamRegister(BURST)
         wiring.connect(m, output.o, wiring.flipped(self.o))
-        # The run to come: its first block of 128 bytes, its first beat in it, and the place of its last beat, counted from that block.
+        # The run to come: its first block of 128 bytes, its first beat in it, and the place of its last beat, counted
+        # from that block.
         taken, block, first = Signal(), Signal(25), Signal(4)
         last_beat = Signal(22)
         # The run that is cut: the same, with the blocks that are left behind this one.

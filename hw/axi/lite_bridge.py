@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a processor's AXI3 or AXI4 port to the AXI4-Lite registers."""
 
 from amaranth import Module, Signal
@@ -12,11 +13,11 @@ from hw.axi.signatures import AxiLite
 class RegistersBridge(wiring.Component):
     """Answers every burst beat by beat: a beat is a transfer to the registers, or an error that they do not see.
 
-    Reads and writes go side by side, one burst of each at a time; the next address waits until the last answer was taken. IDs come back as they
-    came. Errors are those of :class:`~hw.axi.burst_address.BurstAddress`, and what the registers answer; a write gets the first error of its
-    beats. An exclusive access is an ordinary one that is answered OKAY, which tells the master that it was not exclusive.
-    Beats narrower than a word read the whole word (the master takes its lanes) and write the bytes of their strobes. A beat takes
-    five cycles or more.
+    Reads and writes go side by side, one burst of each at a time; the next address waits until the last answer was
+    taken. IDs come back as they came. Errors are those of :class:`~hw.axi.burst_address.BurstAddress`, and what the
+    registers answer; a write gets the first error of its beats. An exclusive access is an ordinary one that is answered
+    OKAY, which tells the master that it was not exclusive. Beats narrower than a word read the whole word (the master
+    takes its lanes) and write the bytes of their strobes. A beat takes five cycles or more.
 
     Parameters
     ----------

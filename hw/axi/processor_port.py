@@ -1,4 +1,7 @@
-"""The port by which a processor reaches the fabric, as a signature: AXI3 (Zynq-7000) or AXI4 (Zynq UltraScale+), 32-bit data."""
+# SPDX-License-Identifier: Apache-2.0
+"""The port by which a processor reaches the fabric, as a signature: AXI3 (Zynq-7000) or AXI4 (Zynq UltraScale+), 32-bit
+data.
+"""
 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -11,9 +14,11 @@ FIXED, INCR, WRAP, RESERVED = range(4)
 
 
 class ProcessorPort(wiring.Signature):
-    """AXI seen from the master, without what a slave of registers has no use for: lock, cache, protection, quality of service, write ID.
+    """AXI seen from the master, without what a slave of registers has no use for: lock, cache, protection, quality of
+    service, write ID.
 
-    ``w_id`` of AXI3 may be left out because a slave that takes one write after the other allows no interleaving of their data.
+    ``w_id`` of AXI3 may be left out because a slave that takes one write after the other allows no interleaving of
+    their data.
 
     Parameters
     ----------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI read master: runs of beats in, one stream of beats out."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal, unsigned
@@ -12,16 +13,17 @@ from hw.lib import StreamQueue
 class BurstReader(wiring.Component):
     """Reads runs, in order, with several bursts in flight.
 
-    A burst is asked for only when the output queue has room for all of it, so ``r_ready`` is always high and a slow consumer never
-    blocks a shared bus. Throughput: one beat a cycle, without gaps between runs of 16 beats or more at any alignment, as long as
-    ``outstanding`` bursts cover the memory's latency.
+    A burst is asked for only when the output queue has room for all of it, so ``r_ready`` is always high and a slow
+    consumer never blocks a shared bus. Throughput: one beat a cycle, without gaps between runs of 16 beats or more at
+    any alignment, as long as ``outstanding`` bursts cover the memory's latency.
 
     Parameters
     ----------
     outstanding:
         Bursts in flight, at most.
     depth:
-        Beats of the output queue; a power of two, at least two bursts. Below ``16 * outstanding`` it bounds the bursts in flight.
+        Beats of the output queue; a power of two, at least two bursts. Below ``16 * outstanding`` it bounds the bursts
+        in flight.
 
     Members
     -------
@@ -90,7 +92,9 @@ class BurstReader(wiring.Component):
         return m
 
     def _issue(self, m: Module, splitter: BurstSplitter, draining: Signal) -> Signal:
-        """Ask for bursts, one in two cycles, as long as there is room for their beats; returns the number of bursts in flight."""
+        """Ask for bursts, one in two cycles, as long as there is room for their beats; returns the number of bursts in
+        flight.
+        """
         in_flight = Signal(range(self.outstanding + 1))
         room = Signal(range(self.depth + 1), init=self.depth)
         permit, issue, consumed = Signal(), Signal(), Signal()
@@ -100,7 +104,8 @@ class BurstReader(wiring.Component):
             burst.ready.eq(issue),
         ]
         m.d.sync += [
-            # Asking for room for the longest burst keeps the comparison short. What this cycle issues is not counted yet.
+            # Asking for room for the longest burst keeps the comparison short. What this cycle issues is not counted
+            # yet.
             permit.eq((room >= BURST_BEATS) & (in_flight != self.outstanding) & ~issue & ~draining & ~self.clear),
             consumed.eq(self.data.valid & self.data.ready),
         ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signatures of AXI ports, seen from the master."""
 
 from amaranth.lib import wiring
@@ -7,9 +8,11 @@ from codenet.registers import ADDRESS_BITS
 
 
 class ReadPort(wiring.Signature):
-    """AXI3/AXI4 read channels of a master with one ID, 64-bit data, INCR bursts of 1 to 16 beats of 8 bytes, 32-bit addresses.
+    """AXI3/AXI4 read channels of a master with one ID, 64-bit data, INCR bursts of 1 to 16 beats of 8 bytes, 32-bit
+    addresses.
 
-    ``ar_len`` is beats - 1. Constant fields (size 3, burst INCR, cache 0b0011, prot 0, id 0) are added by the top level.
+    ``ar_len`` is beats - 1. Constant fields (size 3, burst INCR, cache 0b0011, prot 0, id 0) are added by the top
+    level.
     """
 
     def __init__(self):

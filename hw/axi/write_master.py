@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI write master: runs and one stream of beats in, bursts and their responses on the bus."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
@@ -15,9 +16,9 @@ _MARGIN = 4
 class BurstWriter(wiring.Component):
     """Writes runs, in order, with several bursts in flight.
 
-    A burst's address is given only when all of its data are here, so a slow producer never blocks a shared bus; its data follow at once,
-    whether or not the address was taken. Throughput: one beat a cycle, without gaps between bursts, as long as
-    ``outstanding`` bursts cover the memory's latency.
+    A burst's address is given only when all of its data are here, so a slow producer never blocks a shared bus; its
+    data follow at once, whether or not the address was taken. Throughput: one beat a cycle, without gaps between
+    bursts, as long as ``outstanding`` bursts cover the memory's latency.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ class BurstWriter(wiring.Component):
     port:
         AXI write channels.
     clear:
-        Pulse or level: forget all runs and beats but those of bursts whose address was given, complete these, await their
-        responses, clear ``error``.
+        Pulse or level: forget all runs and beats but those of bursts whose address was given, complete these, await
+        their responses, clear ``error``.
     idle:
         No run or beat is left inside and every burst has its response. While ``clear`` stays high too.
     beat:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole design of a board: accelerator, processor block, and what lies between them."""
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from hw.lib.cells import Series7
 from hw.verilog import Wrapper, compact_memories
 
 CLOCK_NET = "aclk"
-"""Name of the fabric's clock in the Verilog and in netlists made of it: that of the accelerator's port, behind which others are only aliases."""
+"""Name of the fabric's clock in the Verilog and in netlists made of it: that of the accelerator's port, behind which
+others are only aliases.
+"""
 
 MASTERS = ("m_axi0", "m_axi1")
 """Ports of :class:`hw.verilog.Wrapper` to memory."""
@@ -34,8 +37,8 @@ class BoardTop(Elaboratable):
                         <-- memory port 1 -- parameters                     |
                         <-- interrupt --                                    |
 
-    The accelerator's masters keep to what AXI3 and AXI4 have in common, so their fields reach the block unchanged, IDs being 0; fields that
-    they have not (quality of service, users) are 0.
+    The accelerator's masters keep to what AXI3 and AXI4 have in common, so their fields reach the block unchanged, IDs
+    being 0; fields that they have not (quality of service, users) are 0.
 
     Parameters
     ----------

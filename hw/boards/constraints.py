@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constraints of a board's design, for Vivado and for nextpnr, which reads a small part of the same language."""
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def clock_for_vivado(system: ProcessorSystem, mhz: float) -> str:
 
 
 def netlist_for_vivado(pins: list[Pin]) -> str:
-    """XDC for after the synthesis, when registers are cells: no timing into the reset synchronizer and out to the lights; pins."""
+    """XDC for after the synthesis, when registers are cells: no timing into the reset synchronizer and out to the
+    lights; pins.
+    """
     synchronizer = "[get_cells -hierarchical -filter {ASYNC_REG == TRUE}]"
     ends = "REF_PIN_NAME == PRE || REF_PIN_NAME == CLR"
     lines = [f"set_false_path -to [get_pins -of_objects {synchronizer} -filter {{{ends}}}]", *_pin_lines(pins)]
@@ -71,6 +74,8 @@ def netlist_for_vivado(pins: list[Pin]) -> str:
 
 
 def for_nextpnr(pins: list[Pin], mhz: float) -> str:
-    """XDC without what nextpnr ignores: the clock by its net, and the pins. Paths from other clocks count as none there anyway."""
+    """XDC without what nextpnr ignores: the clock by its net, and the pins. Paths from other clocks count as none there
+    anyway.
+    """
     lines = [f"create_clock -period {period_ns(mhz):.3f} [get_nets {CLOCK_NET}]", *_pin_lines(pins)]
     return "\n".join(lines) + "\n"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hard blocks of a chip as instances, and the AXI ports that they have in common."""
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class HardCell:
         return self._signals[name]
 
     def instance(self) -> Instance:
-        """The instance, once. Tools must keep it: without the processor's block the chip's memory ports are not configured."""
+        """The instance, once. Tools must keep it: without the processor's block the chip's memory ports are not
+        configured.
+        """
         connections = {f"{self.ports[name][0]}_{name}": signal for name, signal in self._signals.items()}
         return Instance(self.kind, a_keep="true", a_DONT_TOUCH="true", **connections)
 

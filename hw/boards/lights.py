@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Four lights that tell whether the design lives."""
 
 from amaranth import Cat, Module, Signal
@@ -8,8 +9,8 @@ LIGHTS = 4
 
 
 class Lights(wiring.Component):
-    """Light 0 blinks with the clock, about once a second at 150 MHz; 1 glows on for a while after each step; 2: the interrupt is pending;
-    3: out of reset.
+    """Light 0 blinks with the clock, about once a second at 150 MHz; 1 glows on for a while after each step; 2: the
+    interrupt is pending; 3: out of reset.
 
     Parameters
     ----------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a board top needs to know of a chip's processor block."""
 
 from __future__ import annotations

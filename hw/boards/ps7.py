@@ -1,6 +1,9 @@
-"""PS7, the processor block of a Zynq-7000: clock, reset, interrupt, M_AXI_GP0 and two S_AXI_HP ports (UG585, chapters 5 and 25).
+# SPDX-License-Identifier: Apache-2.0
+"""PS7, the processor block of a Zynq-7000: clock, reset, interrupt, M_AXI_GP0 and two S_AXI_HP ports (UG585, chapters 5
+and 25).
 
-Its other ports are left open: pads of memory and peripherals belong to the block whatever the fabric holds, and the boot loader configures them.
+Its other ports are left open: pads of memory and peripherals belong to the block whatever the fabric holds, and the
+boot loader configures them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""PS8, the processor block of a Zynq UltraScale+: clock, reset, interrupt, M_AXI_HPM0_FPD, S_AXI_HP0_FPD and S_AXI_HP1_FPD (UG1085, chapter 35).
+# SPDX-License-Identifier: Apache-2.0
+"""PS8, the processor block of a Zynq UltraScale+: clock, reset, interrupt, M_AXI_HPM0_FPD, S_AXI_HP0_FPD and
+S_AXI_HP1_FPD (UG1085, chapter 35).
 
-The block numbers its ports otherwise: HPM0_FPD is MAXIGP0, HP0_FPD and HP1_FPD are SAXIGP2 and SAXIGP3. All data are 128 bits wide at the
-block; registers of the block choose how many of them are used (32 for the registers here, 64 for memory), and what loads the bitstream
-must set them. The fabric's reset is the last bit of the extended GPIO.
+The block numbers its ports otherwise: HPM0_FPD is MAXIGP0, HP0_FPD and HP1_FPD are SAXIGP2 and SAXIGP3. All data are
+128 bits wide at the block; registers of the block choose how many of them are used (32 for the registers here, 64 for
+memory), and what loads the bitstream must set them. The fabric's reset is the last bit of the extended GPIO.
 """
 
 from __future__ import annotations

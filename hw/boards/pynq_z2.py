@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The PYNQ-Z2: a Zynq xc7z020 with 512 MiB of DDR3."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The PYNQ-Z2's pins, as Amaranth describes boards (TUL's constraint file pynq-z2_v1.0.xdc)."""
 
 from amaranth.build import Attrs, Clock, Pins, Resource, Subsignal

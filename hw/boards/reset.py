@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reset from another clock domain."""
 
 from amaranth import ClockDomain, ClockSignal, Module, Signal
@@ -8,9 +9,11 @@ STAGES = 3
 
 
 class ResetSynchronizer(wiring.Component):
-    """``o`` is high as soon as ``reset_n`` is low, even without a clock, and falls :data:`STAGES` clocks after it rises.
+    """``o`` is high as soon as ``reset_n`` is low, even without a clock, and falls :data:`STAGES` clocks after it
+    rises.
 
-    The registers carry the attribute ``ASYNC_REG``: tools keep them together, and constraints find them by it (:mod:`hw.boards.constraints`).
+    The registers carry the attribute ``ASYNC_REG``: tools keep them together, and constraints find them by it
+    (:mod:`hw.boards.constraints`).
     """
 
     def __init__(self) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Ultra96, on which the paper measured: a Zynq UltraScale+ ZU3EG with 2 GiB of LPDDR4."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Control: registers for the host, the sequencer of steps, and the profiler."""
 
 from hw.control.profiler import Profiler

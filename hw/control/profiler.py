@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counters of every step: where its cycles went, and how many beats it moved."""
 
 from amaranth import Cat, Module, Mux, Signal
@@ -13,9 +14,10 @@ from hw.lib import delay, relays
 class Profiler(wiring.Component):
     """Counts by :class:`codenet.registers.ProfileCounter` and keeps the counts of the first ``profile_depth`` steps.
 
-    Every cycle in which ``running`` is set belongs to exactly one of the six cycle categories. At ``step_end`` the counts (that cycle
-    included) are set aside, written to the memory during the next eleven cycles, and counting starts again from 0. Steps
-    are at least eleven cycles apart. ``data`` is the word at ``index``, one cycle later; indices wrap at the memory's size.
+    Every cycle in which ``running`` is set belongs to exactly one of the six cycle categories. At ``step_end`` the
+    counts (that cycle included) are set aside, written to the memory during the next eleven cycles, and counting starts
+    again from 0. Steps are at least eleven cycles apart. ``data`` is the word at ``index``, one cycle later; indices
+    wrap at the memory's size.
 
     Members
     -------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI4-Lite slave with the registers of :mod:`codenet.registers`."""
 
 from amaranth import Cat, Module, Mux, Signal
@@ -18,17 +19,18 @@ REPORTED = ("status", "peak_count", "frame_cycles", "frame_steps", "profile_data
 class Registers(wiring.Component):
     """Register file: decoder and storage follow :data:`codenet.registers.REGISTERS`.
 
-    Reads and writes are independent, one of each outstanding. Address and data of a write may come in either order; it takes
-    effect in the cycle after both are there, together with its response. Read-write registers respect byte strobes;
-    commands and write-1-to-clear bits act only with the strobe of their byte. Every response is OKAY: an address without
-    register reads as 0 and ignores writes, because an error response would be a bus fault in the host's program. The two
-    low address bits are ignored.
+    Reads and writes are independent, one of each outstanding. Address and data of a write may come in either order; it
+    takes effect in the cycle after both are there, together with its response. Read-write registers respect byte
+    strobes; commands and write-1-to-clear bits act only with the strobe of their byte. Every response is OKAY: an
+    address without register reads as 0 and ignores writes, because an error response would be a bus fault in the host's
+    program. The two low address bits are ignored.
 
     Members
     -------
-    bus: the slave. ``start``, ``reset``: one-cycle pulses from CONTROL. ``ended``: pulse, sets IRQ_STATUS (it wins over a clear in
-    the same cycle). ``interrupt``: level, IRQ_STATUS and IRQ_ENABLE. One output for every read-write register, one input for
-    every read-only one that is not constant. ``profile_data`` must follow ``profile_index`` within two cycles.
+    bus: the slave. ``start``, ``reset``: one-cycle pulses from CONTROL. ``ended``: pulse, sets IRQ_STATUS (it wins over
+    a clear in the same cycle). ``interrupt``: level, IRQ_STATUS and IRQ_ENABLE. One output for every read-write
+    register, one input for every read-only one that is not constant. ``profile_data`` must follow ``profile_index``
+    within two cycles.
     """
 
     def __init__(self, config: AcceleratorConfig):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Control: runs a program step by step, fetching the next step's descriptor and parameters while one runs."""
 
 from amaranth import Module, Signal
@@ -8,7 +9,9 @@ from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
 from hw.interfaces import STEP
 
 SETTLE_CYCLES = 16
-"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request that was already decided."""
+"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request
+that was already decided.
+"""
 
 
 class State(enum.Enum):
@@ -23,11 +26,12 @@ class State(enum.Enum):
 class Sequencer(wiring.Component):
     """Fetches, starts and ends the steps of a program, and stops on errors.
 
-    A program begins with ``start`` while idle. Step n + 1 is fetched into the other half of the parameter memories as soon as step
-    n starts, and starts two cycles after both step n has ended and its parameters are there. Errors of a fetch count only
-    once the step that runs meanwhile has ended, so that ``step_index`` names the step at fault. After an error nothing but
-    ``reset`` is obeyed; ``clear`` keeps the datapath from starting new bus transfers from the cycle after the error on. ``reset`` is
-    obeyed in every state, holds ``clear`` until the bus masters are ``idle``, and leads to the idle state.
+    A program begins with ``start`` while idle. Step n + 1 is fetched into the other half of the parameter memories as
+    soon as step n starts, and starts two cycles after both step n has ended and its parameters are there. Errors of a
+    fetch count only once the step that runs meanwhile has ended, so that ``step_index`` names the step at fault. After
+    an error nothing but ``reset`` is obeyed; ``clear`` keeps the datapath from starting new bus transfers from the
+    cycle after the error on. ``reset`` is obeyed in every state, holds ``clear`` until the bus masters are ``idle``,
+    and leads to the idle state.
 
     Members
     -------
@@ -40,8 +44,8 @@ class Sequencer(wiring.Component):
     memory_base:
         ``base`` as it was at ``start``.
     step, half, step_start, step_done, step_end, stepping:
-        Datapath. ``step`` and ``half`` are stable from one ``step_start`` to the next; ``step_done`` is a level or pulse that comes at
-        least one cycle after ``step_start``; ``step_end`` pulses in its cycle.
+        Datapath. ``step`` and ``half`` are stable from one ``step_start`` to the next; ``step_done`` is a level or
+        pulse that comes at least one cycle after ``step_start``; ``step_end`` pulses in its cycle.
     read_error, write_error, idle, clear:
         Bus masters. ``idle``: none has a transfer outstanding.
     """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done with nine samples, channel by channel: filter, maximum, peaks."""
 
 from hw.depthwise.depthwise import Depthwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise unit: 16 channels x 9 taps a cycle, or their maximum, or the sample itself."""
 
 from amaranth import Module, Mux, Signal
@@ -13,10 +14,11 @@ from hw.lib import delay
 
 
 class Depthwise(wiring.Component):
-    """Makes one vector of the beats from ``first`` to ``last``: filtered and requantized (MAC), their maximum (MAX), or ``samples[0]`` (OFF).
+    """Makes one vector of the beats from ``first`` to ``last``: filtered and requantized (MAC), their maximum (MAX), or
+    ``samples[0]`` (OFF).
 
-    A beat a cycle, no stall, order kept. The vector follows its last beat by :attr:`latency` cycles, the same in all steps. Nothing leaves
-    in PEAKS steps.
+    A beat a cycle, no stall, order kept. The vector follows its last beat by :attr:`latency` cycles, the same in all
+    steps. Nothing leaves in PEAKS steps.
 
     Members
     -------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise filter: weights brought to the banks, 144 products, their sums, and 16 requantizers."""
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
@@ -20,13 +21,15 @@ ACC_WIDTH = 16
 class DepthwiseFilter(wiring.Component):
     """``requantize(sum over taps of weight * sample)`` in each lane, over the beats from ``first`` to ``last``.
 
-    A beat a cycle; the result of a beat follows it by :attr:`latency` cycles and means something where the beat has ``last``.
+    A beat a cycle; the result of a beat follows it by :attr:`latency` cycles and means something where the beat has
+    ``last``.
 
     Members
     -------
     parameters : writes the entries of planes: nine weights of 16 lanes, and 16 times ``m`` and ``b``.
     i_valid, i_payload : beats of samples.
-    i_taps : of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. Banks with ``row_tap`` or ``column_tap`` 3 get weight zero.
+    i_taps : of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. Banks with ``row_tap`` or
+        ``column_tap`` 3 get weight zero.
     """
 
     def __init__(self, config: AcceleratorConfig):

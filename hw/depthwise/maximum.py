@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise maximum: the largest of a window's samples."""
 
 from amaranth import Module, Mux, Signal
@@ -16,7 +17,8 @@ NO_TAP = 3
 class DepthwiseMaximum(wiring.Component):
     """Maximum of the samples of the beats from ``first`` to ``last``, in each lane; in OFF steps ``samples[0]``.
 
-    ``i_taps`` is of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. A beat a cycle; the result of a beat follows it by :attr:`latency` cycles and means something where the beat has ``last``.
+    ``i_taps`` is of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. A beat a cycle; the result of a
+    beat follows it by :attr:`latency` cycles and means something where the beat has ``last``.
     """
 
     LATENCY = 6

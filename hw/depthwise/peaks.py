@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peaks: local maxima of a heatmap, as records."""
 
 from functools import reduce
@@ -23,7 +24,9 @@ RECORDS = 8
 """Records that wait for the storer."""
 
 MARGIN = 7
-"""Places kept free, because ``space`` is five cycles behind the window's issue: three here, and a register each way between them."""
+"""Places kept free, because ``space`` is five cycles behind the window's issue: three here, and a register each way
+between them.
+"""
 
 FOUND = data.StructLayout(
     {
@@ -44,14 +47,16 @@ def _without_lowest(bits):
 
 
 class Peaks(wiring.Component):
-    """Finds, in PEAKS steps, the values that are not below their neighbours inside the image, nor below ``peak_threshold``.
+    """Finds, in PEAKS steps, the values that are not below their neighbours inside the image, nor below
+    ``peak_threshold``.
 
-    A vector a cycle as long as peaks are rare; a record a cycle otherwise. Records come by pixel, plane, lane; the first
-    ``peak_capacity`` of them leave, then one ``end`` item. Windows have dilation 1: one beat a vector.
+    A vector a cycle as long as peaks are rare; a record a cycle otherwise. Records come by pixel, plane, lane; the
+    first ``peak_capacity`` of them leave, then one ``end`` item. Windows have dilation 1: one beat a vector.
 
     Members
     -------
-    issue, space : credits of the window, as in :class:`hw.pointwise.vector_buffer.VectorBuffer`; only PEAKS steps are counted.
+    issue, space : credits of the window, as in :class:`hw.pointwise.vector_buffer.VectorBuffer`; only PEAKS steps are
+        counted.
     i_valid, i_payload : samples from the window; ignored outside PEAKS steps.
     o : peak records, then one ``end`` item.
     active : a vector was compared.
@@ -132,8 +137,8 @@ class Peaks(wiring.Component):
     def _emit(self, m: Module, queue) -> None:
         """Records of the vectors in the queue, lowest lane first.
 
-        A vector is taken out of the queue and held until all of its records are made. They pass a register and a queue of their own, so that
-        nothing here depends on the storer in the same cycle.
+        A vector is taken out of the queue and held until all of its records are made. They pass a register and a queue
+        of their own, so that nothing here depends on the storer in the same cycle.
         """
         m.submodules.records = records = fifo.SyncFIFO(width=STORE_ITEM.size, depth=RECORDS)
         held = Signal(FOUND, reset_less=True)

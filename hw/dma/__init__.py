@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between memory and datapath: loader, storer, and the fetcher of descriptors and parameters."""
 
 from hw.dma.loader import Loader

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the input planes of a step and hands them to the window as vectors."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
@@ -13,13 +14,16 @@ from hw.lib import StreamRegister, delay
 
 
 class Loader(wiring.Component):
-    """Vectors of the step's input planes, in the order row, plane (the dilation plane last), column of the stored tensor.
+    """Vectors of the step's input planes, in the order row, plane (the dilation plane last), column of the stored
+    tensor.
 
-    With ``expand``, those of the planes to expand, in the order row, piece of ``expand_columns`` columns, plane, column.
+    With ``expand``, those of the planes to expand, in the order row, piece of ``expand_columns`` columns, plane,
+    column.
 
-    The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two beats
-    each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are those of the input, halved
-    with ``upsample``; with ``repeat`` every stored row comes twice. Throughput: one beat a cycle. A step may be started when ``busy`` is low.
+    The row of plane ``p`` lies at ``base + input_table[p] + row * row_pitch`` and gives ``stored_width`` vectors: two
+    beats each, or, if ``packed``, beats x and x + 1 (``stored_width + 1`` beats in all). Stored height and width are
+    those of the input, halved with ``upsample``; with ``repeat`` every stored row comes twice. Throughput: one beat a
+    cycle. A step may be started when ``busy`` is low.
 
     Parameters
     ----------
@@ -33,7 +37,8 @@ class Loader(wiring.Component):
     base:
         Added to every address; stable while ``busy``.
     clear:
-        Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when all is back.
+        Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when
+        all is back.
     parameters:
         Fills the input table.
     port:
@@ -96,7 +101,9 @@ class Loader(wiring.Component):
         return m
 
     def _request(self, m: Module, reader: BurstReader, table: OffsetTable, begin: Value) -> Value:
-        """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked for."""
+        """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked
+        for.
+        """
         step = self.step
         active, even = Signal(), Signal()
         plane, rows_left, again = Signal(9), Signal(12), Signal()
@@ -163,7 +170,8 @@ class Loader(wiring.Component):
         fire: Value,
         advance: Signal,
     ) -> Value:
-        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its way.
+        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its
+        way.
 
         Drives ``advance``: all stages go on.
         """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fetches a step's descriptor and parameter block, ahead of the step."""
 
 from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
@@ -30,7 +31,9 @@ _SETTLE_CYCLES = 8
 _SECTION = data.StructLayout(
     {"section": unsigned(3), "last": unsigned(13), "single": unsigned(1), "short": unsigned(1), "present": unsigned(1)}
 )
-"""A section: its number, index of its last entry, whether that is the only one, whether its entries are single beats, whether it has any."""
+"""A section: its number, index of its last entry, whether that is the only one, whether its entries are single beats,
+whether it has any.
+"""
 
 
 def _times(value: Value, factor: int) -> Value:
@@ -41,8 +44,9 @@ def _times(value: Value, factor: int) -> Value:
 class ParameterFetcher(wiring.Component):
     """On ``fetch``, reads the descriptor at ``address``, checks it, and broadcasts its parameter block to the memories.
 
-    A descriptor is ``bad`` when its magic or version differ, when a section is larger than the memory that keeps it, or when the
-    sections do not sum to ``parameter_beats``; its parameters are not read then. A fetch may be started when ``busy`` is low.
+    A descriptor is ``bad`` when its magic or version differ, when a section is larger than the memory that keeps it, or
+    when the sections do not sum to ``parameter_beats``; its parameters are not read then. A fetch may be started when
+    ``busy`` is low.
 
     Parameters
     ----------
@@ -52,13 +56,15 @@ class ParameterFetcher(wiring.Component):
     Members
     -------
     fetch:
-        One cycle: read the descriptor at ``address``; its parameters go to half ``target_half``. Both are sampled with ``fetch``.
+        One cycle: read the descriptor at ``address``; its parameters go to half ``target_half``. Both are sampled with
+        ``fetch``.
     address:
         Absolute byte address of the descriptor, a multiple of 128.
     base:
         Added to the descriptor's ``parameter_address``; stable while ``busy``.
     clear:
-        Pulse or level: forget the fetch, accept what bursts in flight still bring, clear ``ready``, ``bad`` and ``error``.
+        Pulse or level: forget the fetch, accept what bursts in flight still bring, clear ``ready``, ``bad`` and
+        ``error``.
     next_step:
         The descriptor, stable from ``ready`` until the next ``fetch``.
     ready:
@@ -68,7 +74,8 @@ class ParameterFetcher(wiring.Component):
     error:
         Sticky: a read was answered with an error (``ready`` stays low). Cleared by ``clear``.
     busy:
-        High from the cycle after ``fetch`` until ``ready``, ``bad``, or, after an error, until all bursts are back; and while clearing.
+        High from the cycle after ``fetch`` until ``ready``, ``bad``, or, after an error, until all bursts are back; and
+        while clearing.
     beat:
         One cycle high for each beat read, for counters.
     port:
@@ -177,7 +184,9 @@ class ParameterFetcher(wiring.Component):
         return running
 
     def _check(self, m: Module) -> tuple[Signal, list[tuple[Signal, int]]]:
-        """Size the sections of the descriptor in :data:`_CHECK_CYCLES` stages; returns refusal, and entries and beats an entry of each."""
+        """Size the sections of the descriptor in :data:`_CHECK_CYCLES` stages; returns refusal, and entries and beats
+        an entry of each.
+        """
         config, step = self.config, self.next_step
         used = (max(field.word for field in FIELDS) + 2) // 2
         self._descriptor = [Signal(64, name=f"descriptor_{n}", reset_less=True) for n in range(used)]
@@ -232,10 +241,13 @@ class ParameterFetcher(wiring.Component):
     def _deliver(
         self, m: Module, beats: stream.Interface, half: Signal, sections: list[tuple[Signal, int]], deliver: Signal
     ) -> Signal:
-        """While ``deliver``, number the beats and put them on the bus; returns what marks the last one, a cycle late."""
+        """While ``deliver``, number the beats and put them on the bus; returns what marks the last one, a cycle
+        late.
+        """
         delivered = Signal()
         index, entries_left, beat = Signal(13), Signal(13), Signal(7)
-        # Whether this beat is the last one of its entry, this entry the last one of its section, and both: registers, as so much depends on them.
+        # Whether this beat is the last one of its entry, this entry the last one of its section, and both: registers,
+        # as so much depends on them.
         entry_end, last_entry, section_end = Signal(), Signal(), Signal()
         current, take = Signal(_SECTION, name="section"), Signal()
         first, following = self._line_up(m, sections, ~deliver, take)
@@ -289,8 +301,8 @@ class ParameterFetcher(wiring.Component):
     def _line_up(self, m: Module, sections: list[tuple[Signal, int]], fill: Value, take: Signal) -> tuple:
         """The first section, which always has entries, and the one that follows the current one.
 
-        The others stand in line, while ``fill``, with gaps where a section has no entries. Then they close up, each moving into a gap before it (long
-        before the first beat comes), and all move on with each ``take``.
+        The others stand in line, while ``fill``, with gaps where a section has no entries. Then they close up, each
+        moving into a gap before it (long before the first beat comes), and all move on with each ``take``.
         """
         line = [Signal(_SECTION, name=f"section_{n}") for n in range(len(sections))]
         first, *line = line

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plane offsets of the running step and of the next one."""
 
 from amaranth import Cat, Module, Signal, unsigned

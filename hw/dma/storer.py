@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gathers results into blocks and writes each output plane's part of a block as one run."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
@@ -31,15 +32,17 @@ class _Block:
 class Storer(wiring.Component):
     """Writes the results of a step: planes of pixels, or a list of peak records.
 
-    Planes: beats come pixel-major, ``2 * output_planes`` a pixel; pixel ``n`` of plane ``p`` goes to ``base + output_table[p] + 16 * n``.
-    Blocks of ``2**block_log2`` pixels are collected in one half of the block memory while the other half is written. Exactly
-    ``output_pixels`` pixels are taken. Peaks (``depthwise_op`` PEAKS): beats go to ``base + peak_address`` on, until an item ``end``.
-    Throughput: one beat a cycle in and out, but for two cycles a block. A step may be started when ``busy`` is low.
+    Planes: beats come pixel-major, ``2 * output_planes`` a pixel; pixel ``n`` of plane ``p`` goes to
+    ``base + output_table[p] + 16 * n``. Blocks of ``2**block_log2`` pixels are collected in one half of the block
+    memory while the other half is written. Exactly ``output_pixels`` pixels are taken. Peaks (``depthwise_op`` PEAKS):
+    beats go to ``base + peak_address`` on, until an item ``end``. Throughput: one beat a cycle in and out, but for two
+    cycles a block. A step may be started when ``busy`` is low.
 
     Parameters
     ----------
     config:
-        Sizes; ``plane_depth`` is that of each half of the output table, ``store_depth`` that of the two halves of the block memory.
+        Sizes; ``plane_depth`` is that of each half of the output table, ``store_depth`` that of the two halves of the
+        block memory.
 
     Members
     -------
@@ -120,7 +123,9 @@ class Storer(wiring.Component):
         return m
 
     def _fill(self, m: Module, port: memory.WritePort, queue: list[_Block], begin: Value) -> Signal:
-        """Gather beats into blocks, unit by unit: pixels, or peak records; returns whether the step still has some to come."""
+        """Gather beats into blocks, unit by unit: pixels, or peak records; returns whether the step still has some to
+        come.
+        """
         step = self.step
         filling, half = Signal(), Signal()
         address = Signal(len(port.addr) - 1)
@@ -202,7 +207,8 @@ class Storer(wiring.Component):
     def _look_up(
         self, m: Module, writer: BurstWriter, table: OffsetTable, run: tuple[Value, ...], advance: Signal
     ) -> Value:
-        """Add the plane's offset to ``run`` (valid, plane, address, beats) and hand it to the writer; returns whether one is on its way.
+        """Add the plane's offset to ``run`` (valid, plane, address, beats) and hand it to the writer; returns whether
+        one is on its way.
 
         Drives ``advance``: all stages go on.
         """

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Verilog to a bitstream, and onto a board."""

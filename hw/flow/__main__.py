@@ -1,4 +1,7 @@
-"""Bitstreams and Verilog of boards: ``python -m hw.flow pynq-z2 [--flow vivado|open] [--clock 150]`` (``make bitstream``)."""
+# SPDX-License-Identifier: Apache-2.0
+"""Bitstreams and Verilog of boards: ``python -m hw.flow pynq-z2 [--flow vivado|open] [--clock 150]``
+(``make bitstream``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Everything that a board is given, by either flow: bitstream, handoff file, and a report of what it takes and how fast it is."""
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a board is given, by either flow: bitstream, handoff file, and a report of what it takes and how fast
+it is.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ REPORT = "report.json"
 
 
 def build(job: Job, flow: str) -> Path:
-    """Make ``codenet.bit``, ``codenet.bin``, ``codenet.hwh`` and ``report.json`` in the job's folder; returns the first.
+    """Make ``codenet.bit``, ``codenet.bin``, ``codenet.hwh`` and ``report.json`` in the job's folder; returns the
+    first.
 
     Raises
     ------
@@ -53,7 +57,8 @@ def build(job: Job, flow: str) -> Path:
     (job.folder / REPORT).write_text(json.dumps(report(job, flow, clock, result), indent=2) + "\n")
     if result.timing.failures:
         raise TimingError(
-            f"timing at {job.clock_mhz:g} MHz: {', '.join(result.timing.failures)}; no bitstream is made. The clock that setup allows: "
+            f"timing at {job.clock_mhz:g} MHz: {', '.join(result.timing.failures)}; no bitstream is made. The clock "
+            "that setup allows: "
             f"{result.timing.fastest_mhz:.1f} MHz"
         )
     bit = result.bit().renamed(NAME)
@@ -73,8 +78,8 @@ def _write_verilog(job: Job) -> None:
 def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> dict[str, Any]:
     """What is in ``report.json``; slacks in ns, clocks in MHz.
 
-    ``constraint`` is what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which is all that PYNQ can set.
-    ``clock_of_any_pll`` is for drivers that select the source, too.
+    ``constraint`` is what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which
+    is all that PYNQ can set. ``clock_of_any_pll`` is for drivers that select the source, too.
     """
     timing = result.timing
     return {

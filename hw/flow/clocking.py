@@ -1,8 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fabric's clock of a Zynq-7000: which divisors give it, of which PLL (UG585, chapter 25, register FPGA0_CLK_CTRL).
 
-The PLLs are those that the PYNQ-Z2's boot loader sets up, from a crystal of 50 MHz. PYNQ changes divisors only, so with it the
-source stays the IO PLL, and of 1000 MHz no divisor makes 150 MHz: 1000 / 7 = 142.9 MHz comes next. The DDR PLL's 1050 MHz do, for a driver that
-also selects the source (:attr:`FabricClock.register`).
+The PLLs are those that the PYNQ-Z2's boot loader sets up, from a crystal of 50 MHz. PYNQ changes divisors only, so with
+it the source stays the IO PLL, and of 1000 MHz no divisor makes 150 MHz: 1000 / 7 = 142.9 MHz comes next. The DDR PLL's
+1050 MHz do, for a driver that also selects the source (:attr:`FabricClock.register`).
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class FabricClock:
 
 
 def fabric_clock(mhz: float, plls: Sequence[Pll] = (IO_PLL,)) -> FabricClock:
-    """The fastest clock that is not above ``mhz``, of the first of ``plls`` that gives it; the second divisor is 1 where that is possible.
+    """The fastest clock that is not above ``mhz``, of the first of ``plls`` that gives it; the second divisor is 1
+    where that is possible.
 
     Raises
     ------
@@ -66,7 +68,8 @@ def fabric_clock(mhz: float, plls: Sequence[Pll] = (IO_PLL,)) -> FabricClock:
         raise ConfigError(f"clock = {mhz} MHz: expected {LOWEST_MHZ:g} to {HIGHEST_MHZ:g}")
     best = None
     for pll in plls:
-        # Products in ascending order, so the first that is slow enough is the fastest; pairs with the smaller second divisor first.
+        # Products in ascending order, so the first that is slow enough is the fastest; pairs with the smaller second
+        # divisor first.
         products = {
             a * b: (a, b) for b in range(LARGEST_DIVISOR, 0, -1) for a in range(LARGEST_DIVISOR, 0, -1) if a >= b
         }

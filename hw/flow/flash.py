@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """From here onto a board over SSH: ``make flash HOST=pynq``, or ``python -m hw.flow.flash HOST``.
 
-Copies the wheel, the bitstream and programs, installs, and shows that it works: ``codenet doctor`` and a photo run on the board, and the
-photo comes back with its boxes. Only ``ssh`` and ``scp`` are needed here, Python 3.10 with NumPy and Pillow there.
+Copies the wheel, the bitstream and programs, installs, and shows that it works: ``codenet doctor`` and a photo run on
+the board, and the photo comes back with its boxes. Only ``ssh`` and ``scp`` are needed here, Python 3.10 with NumPy and
+Pillow there.
 """
 
 from __future__ import annotations
@@ -232,22 +234,28 @@ def _flash(connection: Connection, cargo: Cargo, pictures: Path) -> Path:
 
 
 def board_script(board: Board, cargo: Cargo, folder: str) -> str:
-    """Shell script that installs and tries what has been copied to ``folder``. Run by a root login shell, which PYNQ images set up for pynq."""
+    """Shell script that installs and tries what has been copied to ``folder``. Run by a root login shell, which PYNQ
+    images set up for pynq.
+    """
     python = shlex.quote(board.python)
     program = shlex.quote(cargo.programs[0].name)
     device = shlex.quote(board.device)
+    photo = shlex.quote(cargo.photo.name)
     pip = "-m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall"
     place = f"{python} -c {shlex.quote(PLACE_BITSTREAM)} || exit {PLACE}\n" if cargo.bitstream is not None else ""
     notebooks = shlex.quote(board.notebooks)
     return f"""\
 cd {shlex.quote(folder)} || exit {INSTALL}
 echo "== install"
-{python} -c {shlex.quote(CHECK_PYTHON)} || {{ echo "needed: Python 3.10 or later, NumPy, Pillow, pip"; exit {INSTALL}; }}
+{python} -c {shlex.quote(CHECK_PYTHON)} || {{
+    echo "needed: Python 3.10 or later, NumPy, Pillow, pip"
+    exit {INSTALL}
+}}
 {python} {pip} {shlex.quote(cargo.wheel.name)} || exit {INSTALL}
 {place}echo "== codenet doctor"
 {python} -m codenet doctor --device {device} --program {program} || exit {DOCTOR}
 echo "== codenet detect"
-{python} -m codenet detect {shlex.quote(cargo.photo.name)} --program {program} --device {device} -o boxes || exit {DETECT}
+{python} -m codenet detect {photo} --program {program} --device {device} -o boxes || exit {DETECT}
 chmod -R a+rX boxes
 if [ -d {notebooks} ] && [ -f {NOTEBOOK.name} ]; then
     mkdir -p {notebooks}/codenet && cp {NOTEBOOK.name} {PHOTO.name} {notebooks}/codenet || exit {COPY_NOTEBOOK}

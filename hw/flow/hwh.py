@@ -1,8 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hardware handoff file (``.hwh``) that PYNQ reads beside a bitstream, made by us instead of by a block design.
 
-PYNQ takes from it which driver to bind (by the accelerator's VLNV), where the registers are and what they are called, the clock's divisors, and that a
-processor is there at all. Only Vivado's block designs define the format; what is written here is what PYNQ's parsers read, in their terms: the
-one of PYNQ 2.x and those of its package ``pynqmetadata``, for 3.x and 4.x.
+PYNQ takes from it which driver to bind (by the accelerator's VLNV), where the registers are and what they are called,
+the clock's divisors, and that a processor is there at all. Only Vivado's block designs define the format; what is
+written here is what PYNQ's parsers read, in their terms: the one of PYNQ 2.x and those of its package ``pynqmetadata``,
+for 3.x and 4.x.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ Net = tuple[str, int, str, str, str]
 def generate(config: AcceleratorConfig, clock: FabricClock, requested_mhz: float, base: int) -> str:
     """The file for an accelerator with its registers at ``base``.
 
-    ``requested_mhz`` is what timing was held against: our driver sets the nearest clock that is not above it, of any PLL. ``clock`` is for PYNQ,
-    which cannot choose the PLL.
+    ``requested_mhz`` is what timing was held against: our driver sets the nearest clock that is not above it, of any
+    PLL. ``clock`` is for PYNQ, which cannot choose the PLL.
     """
     root = Element("EDKSYSTEM", EDWVERSION="1.2", TIMESTAMP="", VIVADOVERSION="")
     SubElement(root, "SYSTEMINFO", ARCH="zynq", DEVICE="7z020", NAME=NAME, PACKAGE="clg400", SPEEDGRADE="-1")
@@ -125,7 +127,8 @@ def _processor(parent: Element, nets: list[Net], clock: FabricClock, requested_m
 def processor_parameters(clock: FabricClock, requested_mhz: float) -> dict[str, str]:
     """Parameters of the processor: clocks (only the first is on), ports in use.
 
-    The last one is named after another family: PYNQ 4.0 looks for the frequency under that name on a Zynq-7000, too, and fails without it.
+    The last one is named after another family: PYNQ 4.0 looks for the frequency under that name on a Zynq-7000, too,
+    and fails without it.
     """
     parameters = {"PCW_USE_M_AXI_GP0": "1", "PCW_IRQ_F2P_INTR": "1", "PCW_IRQ_F2P_MODE": "DIRECT"}
     for n in (0, 1):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Verilog to a bitstream by open tools: Yosys, nextpnr, and Project X-Ray's programs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs that a build needs: found by a variable or on PATH, missed with a hint, run with their output in a log."""
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Tool:
     Attributes
     ----------
     names:
-        Programs to look for on PATH, in order; none for a file or folder that only the variable, or ``places``, can name.
+        Programs to look for on PATH, in order; none for a file or folder that only the variable, or ``places``, can
+        name.
     variable:
         Environment variable that names it; goes before PATH.
     hint:
@@ -91,7 +93,8 @@ def require(tools: Sequence[Tool]) -> list[Path]:
 
 
 def run(command: Sequence[str | Path], folder: Path, log: str, output: str | None = None) -> str:
-    """Run a program in ``folder``, what it says in file ``log`` there, or its standard output in file ``output`` instead.
+    """Run a program in ``folder``, what it says in file ``log`` there, or its standard output in file ``output``
+    instead.
 
     Returns
     -------

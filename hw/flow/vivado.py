@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From Verilog to a bitstream by Vivado, in one batch run of a script, without a project."""
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from hw.flow.tools import BuildError, Tool, require, run
 VIVADO = Tool(
     ("vivado",),
     "VIVADO",
-    "install AMD Vivado with Zynq-7000 devices (the free edition has the xc7z020) and `source settings64.sh` of it, or set VIVADO",
+    "install AMD Vivado with Zynq-7000 devices (the free edition has the xc7z020) and `source settings64.sh` of it, or "
+    "set VIVADO",
 )
 
 SCRIPT, LOG = "build.tcl", "vivado.log"
@@ -25,7 +27,9 @@ BITSTREAM = "unchecked.bit"
 
 
 def script(job: Job) -> str:
-    """Tcl for Vivado; paths are relative to the job's folder. An error ends the batch run with a status other than 0."""
+    """Tcl for Vivado; paths are relative to the job's folder. An error ends the batch run with a status other than
+    0.
+    """
     module = job.board.module
     lines = [
         f"read_verilog {job.verilog.name}",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runtime as a wheel: what a board gets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """General gateware that knows nothing of CoDeNet: delays, counters, memories, registers and queues of streams."""
 
 from hw.lib.block_memory import READ_LATENCY, BlockMemory

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Block memory: one write port, one read port with a registered output, in pieces that map to block RAM."""
 
 from amaranth import Instance, Module, Signal
@@ -19,8 +20,9 @@ LUT_RAM_WORDS = 64
 class BlockMemory(wiring.Component):
     """``depth`` words of ``width`` bits; read data follow the address by :data:`READ_LATENCY` cycles, every cycle.
 
-    A word read in the cycle in which it is written is undefined. The width is cut into pieces of 64 bits (up to 512 words) or 32 bits (more), as
-    synthesis maps wide memories badly. On the chip a piece of up to 1,024 words is a block RAM cell with the register inside.
+    A word read in the cycle in which it is written is undefined. The width is cut into pieces of 64 bits (up to 512
+    words) or 32 bits (more), as synthesis maps wide memories badly. On the chip a piece of up to 1,024 words is a block
+    RAM cell with the register inside.
     """
 
     def __init__(self, width: int, depth: int):

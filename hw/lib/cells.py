@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cells of the 7-series chips, for components that instantiate one where its own registers and cascade matter.
 
-A component does so when it is elaborated for the platform :class:`Series7`; everywhere else, in simulation above all, it has a portable body.
+A component does so when it is elaborated for the platform :class:`Series7`; everywhere else, in simulation above all,
+it has a portable body.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ def dsp_multiply_add(
 def block_ram(
     *, deep: bool, write: Value, write_address: Value, write_data: Value, read_address: Value, read_data: Value
 ) -> Instance:
-    """RAMB36E1 (UG473) with its output register: 1,024 words of 32 bits, if ``deep``, otherwise 512 of 64, without parity bits.
+    """RAMB36E1 (UG473) with its output register: 1,024 words of 32 bits, if ``deep``, otherwise 512 of 64, without
+    parity bits.
 
     One port writes, the other one reads. Data may be narrower than a word, addresses than the memory's.
     """

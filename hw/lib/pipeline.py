@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Delay lines of fixed-latency pipelines."""
 
 from amaranth import Module, Signal, Value

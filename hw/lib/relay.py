@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers to cross the chip with, and copies of a register for the places that it drives."""
 
 from amaranth import Module, Signal, Value

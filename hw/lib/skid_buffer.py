@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stream register: cuts the paths between the two sides of a stream."""
 
 from amaranth import Module, Mux, Signal
@@ -7,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 
 class StreamRegister(wiring.Component):
-    """Two places, so that ``valid``, ``payload`` and ``ready`` all come from registers; an item a cycle, latency 1 cycle.
+    """Two places, so that ``valid``, ``payload`` and ``ready`` all come from registers; an item a cycle, latency 1
+    cycle.
 
     Members
     -------

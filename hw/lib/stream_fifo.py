@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stream queue: a queue in block RAM whose output comes from a register."""
 
 from amaranth import Module, Mux, Signal
@@ -7,7 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 
 class StreamQueue(wiring.Component):
-    """Keeps up to ``depth`` items for a consumer; their number is the producer's care. An item a cycle, latency 3 cycles.
+    """Keeps up to ``depth`` items for a consumer; their number is the producer's care. An item a cycle, latency 3
+    cycles.
 
     Parameters
     ----------

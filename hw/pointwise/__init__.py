@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 1x1 convolution, and the buffers that it reads."""
 
 from hw.pointwise.pointwise import Pointwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pointwise drain: accumulators, and the way of their sums through eight requantizers."""
 
 from amaranth import Cat, Module, Mux, Signal, signed
@@ -22,9 +23,11 @@ LOOK_UP = READ_LATENCY + 1
 
 
 class PointwiseDrain(wiring.Component):
-    """Adds the array's sums of a group, then requantizes them, a chunk of 8 channels a cycle (every second one if ``wide_output``).
+    """Adds the array's sums of a group, then requantizes them, a chunk of 8 channels a cycle (every second one if
+    ``wide_output``).
 
-    Accumulation goes on while the group before drains; groups end at least as many cycles apart as the earlier one has beats.
+    Accumulation goes on while the group before drains; groups end at least as many cycles apart as the earlier one has
+    beats.
 
     Members
     -------
@@ -75,7 +78,9 @@ class PointwiseDrain(wiring.Component):
         return m
 
     def _shift(self, m: Module, sums: list, ends_next, emit_next) -> list:
-        """The group's sums, moved down by a chunk at a time; returns those of the lowest chunk. What it is told is about the next cycle."""
+        """The group's sums, moved down by a chunk at a time; returns those of the lowest chunk. What it is told is
+        about the next cycle.
+        """
         registers = [Signal(signed(ACC_WIDTH), name=f"register_{n}", reset_less=True) for n in range(len(sums))]
         copies = len(sums) // NEIGHBOURS
         ends = relays(m, ends_next, copies, "ends", reset=True)
@@ -88,7 +93,9 @@ class PointwiseDrain(wiring.Component):
         return registers[:CHUNK]
 
     def _chunk(self, m: Module, emit, expand, last):
-        """Index of the chunk's entry: a counter for the expansion, and one, behind its entries, for the step's own convolution."""
+        """Index of the chunk's entry: a counter for the expansion, and one, behind its entries, for the step's own
+        convolution.
+        """
         main, expansion = (Signal(range(self.config.chunk_depth), name=name) for name in ("chunk", "expand_chunk"))
         with m.If(emit & ~expand):
             m.d.sync += main.eq(Mux(last, self.step.expand_chunks, main + 1))
@@ -115,7 +122,9 @@ class PointwiseDrain(wiring.Component):
         return accumulators
 
     def _settings(self, m: Module, expand):
-        """``s``, ``lo`` and ``hi`` of the requantizers, each changing when the first operands with ``expand`` changed reach its stage."""
+        """``s``, ``lo`` and ``hi`` of the requantizers, each changing when the first operands with ``expand`` changed
+        reach its stage.
+        """
         step = self.step
         s, lo, hi = Signal(6), Signal(signed(16)), Signal(signed(16))
         for low, cycles in SHIFTED.items():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pointwise issue: the order in which vectors meet weights."""
 
 from amaranth import Module, Mux, Signal, unsigned
@@ -17,9 +18,9 @@ SETTLE = 4
 def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
     """What happens to a vector on its way through the array, travelling along with it.
 
-    ``first``, ``last``: of a group's words. ``high``: the word has the high nibbles of 8-bit weights; ``low``: the low ones. ``final``:
-    the group is its pixel's last. ``chunks``: that this group yields. ``upper``: without pointwise, the vector's upper half. ``expand``: of
-    the expansion.
+    ``first``, ``last``: of a group's words. ``high``: the word has the high nibbles of 8-bit weights; ``low``: the low
+    ones. ``final``: the group is its pixel's last. ``chunks``: that this group yields. ``upper``: without pointwise,
+    the vector's upper half. ``expand``: of the expansion.
     """
     return data.StructLayout(
         {
@@ -36,20 +37,23 @@ def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 class PointwiseIssue(wiring.Component):
-    """For each pixel, for each group of outputs, for each vector: one operation, or two with 8-bit weights, a cycle each.
+    """For each pixel, for each group of outputs, for each vector: one operation, or two with 8-bit weights, a cycle
+    each.
 
-    Without pointwise: two operations a vector, one for each half. The last operation of a group waits until results of the group
-    before have left the drain registers.
+    Without pointwise: two operations a vector, one for each half. The last operation of a group waits until results of
+    the group before have left the drain registers.
 
-    Two convolutions share the array, the step's own and, with ``expand``, the expansion; they take turns between groups. The expansion
-    goes first, as long as it has a pixel and its results have room. A group is only begun when its results have a place, and has then all that
-    it needs: the row buffer holds whole rows, and the window holds all rows of a pixel of which it has sent a vector. So neither waits for the
-    other within a group. Between groups, the step's own convolution needs rows for which the window has room, so that the results of the
-    expansion find a place, and the expansion goes on.
+    Two convolutions share the array, the step's own and, with ``expand``, the expansion; they take turns between
+    groups. The expansion goes first, as long as it has a pixel and its results have room. A group is only begun when
+    its results have a place, and has then all that it needs: the row buffer holds whole rows, and the window holds all
+    rows of a pixel of which it has sent a vector. So neither waits for the other within a group. Between groups, the
+    step's own convolution needs rows for which the window has room, so that the results of the expansion find a place,
+    and the expansion goes on.
 
     Members
     -------
-    v_ready, v_take, v_last, v_final : read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`: ready, take, last, free.
+    v_ready, v_take, v_last, v_final : read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`: ready, take, last,
+        free.
     e_ready, e_take, e_last, e_final : the same of :class:`hw.pointwise.row_buffer.RowBuffer`.
     room, e_room : the result queue, that of the expansion, has room for the results of a group.
     reserve, e_reserve : beats that this cycle's operation will yield to either.
@@ -172,7 +176,9 @@ class PointwiseIssue(wiring.Component):
             m.d.sync += [left.eq(left - 1), over.eq(left == 2)]
 
     def _group_sizes(self, m: Module, main: PointwiseWalk, expansion: PointwiseWalk):
-        """Beats of the current group of either; an expansion's are its chunks. The last group of a pixel may be short."""
+        """Beats of the current group of either; an expansion's are its chunks. The last group of a pixel may be
+        short.
+        """
         step, full = self.step, self.config.chunks_per_group
         self.short, short_expansion = Signal(range(full + 1), name="short"), Signal.like(self.e_reserve, name="short_e")
         beats, short_beats, full_beats = (Signal.like(self.reserve, name=f"{n}beats") for n in ("", "short_", "full_"))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pointwise unit: vectors x weights -> accumulators -> requantized results."""
 
 from amaranth import Cat, Module, Mux, Signal, Value
@@ -14,19 +15,21 @@ from hw.pointwise.issue import PointwiseIssue
 
 
 class Pointwise(wiring.Component):
-    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves. And, with ``expand``, another
-    1x1 convolution of the pixels of the row buffer.
+    """1x1 convolution of each pixel's vectors, requantized; or, in steps without pointwise, the vectors themselves.
+    And, with ``expand``, another 1x1 convolution of the pixels of the row buffer.
 
-    An operation (a vector times the weights of ``outputs`` channels) a cycle, as long as a group of ``n`` chunks has at least ``n`` of them
-    (``2 n`` for int16 results). Operations are only issued when their results have a place in the result queue, so the pipeline
-    behind the issue never stalls.
+    An operation (a vector times the weights of ``outputs`` channels) a cycle, as long as a group of ``n`` chunks has at
+    least ``n`` of them (``2 n`` for int16 results). Operations are only issued when their results have a place in the
+    result queue, so the pipeline behind the issue never stalls.
 
     Members
     -------
     parameters : writes weights and chunk entries, into the halves that no running step uses.
-    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`: ready, take, last, free, o_payload.
+    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`:
+        ready, take, last, free, o_payload.
     e_ready, e_take, e_last, e_final, e_payload : the same of :class:`hw.pointwise.row_buffer.RowBuffer`.
-    o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group are dropped.
+    o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group
+        are dropped.
     expanded : vectors of the expansion, by pixel, then plane.
     active, starved, blocked : this cycle has an operation; waits for a vector; waits for room for results.
     finished : all operations of the step are issued.
@@ -116,7 +119,8 @@ class Pointwise(wiring.Component):
     def _weights(self, m: Module, word) -> Value:
         """Nibbles by output, then lane, those of a lane when they are due at the array.
 
-        A memory has a beat of each word, 16 nibbles of one lane or of a few neighbours; its address ripples from lane to lane.
+        A memory has a beat of each word, 16 nibbles of one lane or of a few neighbours; its address ripples from lane
+        to lane.
         """
         outputs = self.config.outputs
         address, due = Cat(word, self.half), {0: Cat(word, self.half)}
@@ -141,7 +145,9 @@ class Pointwise(wiring.Component):
         return Cat(nibbles[lane * outputs + output] for output in range(outputs) for lane in range(LANES))
 
     def _write_port(self, m: Module) -> tuple[list, list]:
-        """The parameter bus and "a beat of weights", in registers that follow each other past the memories, eight at a register."""
+        """The parameter bus and "a beat of weights", in registers that follow each other past the memories, eight at a
+        register.
+        """
         bus, valid = self.parameters.payload, self.parameters.valid
         buses, writes = [], []
         for n in range(-(-self.config.outputs // 8)):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Row buffer: pieces of rows of stored planes, read pixel by pixel for the expansion."""
 
 from amaranth import Module, Mux, Signal
@@ -10,18 +11,20 @@ from hw.lib import READ_LATENCY, BlockMemory, count_to, delay
 
 
 class RowBuffer(wiring.Component):
-    """Turns pieces of rows into pixels: vectors come by piece, plane, column and are read by piece, column, plane, once for each group of outputs.
+    """Turns pieces of rows into pixels: vectors come by piece, plane, column and are read by piece, column, plane, once
+    for each group of outputs.
 
-    A ring of ``expand_depth`` vectors, of which at least one piece (``expand_planes * expand_columns``) must fit. A piece is read when it is
-    complete, and its memory is free for another one when its last pixel is done; what room there is beyond one piece is filled meanwhile.
-    Throughput: a vector a cycle, in and out.
+    A ring of ``expand_depth`` vectors, of which at least one piece (``expand_planes * expand_columns``) must fit. A
+    piece is read when it is complete, and its memory is free for another one when its last pixel is done; what room
+    there is beyond one piece is filled meanwhile. Throughput: a vector a cycle, in and out.
 
     Members
     -------
     i : vectors of the loader, not before the third cycle after ``start``; only taken in steps with ``expand``.
-    ready, take, last, free, o_payload : read side, as that of :class:`hw.pointwise.vector_buffer.VectorBuffer`: the vector at the read pointer is there; go
-        on to the next plane; this was the pixel's last plane, return to its first, or, with ``free``, go on to the next pixel; the vector that the read
-        pointer pointed at :attr:`latency` cycles ago.
+    ready, take, last, free, o_payload : read side, as that of :class:`hw.pointwise.vector_buffer.VectorBuffer`: the
+        vector at the read pointer is there; go on to the next plane; this was the pixel's last plane, return to its
+        first, or, with ``free``, go on to the next pixel; the vector that the read pointer pointed at :attr:`latency`
+        cycles ago.
     """
 
     def __init__(self, config: AcceleratorConfig):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
 from amaranth import Module, Mux, Signal
@@ -10,22 +11,26 @@ from hw.interfaces import STEP, VECTOR
 from hw.lib import READ_LATENCY, BlockMemory
 
 MARGIN = 6
-"""Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way between them."""
+"""Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way
+between them.
+"""
 
 
 class VectorBuffer(wiring.Component):
     """Ring of ``vector_depth`` vectors that are read once for each group of outputs, pixel by pixel.
 
-    Places are counted from ``issue``, when the window sends a vector on its way, so that nothing between them ever has to
-    stall. A pixel (``step.vectors``) may use at most half of the ring.
+    Places are counted from ``issue``, when the window sends a vector on its way, so that nothing between them ever has
+    to stall. A pixel (``step.vectors``) may use at most half of the ring.
 
     Members
     -------
-    issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says that there is one.
+    issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says
+        that there is one.
     i_valid, i_payload : the vectors; always taken.
     ready : the vector at the read pointer is there.
-    take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's first or, with
-        ``free``, goes on to the next pixel. ``free``: the vector is not needed again, its place becomes free.
+    take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's
+        first or, with ``free``, goes on to the next pixel. ``free``: the vector is not needed again, its place becomes
+        free.
     o_payload : the vector that the read pointer pointed at :attr:`latency` cycles ago.
     """
 
@@ -69,7 +74,8 @@ class VectorBuffer(wiring.Component):
             mem.read_address.eq(read),
             self.o_payload.eq(mem.read_data),
         ]
-        # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is ``ahead != 0``.
+        # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is
+        # ``ahead != 0``.
         m.d.sync += [
             write.eq(write + self.i_valid),
             read.eq(Mux(rewind, pixel, read + self.take)),

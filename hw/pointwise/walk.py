@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pointwise walk: counts through the operations of a 1x1 convolution."""
 
 from typing import NamedTuple
@@ -18,17 +19,20 @@ class _Last(NamedTuple):
 
 
 class PointwiseWalk(wiring.Component):
-    """For each pixel, for each group, for each vector: one operation, or two with ``double``, and the index of its weight word.
+    """For each pixel, for each group, for each vector: one operation, or two with ``double``, and the index of its
+    weight word.
 
     Members
     -------
-    vectors, groups, double, bypass, first_word : static from two cycles before ``restart``: of a pixel, and two operations a vector; no weights, each
-        operation is a group of its own and each vector's group the last; index of the pixel's first word.
+    vectors, groups, double, bypass, first_word : static from two cycles before ``restart``: of a pixel, and two
+        operations a vector; no weights, each operation is a group of its own and each vector's group the last; index of
+        the pixel's first word.
     restart : to the first operation.
     advance : the operation is done, on to the next one.
     second : it is the second of its vector.
     begins, ends : it is the first, the last, of its group.
-    ends_vector, at_last_vector, at_last_group : it is the last of its vector; its vector is the pixel's last; so is its group.
+    ends_vector, at_last_vector, at_last_group : it is the last of its vector; its vector is the pixel's last; so is its
+        group.
     ends_pixel : it is the pixel's last.
     word : of its weights.
     """

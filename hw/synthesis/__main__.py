@@ -1,7 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resources and paths of the accelerator.
 
-``python -m hw.synthesis budget`` (``make synth``): resources of each component and of the whole as a table and as ``build/synth.json``; ends with
-status 1 if the whole is over budget. ``--board ultra96`` (``make synth-ultra96``): the same of the larger accelerator on the paper's chip. ``python -m hw.synthesis timing`` (``make timing``): the longest paths, and place and route for the ECP5.
+``python -m hw.synthesis budget`` (``make synth``): resources of each component and of the whole as a table and as
+``build/synth.json``; ends with status 1 if the whole is over budget. ``--board ultra96`` (``make synth-ultra96``): the
+same of the larger accelerator on the paper's chip. ``python -m hw.synthesis timing`` (``make timing``): the longest
+paths, and place and route for the ECP5.
 """
 
 from __future__ import annotations

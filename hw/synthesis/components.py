@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Components that are synthesized one by one, and their RTL."""
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ TOTAL = "total"
 
 
 def component(name: str, config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -> wiring.Component:
-    """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`); ``array_slices`` as for the accelerator."""
+    """The component called ``name`` (of :data:`COMPONENTS`, or :data:`TOTAL`); ``array_slices`` as for the
+    accelerator.
+    """
     if name in (TOTAL, "pointwise"):
         return (Accelerator if name == TOTAL else Pointwise)(config, array_slices)
     return COMPONENTS[name](config)

@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Levels of logic between registers, on a netlist that ``synth_xilinx`` made.
 
-A level is a LUT (also one that is an inverter, or a distributed memory that is read), a MUXF7 or MUXF8, or a whole carry chain, however long.
-Yosys' own ``ltp`` counts every CARRY4 of a chain. Ports of the netlist count as registers.
+A level is a LUT (also one that is an inverter, or a distributed memory that is read), a MUXF7 or MUXF8, or a whole
+carry chain, however long. Yosys' own ``ltp`` counts every CARRY4 of a chain. Ports of the netlist count as registers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _REGISTER = re.compile(r"FD[RSCP]E(_1)?|DSP48E1|RAMB(18|36)E1")
 
 @dataclass(frozen=True)
 class LongPath:
-    """A path from register to register: levels, names of the nets at both ends, types of the cells between, in order."""
+    """A path from register to register: levels, names of the nets at both ends, types of the cells between, in
+    order.
+    """
 
     levels: int
     start: str
@@ -129,7 +132,9 @@ class Levels:
         return self._depth[bit][0]
 
     def _ends(self) -> dict[Bit, str]:
-        """Nets that a register or an output port takes, with their names; a net without one is called after the register."""
+        """Nets that a register or an output port takes, with their names; a net without one is called after the
+        register.
+        """
         ends: dict[Bit, str] = {}
         for name, port in self._netlist["ports"].items():
             if port["direction"] == "output":
@@ -179,7 +184,8 @@ class Levels:
 
 
 def unregistered(netlist: Mapping[str, Any]) -> list[str]:
-    """DSP slices without operand, product or result register, and block RAMs without output register whose outputs reach anything but one.
+    """DSP slices without operand, product or result register, and block RAMs without output register whose outputs
+    reach anything but one.
 
     Returns
     -------

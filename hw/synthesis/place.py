@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Place and route by nextpnr for the ECP5, the open flow that runs from Python packages everywhere.
 
-Another chip than ours (its DSP slices are 18 x 18 and have no cascade that Yosys uses, its LUTs have four inputs), so its clock is no
-prediction for the xc7z020; but it sees fan-out and wires, which levels of logic do not.
+Another chip than ours (its DSP slices are 18 x 18 and have no cascade that Yosys uses, its LUTs have four inputs), so
+its clock is no prediction for the xc7z020; but it sees fan-out and wires, which levels of logic do not.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def available() -> bool:
 
 
 def place(netlist: Path, mhz: float = 150, timeout: float = TIMEOUT) -> Placement:
-    """Place and route a netlist that :data:`hw.synthesis.yosys.ECP5` made, on the largest ECP5, ports not bound to pins; cached beside it.
+    """Place and route a netlist that :data:`hw.synthesis.yosys.ECP5` made, on the largest ECP5, ports not bound to
+    pins; cached beside it.
 
     Returns
     -------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is synthesized, and for which chip."""
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Target:
     command:
         Of Yosys; its figures are held against the budget.
     other:
-        Commands by name for which the whole's figures are given, too. Yosys makes bare multipliers of UltraScale+ DSP slices: registers, adders and
-        cascades stay outside, in LUTs and flip-flops. For 7-series slices it packs them, and LUTs, slices and block RAMs of both families are alike enough.
+        Commands by name for which the whole's figures are given, too. Yosys makes bare multipliers of UltraScale+ DSP
+        slices: registers, adders and cascades stay outside, in LUTs and flip-flops. For 7-series slices it packs them,
+        and LUTs, slices and block RAMs of both families are alike enough.
     chip:
         With the shape that it gets, and the budget.
     report:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resources of a netlist on 7-series and UltraScale+ chips."""
 
 from __future__ import annotations

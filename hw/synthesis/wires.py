@@ -1,4 +1,7 @@
-"""What a netlist asks of the wires: fan-out of its nets, control sets of its flip-flops, cascades outside of their own wires."""
+# SPDX-License-Identifier: Apache-2.0
+"""What a netlist asks of the wires: fan-out of its nets, control sets of its flip-flops, cascades outside of their own
+wires.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ FAN_OUT = 256
 """Most inputs that a net may drive, the clock and :data:`EXCEPTIONS` aside."""
 
 EXCEPTIONS: dict[str, str] = {
-    r"(^|\.)clear_(window|depthwise|pointwise)": "reset of one component, a register in front of it; nobody waits for it",
+    r"(^|\.)clear_(window|depthwise|pointwise)": "reset of one component, behind a register; nobody waits for it",
     r"(^|\.)reset_(registers|sequencer|fetcher|loader|storer)": "likewise",
 }
 """Patterns of names of nets that may drive more, and why."""
@@ -61,7 +64,9 @@ def control_sets(netlist: Mapping[str, Any]) -> Counter[tuple[Any, ...]]:
 
 
 def fabric_cascades(netlist: Mapping[str, Any]) -> int:
-    """Links from the sum of a DSP slice to the ``C`` of another one, which go through the fabric instead of ``PCIN``."""
+    """Links from the sum of a DSP slice to the ``C`` of another one, which go through the fabric instead of
+    ``PCIN``.
+    """
     sums = {
         bit
         for cell in netlist["cells"].values()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthesis by Yosys, cached by content."""
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ KEEP_COPIES = (
     r"select -set copies w:* a:keep %i %ci1:+[Q] t:$dff t:$dffe t:$sdff t:$sdffe %u %u %u %i",
     "setattr -set keep 1 @copies",
 )
-"""After ``proc``: carry the attribute over from the signals of :func:`hw.lib.relay` to their cells, where Yosys looks for it."""
+"""After ``proc``: carry the attribute over from the signals of :func:`hw.lib.relay` to their cells, where Yosys looks
+for it.
+"""
 
 _HIDE = "rename -hide w:*[*"
-"""ABC9 names bit n of a bus ``bus[n]`` and fails if a wire is called that, as Amaranth does for the elements of arrays."""
+"""ABC9 names bit n of a bus ``bus[n]`` and fails if a wire is called that, as Amaranth does for the elements of
+arrays.
+"""
 
 
 class SynthesisError(CodenetError):
@@ -53,7 +58,8 @@ def tool(name: str) -> Path:
 
 
 def synthesize(texts: Mapping[str, str], command: str = XC7) -> dict[str, Path]:
-    """Mapped netlists of RTLIL texts, each with a module ``top``; those that were made before are taken from ``build/synth``.
+    """Mapped netlists of RTLIL texts, each with a module ``top``; those that were made before are taken from
+    ``build/synth``.
 
     Returns
     -------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows in nine banks of block RAM, and nine samples of a pixel a cycle out of them."""
 
 from hw.window.row_cursor import RowCursor

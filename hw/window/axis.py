@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window axis: where the three taps of one axis lie, around a centre and a dilation."""
 
 from amaranth import Const, Module, Mux, Signal, signed, unsigned
@@ -10,14 +11,17 @@ from hw.lib import delay
 class WindowAxis(wiring.Component):
     """Addresses of the taps ``position - d``, ``position``, ``position + d`` along rows or columns, one triple a cycle.
 
-    Positions are kept in groups of three, ``position = 3 * group + phase``, group ``g`` at address ``g * unit``; so a tap's group is at
-    most three away from the centre's and no division is needed. Rows form a ring: addresses wrap at ``limit``.
+    Positions are kept in groups of three, ``position = 3 * group + phase``, group ``g`` at address ``g * unit``; so a
+    tap's group is at most three away from the centre's and no division is needed. Rows form a ring: addresses wrap at
+    ``limit``.
 
     Members
     -------
     position, phase, base, d : the centre, its phase, the address of its group, and the dilation.
-    unit, size, limit : static in a step: addresses from group to group, positions, and the end of the ring (ignored without ``ring``).
-    address, inside : for the three taps, :attr:`latency` cycles later; an address is meaningless where the tap is not inside.
+    unit, size, limit : static in a step: addresses from group to group, positions, and the end of the ring (ignored
+        without ``ring``).
+    address, inside : for the three taps, :attr:`latency` cycles later; an address is meaningless where the tap is not
+        inside.
     """
 
     LATENCY = 4

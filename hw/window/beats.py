@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window beats: turns pixels into reads of the nine banks."""
 
 from amaranth import Module, Mux, Signal, unsigned
@@ -14,7 +15,9 @@ NO_TAP = 3
 
 
 def beat_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """One read of the banks. Taps as in ``SAMPLES``; ``chosen``: the bank of ``samples[0]`` (0, or that of the only tap)."""
+    """One read of the banks. Taps as in ``SAMPLES``; ``chosen``: the bank of ``samples[0]`` (0, or that of the only
+    tap).
+    """
     bits = (config.window_depth - 1).bit_length()
     return data.StructLayout(
         {

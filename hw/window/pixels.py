@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window pixels: walks over the output pixels and finds, for each, its dilation and where its taps lie."""
 
 from amaranth import Module, Mux, Signal, unsigned
@@ -13,12 +14,14 @@ from hw.window.row_cursor import RowCursor
 from hw.window.writer import dilation_write
 
 PIXEL_QUEUE = 16
-"""Pixels between walking and reading: more than the pipeline between them has stages, so that it never limits the rate."""
+"""Pixels between walking and reading: more than the pipeline between them has stages, so that it never limits the
+rate.
+"""
 
 
 def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Output pixel (y, x): per axis the centre's phase (position mod 3), and addresses and "inside" of the taps; dilation mod 3; whether its beats
-    come by nine (:class:`hw.window.beats.WindowBeats`)."""
+    """Output pixel (y, x): per axis the centre's phase (position mod 3), and addresses and "inside" of the taps;
+    dilation mod 3; whether its beats come by nine (:class:`hw.window.beats.WindowBeats`)."""
     bits = (config.window_depth - 1).bit_length()
     axis = data.StructLayout(
         {"phase": unsigned(2), "address": data.ArrayLayout(unsigned(bits), 3), "inside": unsigned(3)}
@@ -152,7 +155,9 @@ class WindowPixels(wiring.Component):
         return last
 
     def _dilation_ring(self, m: Module):
-        """Ring of dilations, a row for each that the loader brings. Returns the dilation of the centre, READ_LATENCY + 1 late."""
+        """Ring of dilations, a row for each that the loader brings. Returns the dilation of the centre, READ_LATENCY +
+        1 late.
+        """
         step = self.step
         depth = self.config.dilation_depth
         m.submodules.ring = ring = BlockMemory(3, depth)

@@ -1,10 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """Row cursor: a row's place in the ring of window rows, kept by counting."""
 
 from amaranth import Mux, Signal, Value
 
 
 class RowCursor:
-    """Place in the ring of row ``r``: slots left to its end, bank row ``r mod 3`` (:attr:`phase`) and address ``(slot // 3) * window_row_stride`` (:attr:`base`) of row ``r``.
+    """Place in the ring of row ``r``: slots left to its end, bank row ``r mod 3`` (:attr:`phase`) and address
+    ``(slot // 3) * window_row_stride`` (:attr:`base`) of row ``r``.
 
     Not a component: registers of the module that uses it, with the statements that change them.
     """

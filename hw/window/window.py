@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window: rows in nine banks of block RAM, and the samples around each output pixel."""
 
 from amaranth import Module, Mux, Signal, signed
@@ -21,21 +22,24 @@ RELEASE_DELAY = 4
 class Window(wiring.Component):
     """Keeps the last ``window_rows`` rows and delivers, for each output pixel and plane, what :mod:`codenet.isa` says.
 
-    A beat a cycle: one a plane if ``d mod 3 != 0`` or only the centre is wanted, nine if ``d`` is 0, 3 or 6 or the step is ``full``. A
-    beat follows its ``issue`` by a fixed latency and cannot be stalled: ``space`` says that there is room for it.
+    A beat a cycle: one a plane if ``d mod 3 != 0`` or only the centre is wanted, nine if ``d`` is 0, 3 or 6 or the step
+    is ``full``. A beat follows its ``issue`` by a fixed latency and cannot be stalled: ``space`` says that there is
+    room for it.
 
-    Loading runs ahead of the output by as many rows as ``window_rows`` exceeds what one output row needs. It must be at least
-    ``2 * reach + 1`` (one more with ``upsample`` but not ``repeat``), or all rows of the image.
+    Loading runs ahead of the output by as many rows as ``window_rows`` exceeds what one output row needs. It must be at
+    least ``2 * reach + 1`` (one more with ``upsample`` but not ``repeat``), or all rows of the image.
 
     Members
     -------
-    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column, then plane.
+    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column,
+        then plane.
     o_valid, o_payload : beats of samples.
     o_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
     space : room for a vector. It may follow ``issue`` by five cycles; so it means "for six more" at least.
     issue : one vector is on its way (the beat with ``last`` in the steps with depthwise, every beat in the others).
     waiting_rows : the next output pixel waits for rows that are not there yet.
-    busy : from ``start`` until all input of the step is taken and all beats are issued. The next ``start`` must wait for it.
+    busy : from ``start`` until all input of the step is taken and all beats are issued. The next ``start`` must wait
+        for it.
     """
 
     def __init__(self, config: AcceleratorConfig):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window writer: puts the incoming rows into the nine banks, and the dilations into their ring."""
 
 from amaranth import Cat, Module, Mux, Signal, unsigned
@@ -27,12 +28,14 @@ def dilation_write(config: AcceleratorConfig) -> data.StructLayout:
 class WindowWriter(wiring.Component):
     """Takes a vector a cycle (a few cycles of pause between rows) and writes it, two cycles later.
 
-    With ``upsample`` each vector goes to four banks, and each incoming row becomes two rows (to two banks and one row with ``repeat``, where
-    every stored row comes twice). Dilations are kept as they come in: row ``r``, column ``c`` at ``(r mod window_rows) * stored_width + c``.
+    With ``upsample`` each vector goes to four banks, and each incoming row becomes two rows (to two banks and one row
+    with ``repeat``, where every stored row comes twice). Dilations are kept as they come in: row ``r``, column ``c`` at
+    ``(r mod window_rows) * stored_width + c``.
 
     Members
     -------
-    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column, then plane.
+    i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column,
+        then plane.
     row_limit : rows below it may be written: those, ``window_rows`` before, are not needed any more.
     rows : rows that are complete (their last write is at most two cycles away).
     idle : no step is running, or all of its input is taken.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data sets: annotations in COCO, VOC and YOLO form, photos, and their augmentation."""
 
 from models.data.annotations import DetectionData, Record

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Annotated images: what files say (`Annotations`), and what training and evaluation take (`DetectionData`)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training augmentation: crop or zoom out, horizontal flip, colour jitter, four images in one."""
 
 from __future__ import annotations

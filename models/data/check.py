@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check between annotations and the photos that they are of: the same for every format and every command."""
 
 from __future__ import annotations

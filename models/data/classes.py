@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of classes: the lists of Pascal VOC and COCO, and what ``--classes`` may be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The part of YAML that ``data.yaml`` files of YOLO sets are written in: scalars, lists and mappings of scalars by
 name.
 """

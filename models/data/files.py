@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of data sets: text in the encodings that tools write, and the photo that a name in an annotation means."""
 
 from __future__ import annotations

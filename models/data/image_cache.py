@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images decoded once: all of a data set at one size, in a memory-mapped file."""
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _read_checked(record: Record) -> Image.Image:
-    """The image of a record; `CodenetError` if its size is not the annotation's, since the boxes would then lie elsewhere."""
+    """The image of a record; `CodenetError` if its size is not the annotation's, since the boxes would then lie
+    elsewhere.
+    """
     image = read_image(record.path)
     if image.size != (record.width, record.height):
         raise CodenetError(
@@ -42,9 +45,9 @@ def _read_checked(record: Record) -> Image.Image:
 def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
     """All images stretched to ``size`` x ``size``: uint8 ``[N, size, size, 3]``, a memory-mapped file in ``cache``.
 
-    The file is named after the images' paths, sizes and times of change, so that changed data makes a new one. Making it is the
-    check that all images decode and are as large as annotated: `CodenetError` lists all that do not, and says if there is
-    no room for it.
+    The file is named after the images' paths, sizes and times of change, so that changed data makes a new one. Making
+    it is the check that all images decode and are as large as annotated: `CodenetError` lists all that do not, and says
+    if there is no room for it.
     """
     stamp = hashlib.sha256()
     for record in data:

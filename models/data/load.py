@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection data sets, alone or joined, checked before use: ``FOLDER`` or ``FOLDER:SPLIT`` names one.
 
 Formats and layouts are those of `models.data.coco`, `models.data.voc` and `models.data.yolo` (docs/data.md). Pascal VOC

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Splits of data sets: the names that tools have for them, and parts of sets that have none."""
 
 from __future__ import annotations

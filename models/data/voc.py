@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading of Pascal VOC XML files, in the layouts that they come in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading of YOLO's text files, a box or polygon a line, in the layouts that they come in."""
 
 from __future__ import annotations

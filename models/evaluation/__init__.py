@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a detector is: average precision of programs, graphs, checkpoints and networks."""
 
 from models.evaluation.evaluator import evaluate, evaluate_file

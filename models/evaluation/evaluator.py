@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One evaluation loop for all sources, in one process or several."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision of detections: COCO's metrics (pycocotools), and the two rules of VOC beside them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What detects: networks, checkpoints, graphs and compiled programs, each as a function from a photo to detections."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision at IoU 0.5 by the two rules of the Pascal VOC challenges, written from their definition.
 
 *Eleven-point* (VOC 2007, what the paper reports): the mean over the recalls 0, 0.1 ... 1 of the best precision at that

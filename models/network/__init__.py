@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network: its configuration, blocks, backbone, deformable stages and heads, and checkpoints of it."""
 
 from models.network.backbone import Backbone, load_plain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ShuffleNetV2 (Ma et al., ECCV 2018) as CoDeNet uses it, down to a 32nd of the input's resolution."""
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
     """Channel shuffle: channel ``g * (C / groups) + c`` moves to ``c * groups + g``; any ``[N, C, H, W]``.
 
-    Channels are the last dimension in memory before and after: a result in another order costs training a sixth of its time in conversions.
+    Channels are the last dimension in memory before and after: a result in another order costs training a sixth of its
+    time in conversions.
     """
     n, channels, height, width = x.shape
     grouped = x.permute(0, 2, 3, 1).reshape(n, height, width, groups, channels // groups)
@@ -59,7 +61,9 @@ class DownUnit(nn.Module):
 
 
 class Unit(nn.Module):
-    """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise (deformable in some networks), 1x1."""
+    """An ordinary unit: the first half of the channels passes, the second goes through 1x1, depthwise (deformable in
+    some networks), 1x1.
+    """
 
     def __init__(self, channels: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -99,7 +103,9 @@ class Backbone(nn.Module):
         return self.pyramid(x)[-1]
 
     def pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Tensors at a 4th, 8th and 16th of the input's resolution, ``[N, channels[n], H, W]``, and the result of `forward`."""
+        """Tensors at a 4th, 8th and 16th of the input's resolution, ``[N, channels[n], H, W]``, and the result of
+        `forward`.
+        """
         x = self.stem(x)
         if self.pool:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
@@ -119,7 +125,8 @@ class Backbone(nn.Module):
 
 
 def load_plain(backbone: Backbone, plain: Backbone) -> None:
-    """Copy the weights of ``plain`` to ``backbone``, which may be the deformable one: it then starts as the same function.
+    """Copy the weights of ``plain`` to ``backbone``, which may be the deformable one: it then starts as the same
+    function.
 
     `CodenetError` if they differ in more than that.
     """

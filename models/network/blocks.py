@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one building block of all networks here: convolution, batch norm, activation."""
 
 from __future__ import annotations

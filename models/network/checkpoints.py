@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints on disk: written so that a kill at any moment leaves a whole one, read with clear errors."""
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def float_identity(network: CoDeNet) -> dict[str, Any]:
 def start_from(network: CoDeNet, path: Path) -> None:
     """Take the averaged weights of another run's checkpoint; `CodenetError` if they are of another shape.
 
-    A network with another number of classes keeps the last layer of its heatmap, and takes the rest: so one starts from a shipped detector with
-    classes of one's own.
+    A network with another number of classes keeps the last layer of its heatmap, and takes the rest: so one starts from
+    a shipped detector with classes of one's own.
     """
     state, own = dict(load_checkpoint(path)["average"]), network.state_dict()
     for key in ("heads.heatmap.out.weight", "heads.heatmap.out.bias"):

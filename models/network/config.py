@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The five network configurations of the CoDeNet paper (FPGA 2021, table 4)."""
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ class NetworkConfig:
     decoder: channels after each deformable stage.
     head: channels inside a head.
     deform: order inside a deformable stage, ``"i"`` (depthwise, then 1x1) or ``"ii"`` (1x1, then depthwise).
-    sampling: where its convolution samples: ``"regular"``, ``"original"``, ``"bounded"``, ``"square"`` or ``"rounded"``, see `models.network.deform`.
-    kernel: 3, or with regular sampling 5, 7 or 9.
-    depthwise: False makes it a full convolution, without the 1x1 convolution beside it; the order is then of no account.
-    dilations: what rounded sampling rounds to, a sorted subset of 0 to 7, such as `CONFLICT_FREE_OR_ZERO`.
+    sampling: where its convolution samples: ``"regular"``, ``"original"``, ``"bounded"``, ``"square"`` or
+    ``"rounded"``, see `models.network.deform`. kernel: 3, or with regular sampling 5, 7 or 9.
+    depthwise: False makes it a full convolution, without the 1x1 convolution beside it; the order is then of no
+    account. dilations: what rounded sampling rounds to, a sorted subset of 0 to 7, such as `CONFLICT_FREE_OR_ZERO`.
     deform_backbone: the depthwise convolutions of the backbone's units of stride 1 sample in this way too.
-    fpn: the decoder adds 1x1 convolutions of the backbone's tensors after each upsampling (Lin et al., Feature Pyramid Networks, 2017).
+    fpn: the decoder adds 1x1 convolutions of the backbone's tensors after each upsampling (Lin et al., Feature Pyramid
+    Networks, 2017).
 
     The last six have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
     """
@@ -134,7 +136,9 @@ class NetworkConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints. Options of the deformable convolution that have their defaults are left out, as in old checkpoints."""
+        """Plain values, for checkpoints. Options of the deformable convolution that have their defaults are left out,
+        as in old checkpoints.
+        """
         defaults = {field.name: field.default for field in dataclasses.fields(self)[-_OPTIONS:]}
         return {key: v for key, v in dataclasses.asdict(self).items() if key not in defaults or v != defaults[key]}
 

@@ -1,16 +1,21 @@
-"""The deformable convolution of CoDeNet and of the variants that its paper compares: one block, `DeformConv`, with options.
+# SPDX-License-Identifier: Apache-2.0
+"""The deformable convolution of CoDeNet and of the variants that its paper compares: one block, `DeformConv`, with
+options.
 
-A 3x3 convolution samples nine places around each pixel. The variants differ in where these lie (paper, sections 2 and 3):
+A 3x3 convolution samples nine places around each pixel. The variants differ in where these lie (paper, sections 2 and
+3):
 
 ==============  ====================================================================================================
 ``regular``     at fixed distances; kernels of 3, 5, 7 or 9
 ``original``    18 fractional offsets a pixel from the regular places, two a tap, without bound (Dai et al., 2017)
 ``bounded``     the same, but no sample lies further than 7 rows or columns from its pixel
 ``square``      one fractional number ``s`` a pixel, in [-7, 8]: the taps lie at ``s`` times their regular distance
-``rounded``     the same with ``s`` rounded to integers in [0, 7], or to a subset of these: what the accelerator computes
-==============  ====================================================================================================
+``rounded``     the same with ``s`` rounded to integers in [0, 7], or to a subset of these: what the accelerator
+computes ==============
+====================================================================================================
 
-Fractional places are sampled by bilinear interpolation; outside of the image all is zero. Every variant starts at the regular places.
+Fractional places are sampled by bilinear interpolation; outside of the image all is zero. Every variant starts at the
+regular places.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ _TAPS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
 
 
 def round_dilation(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) -> torch.Tensor:
-    """The nearest of ``dilations`` (sorted), the larger one of two equally near: for all eight ``clamp(floor(s + 0.5), 0, 7)``.
+    """The nearest of ``dilations`` (sorted), the larger one of two equally near: for all eight
+    ``clamp(floor(s + 0.5), 0, 7)``.
 
     Half up, as the accelerator's requantizer rounds.
     """
@@ -43,10 +49,11 @@ def round_dilation(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) ->
 
 
 def dilation_masks(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) -> torch.Tensor:
-    """One-hot masks ``[len(dilations), N, 1, H, W]`` of the rounded dilation, with the gradient of linear interpolation.
+    """One-hot masks ``[len(dilations), N, 1, H, W]`` of the rounded dilation, with the gradient of linear
+    interpolation.
 
-    Forward, mask ``k`` is 1 where `round_dilation` gives ``dilations[k]``. Backward, it is as if the masks were the weights of linear
-    interpolation between the two dilations around ``s``: straight-through rounding.
+    Forward, mask ``k`` is 1 where `round_dilation` gives ``dilations[k]``. Backward, it is as if the masks were the
+    weights of linear interpolation between the two dilations around ``s``: straight-through rounding.
     """
     members = torch.tensor(dilations, dtype=s.dtype, device=s.device)
     column = members.view(-1, 1, 1, 1, 1)
@@ -76,7 +83,8 @@ def rounded_conv(
 
     Parameters
     ----------
-    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; s: ``[N, 1, H, W]``, the dilation before rounding.
+    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; s: ``[N, 1, H, W]``, the dilation
+    before rounding.
 
     Returns ``[N, O, H, W]``. Gradients reach all three arguments.
     """
@@ -94,12 +102,13 @@ def rounded_conv(
 
 
 def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """3x3 convolution, full or depthwise, whose taps lie at any places, by bilinear interpolation with zeros outside of the image.
+    """3x3 convolution, full or depthwise, whose taps lie at any places, by bilinear interpolation with zeros outside of
+    the image.
 
     Parameters
     ----------
-    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; places: ``[N, 9, 2, H, W]``, row and column of each tap
-    relative to the pixel.
+    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; places: ``[N, 9, 2, H, W]``, row
+    and column of each tap relative to the pixel.
 
     Returns ``[N, O, H, W]``. Gradients reach all three arguments.
     """
@@ -116,12 +125,16 @@ def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) ->
 
 
 def square_places(s: torch.Tensor) -> torch.Tensor:
-    """Places of the taps at ``s`` (``[N, 1, H, W]``) times their regular distance, ``s`` clamped to `SQUARE_BOUNDS`: ``[N, 9, 2, H, W]``."""
+    """Places of the taps at ``s`` (``[N, 1, H, W]``) times their regular distance, ``s`` clamped to `SQUARE_BOUNDS`:
+    ``[N, 9, 2, H, W]``.
+    """
     return s.clamp(*SQUARE_BOUNDS).unsqueeze(1) * _regular_places(s)
 
 
 def offset_places(offsets: torch.Tensor, bounded: bool) -> torch.Tensor:
-    """Places of the taps from 18 offsets (``[N, 18, H, W]``: row, column of the first tap, then the second): ``[N, 9, 2, H, W]``."""
+    """Places of the taps from 18 offsets (``[N, 18, H, W]``: row, column of the first tap, then the second):
+    ``[N, 9, 2, H, W]``.
+    """
     places = offsets.unflatten(1, (9, 2)) + _regular_places(offsets)
     return places.clamp(-MAX_DILATION, MAX_DILATION) if bounded else places
 
@@ -131,11 +144,12 @@ def _regular_places(like: torch.Tensor) -> torch.Tensor:
 
 
 class DeformConv(nn.Module):
-    """A deformable convolution with its own 1x1 convolution for where it samples: ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``.
+    """A deformable convolution with its own 1x1 convolution for where it samples: ``[N, inputs, H, W]`` to
+    ``[N, outputs, H, W]``.
 
-    ``config``: sampling, kernel and set of dilations. With ``outputs`` None the convolution is depthwise. ``norm`` and ``relu`` follow if
-    asked for. The 1x1 convolution is ``dilation`` (one channel, starts at 1 everywhere) or ``offsets`` (18 channels, start at 0), none
-    for regular sampling.
+    ``config``: sampling, kernel and set of dilations. With ``outputs`` None the convolution is depthwise. ``norm`` and
+    ``relu`` follow if asked for. The 1x1 convolution is ``dilation`` (one channel, starts at 1 everywhere) or
+    ``offsets`` (18 channels, start at 0), none for regular sampling.
     """
 
     def __init__(
@@ -154,7 +168,8 @@ class DeformConv(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # In float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory that nobody wrote.
+        # In float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory that
+        # nobody wrote.
         with torch.autocast(x.device.type, enabled=False):
             x = self._sample(single(x))
         x = x if self.norm is None else self.norm(x)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole detector: backbone, deformable decoder, CenterNet heads (Zhou et al., Objects as Points, 2019)."""
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ HEADS: dict[str, int | None] = {"heatmap": None, "size": 2, "offset": 2}
 #: Initial bias of the heatmap: the prior probability 0.1 of Lin et al., Focal Loss, 2017.
 HEATMAP_BIAS = -2.19
 
-#: Initial bias of the sizes, in output pixels: a box that meets its object, so that their overlap has a gradient from the start.
+#: Initial bias of the sizes, in output pixels: a box that meets its object, so that their overlap has a gradient from
+#: the start.
 SIZE_BIAS = 16.0
 
 
 class DeformStage(nn.Module):
     """``[N, inputs, H, W]`` to ``[N, outputs, 2H, 2W]``: deformable depthwise and 1x1, BN, ReLU, nearest upsample.
 
-    Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed); variant ``"ii"`` the 1x1
-    convolution first, then dilation and depthwise at the output's width. A full convolution needs no 1x1 beside it.
+    Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed); variant
+    ``"ii"`` the 1x1 convolution first, then dilation and depthwise at the output's width. A full convolution needs no
+    1x1 beside it.
     """
 
     def __init__(self, config: NetworkConfig, inputs: int, outputs: int) -> None:

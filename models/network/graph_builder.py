@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From real-valued scales to the accelerator's integers, one graph operation at a time (docs/numbers.md)."""
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SHIFTS = (1, 47)
 #: Requantizer biases are 48 bits wide.
 BIAS_LIMIT = 1 << 47
 
-#: The largest shift of a dilation: weights that have hardly been trained are so small that biases and thresholds would not fit the largest one.
+#: The largest shift of a dilation: weights that have hardly been trained are so small that biases and thresholds would
+#: not fit the largest one.
 DILATION_SHIFT = 40
 
 
@@ -58,8 +60,8 @@ def whole_grid(lo: int, hi: int) -> Grid:
 def choose_shift(largest: float) -> int:
     """The shift ``s`` for which ``largest * 2**s`` rounds into [2**14, 2**15), within `SHIFTS`.
 
-    ``largest`` is the operation's largest ratio of input scale times weight scale over output scale. `CodenetError` if it
-    is too large for the smallest shift.
+    ``largest`` is the operation's largest ratio of input scale times weight scale over output scale. `CodenetError` if
+    it is too large for the smallest shift.
     """
     if not (math.isfinite(largest) and largest > 0):
         raise CodenetError(f"export: scale ratio is {largest}, expected a finite positive number")
@@ -95,10 +97,10 @@ def _limit(conv: QuantConv2d) -> int:
 def snap(conv: QuantConv2d, source: Grid, target: Grid, s: int) -> Requantize:
     """Move a convolution's scales and bias to values that the requantizer has, and return these.
 
-    With the ratio ``M = source.scale * weight scale / target.scale`` per channel, ``m = round(M * 2**s)``; the weight scale
-    becomes ``m * target.scale / (source.scale * 2**s)`` and the integer weights stay. The bias becomes
-    ``(n + 1/2) * target.scale / 2**s`` with an integer ``n``: so no value lies half way between two results, and rounding
-    half to even (PyTorch) and rounding half up (the accelerator) agree.
+    With the ratio ``M = source.scale * weight scale / target.scale`` per channel, ``m = round(M * 2**s)``; the weight
+    scale becomes ``m * target.scale / (source.scale * 2**s)`` and the integer weights stay. The bias becomes
+    ``(n + 1/2) * target.scale / 2**s`` with an integer ``n``: so no value lies half way between two results, and
+    rounding half to even (PyTorch) and rounding half up (the accelerator) agree.
 
     ``conv`` must be in float64. `CodenetError` when ``b`` exceeds 48 bits.
     """
@@ -150,11 +152,13 @@ class GraphBuilder:
         return self._convolution(name, conv, (x,), target, shift)
 
     def dilation(self, name: str, conv: QuantConv2d, x: str, dilations: tuple[int, ...]) -> str:
-        """The dilation of each pixel from the 1x1 convolution ``conv`` with one output, rounded to the sorted ``dilations``.
+        """The dilation of each pixel from the 1x1 convolution ``conv`` with one output, rounded to the sorted
+        ``dilations``.
 
-        Neighbouring integers are rounding and clamp. For a set with gaps the convolution computes a code first, ``name.code``: one
-        channel for each but the smallest dilation, 1 where the value reaches the threshold below it. They differ in ``b`` alone. A second
-        convolution sums the gaps, which is `models.network.deform.round_dilation`, exactly.
+        Neighbouring integers are rounding and clamp. For a set with gaps the convolution computes a code first,
+        ``name.code``: one channel for each but the smallest dilation, 1 where the value reaches the threshold below it.
+        They differ in ``b`` alone. A second convolution sums the gaps, which is `models.network.deform.round_dilation`,
+        exactly.
         """
         gaps = np.diff(dilations)
         target = whole_grid(dilations[0], dilations[-1])
@@ -162,7 +166,8 @@ class GraphBuilder:
         if (gaps == 1).all():
             return self.convolution(name, conv, x, target, shift)
         code = self._code(f"{name}.code", conv, x, np.array(dilations[1:]) - gaps / 2, shift)
-        # Times one, plus the smallest dilation: no rounding. The shift leaves the half of the last place that all operations have.
+        # Times one, plus the smallest dilation: no rounding. The shift leaves the half of the last place that all
+        # operations have.
         s, ones = 1, np.ones(1, np.int16)
         requantize = Requantize(2 * ones, np.array([2 * dilations[0] + 1], np.int64), s, dilations[0], dilations[-1])
         weights = gaps.astype(np.int8).reshape(1, 1, 1, -1)
@@ -172,12 +177,15 @@ class GraphBuilder:
         )
 
     def _code(self, name: str, conv: QuantConv2d, x: str, thresholds: np.ndarray, shift: int) -> str:
-        """One channel for each of ``thresholds`` (multiples of a half): whether the convolution's value reaches it, 1 or 0."""
+        """One channel for each of ``thresholds`` (multiples of a half): whether the convolution's value reaches it, 1
+        or 0.
+        """
         single = self._convolution(name, conv, (x,), whole_grid(0, 1), shift)
         operation = self.operations.pop()
         assert isinstance(operation, Convolution) and operation.name == single
         r, count = operation.requantize, len(thresholds)
-        # Rounding would add 2**(s-1) where a comparison adds 2**s and takes the threshold away, which is a whole number of steps as s >= 1.
+        # Rounding would add 2**(s-1) where a comparison adds 2**s and takes the threshold away, which is a whole number
+        # of steps as s >= 1.
         b = r.b + (1 << (r.s - 1)) - (thresholds * 2.0**r.s).astype(np.int64)
         return self._add(
             dataclasses.replace(

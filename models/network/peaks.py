@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the head outputs of the PyTorch networks to peaks; boxes are `codenet.vision.boxes`'s, for all devices alike."""
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from codenet.vision.boxes import TOP_K, Peaks
 def find_peaks(outputs: dict[str, torch.Tensor], top: int = TOP_K) -> list[Peaks]:
     """The ``top`` highest local maxima of each image's heatmap, highest first.
 
-    ``outputs``: ``heatmap`` (logits ``[N, classes, S, S]``), ``size`` and ``offset`` (``[N, 2, S, S]``, output pixels). A local
-    maximum is no smaller than its eight neighbours; equal neighbours all stay.
+    ``outputs``: ``heatmap`` (logits ``[N, classes, S, S]``), ``size`` and ``offset`` (``[N, 2, S, S]``, output pixels).
+    A local maximum is no smaller than its eight neighbours; equal neighbours all stay.
     """
     heatmap = outputs["heatmap"].detach().double()
     height, width = heatmap.shape[2:]

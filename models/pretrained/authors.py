@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the code released with the CoDeNet paper, and their way to integer offsets.
 
-Their detector (variant i, depthwise) is ours with ``square`` sampling: one signed, fractional distance a pixel. The file is a dictionary
-with ``state_dict``, keys perhaps with the prefix ``module.``; released files of quantized networks have other keys and are refused.
+Their detector (variant i, depthwise) is ours with ``square`` sampling: one signed, fractional distance a pixel. The
+file is a dictionary with ``state_dict``, keys perhaps with the prefix ``module.``; released files of quantized networks
+have other keys and are refused.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from models.pretrained.shufflenet import (
     read_arrays,
 )
 
-#: Mean and deviation of their inputs in parts of 255, for blue, green, red as OpenCV reads: the data sets' own in CenterNet, which their
+#: Mean and deviation of their inputs in parts of 255, for blue, green, red as OpenCV reads: the data sets' own in
+#: CenterNet, which their
 #: code builds on. For Pascal these are ImageNet's of red, green, blue, and applied in that order to blue, green, red.
 NORMALIZATIONS = {
     "coco": ((0.40789654, 0.44719302, 0.47026115), (0.28863828, 0.27408164, 0.27809835)),
@@ -47,11 +50,12 @@ def load_authors(
 
     Parameters
     ----------
-    path: the checkpoint; config: shape of its network (its sampling does not matter); classes: names for its heatmap's channels.
-    normalization: key of `NORMALIZATIONS` that it was trained with; None is ``coco`` for 80 classes, else ``voc``.
+    path: the checkpoint; config: shape of its network (its sampling does not matter); classes: names for its heatmap's
+    channels. normalization: key of `NORMALIZATIONS` that it was trained with; None is ``coco`` for 80 classes, else
+    ``voc``.
 
-    The result equals theirs but for the border: padding has the mean colour there, grey 114 here. `CodenetError` naming the key for
-    arrays that are missing, misshapen or unknown, and for a file that cannot be read.
+    The result equals theirs but for the border: padding has the mean colour there, grey 114 here. `CodenetError` naming
+    the key for arrays that are missing, misshapen or unknown, and for a file that cannot be read.
     """
     arrays = read_arrays(path)
     _check_keys(arrays, path)
@@ -103,7 +107,9 @@ def _check_keys(arrays: Arrays, path: Path) -> None:
 
 
 def distances(network: CoDeNet, images: np.ndarray) -> list[torch.Tensor]:
-    """The distances, before rounding, that each deformable stage of the decoder gives for images uint8 ``[N, H, W, 3]``: flat tensors."""
+    """The distances, before rounding, that each deformable stage of the decoder gives for images uint8
+    ``[N, H, W, 3]``: flat tensors.
+    """
     found: list[torch.Tensor] = []
     hooks = [
         stage.deform.dilation.register_forward_hook(lambda _m, _i, output: found.append(output.flatten()))  # type: ignore[union-attr]
@@ -121,9 +127,9 @@ def distances(network: CoDeNet, images: np.ndarray) -> list[torch.Tensor]:
 def to_rounded(network: CoDeNet, images: np.ndarray) -> CoDeNet:
     """The same weights with ``rounded`` sampling, to be fine-tuned: distances become the nearest integers in 0 to 7.
 
-    A negative distance is a positive one with the kernel turned by 180 degrees. So a stage whose distances on ``images`` (uint8
-    ``[N, H, W, 3]``, any size) are mostly negative gets both turned, which changes nothing; negative distances that remain become 0,
-    and fractions are rounded, which does.
+    A negative distance is a positive one with the kernel turned by 180 degrees. So a stage whose distances on
+    ``images`` (uint8 ``[N, H, W, 3]``, any size) are mostly negative gets both turned, which changes nothing; negative
+    distances that remain become 0, and fractions are rounded, which does.
     """
     rounded = CoDeNet(network.config.replace(sampling="rounded"), network.classes)
     rounded.load_state_dict(network.state_dict())

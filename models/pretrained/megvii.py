@@ -1,13 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the original ShuffleNetV2 code (megvii-model/ShuffleNet-Series) in torchvision's layout.
 
-The two networks do the same with their channels in another order. There a unit takes the even channels as they are and the odd ones
-through its branch, and puts the results one after the other; in torchvision's, which ours is, it takes the first and the second half and
-interleaves the results. A channel thus passes through as many units in either, but from other places. `to_torchvision` gives each channel
-a place from which it passes through as many units, and reorders the convolutions accordingly: the function stays the same.
+The two networks do the same with their channels in another order. There a unit takes the even channels as they are and
+the odd ones through its branch, and puts the results one after the other; in torchvision's, which ours is, it takes the
+first and the second half and interleaves the results. A channel thus passes through as many units in either, but from
+other places. `to_torchvision` gives each channel a place from which it passes through as many units, and reorders the
+convolutions accordingly: the function stays the same.
 
-One unit differs in more: the first of the first stage has branches of 24 and C - 24 channels there, C / 2 each here. Channels of its main
-branch beyond C / 2, those that vary least, have no place: they become their expected value, in the other branch, and training has to
-find something better for them (34 of 116 at width 1.0x, 98 of 244 at 2.0x). All else is exact.
+One unit differs in more: the first of the first stage has branches of 24 and C - 24 channels there, C / 2 each here.
+Channels of its main branch beyond C / 2, those that vary least, have no place: they become their expected value, in the
+other branch, and training has to find something better for them (34 of 116 at width 1.0x, 98 of 244 at 2.0x). All else
+is exact.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ Channel = tuple[int, str, int]
 
 
 def _passes_there(place: int, left: int) -> int:
-    """Units, of ``left``, that the channel at ``place`` passes before one takes it through its branch: even places go on, at half."""
+    """Units, of ``left``, that the channel at ``place`` passes before one takes it through its branch: even places go
+    on, at half.
+    """
     count = 0
     while count < left and place % 2 == 0:
         place, count = place // 2, count + 1
@@ -114,7 +119,9 @@ class _Stage:
         return first, second
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Expected value and variance of the main branch's outputs: ReLU of a normal distribution that the norm makes."""
+        """Expected value and variance of the main branch's outputs: ReLU of a normal distribution that the norm
+        makes.
+        """
         gamma, mean = (self.take(f"features.{self.first}.branch_main.6.{name}") for name in ("weight", "bias"))
         deviation = np.maximum(np.abs(gamma), 1e-6)
         z = mean / deviation
@@ -125,7 +132,9 @@ class _Stage:
         return first, second - first**2
 
     def _first_branch(self) -> dict[str, np.ndarray]:
-        """The projection; channels of the main branch that have no place get weights to learn, and their expected value."""
+        """The projection; channels of the main branch that have no place get weights to learn, and their expected
+        value.
+        """
         arrays = self.layer(0, "proj", 0, outputs=self.inputs)
         chosen = self.here[0::2]
         known = np.array([branch == "proj" for _, branch, _ in chosen])
@@ -169,7 +178,8 @@ def to_torchvision(
 ) -> dict[str, np.ndarray]:
     """Stem and stages of an original checkpoint by torchvision's names, for RGB input in 0 to 255.
 
-    ``widths``: channels of each stage; ``units``: units of each. `CodenetError` naming the key if an array is missing or the widths differ.
+    ``widths``: channels of each stage; ``units``: units of each. `CodenetError` naming the key if an array is missing
+    or the widths differ.
     """
     arrays = {"conv1.0.weight": source["first_conv.0.weight"][:, ::-1]}  # trained on BGR
     for name in _NORM:
@@ -182,7 +192,8 @@ def to_torchvision(
         if key not in source or len(source[key]) != width // 2:
             shape = source[key].shape if key in source else "missing"
             raise CodenetError(
-                f"weights {path}: {key} is {shape}, expected {width // 2} outputs for a stage of {width} channels: weights of a 1.0x "
+                f"weights {path}: {key} is {shape}, expected {width // 2} outputs for a stage of {width} channels: "
+                "weights of a 1.0x "
                 f"network fit configurations a, b and c, those of a 2.0x network d and e"
             )
         stage = _Stage(source, first, count, width // 2, order)

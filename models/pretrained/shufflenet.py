@@ -1,4 +1,7 @@
-"""Loading of ShuffleNetV2 backbone weights trained elsewhere: torchvision's layout, and that of the original checkpoints."""
+# SPDX-License-Identifier: Apache-2.0
+"""Loading of ShuffleNetV2 backbone weights trained elsewhere: torchvision's layout, and that of the original
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ Arrays = dict[str, np.ndarray]
 def read_arrays(path: Path) -> Arrays:
     """Arrays by name of a NumPy archive or a PyTorch file; `CodenetError` for a file that is neither.
 
-    A PyTorch file may be a state dict, or a checkpoint with one under ``state_dict`` or ``model``; the prefix ``module.`` that
-    training on several GPUs leaves is taken off.
+    A PyTorch file may be a state dict, or a checkpoint with one under ``state_dict`` or ``model``; the prefix
+    ``module.`` that training on several GPUs leaves is taken off.
     """
     try:
         if _is_numpy(path):
@@ -88,7 +91,9 @@ def copy_block(block: ConvNorm, arrays: Arrays, conv: str, norm: str) -> None:
 
 
 def copy_stages(backbone: Backbone, arrays: Arrays, name: Callable[[int, int, str], str]) -> None:
-    """Copy all units; ``name(stage, unit, branch)`` is the prefix of a branch's arrays, whose positions are torchvision's (`PAIRS`)."""
+    """Copy all units; ``name(stage, unit, branch)`` is the prefix of a branch's arrays, whose positions are
+    torchvision's (`PAIRS`).
+    """
     for number, stage in enumerate(backbone.stages):
         for index, unit in enumerate(stage):  # type: ignore[arg-type]
             for branch, pairs in PAIRS.items():
@@ -99,7 +104,8 @@ def copy_stages(backbone: Backbone, arrays: Arrays, name: Callable[[int, int, st
 
 
 def fold_normalization(stem: ConvNorm, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Turn a stem trained on (p - mean) / std, RGB in pixel values, into the same function of (p - 114) / 64, but for the border.
+    """Turn a stem trained on (p - mean) / std, RGB in pixel values, into the same function of (p - 114) / 64, but for
+    the border.
 
     Padding is zero in either: the border continues with the mean colour there, with grey 114 here.
     """
@@ -116,7 +122,8 @@ def _check_widths(backbone: Backbone, arrays: Arrays, path: Path) -> None:
     expected = tuple(2 * stage[1].half for stage in backbone.stages)  # type: ignore[index, union-attr]
     if len(found) == len(expected) and found != expected:
         raise CodenetError(
-            f"weights {path}: stages have {found} channels, expected {expected}: weights of a 1.0x network (116, 232, 464) fit "
+            f"weights {path}: stages have {found} channels, expected {expected}: weights of a 1.0x network (116, 232, "
+            "464) fit "
             f"configurations a, b and c, those of a 2.0x network (244, 488, 976) d and e"
         )
 
@@ -125,11 +132,11 @@ def load_backbone_weights(backbone: Backbone, path: Path) -> None:
     """Load stem and stages; the layout is recognized by its keys. The last 1x1 convolution stays as it is.
 
     - torchvision's (``conv1.0.weight``, ``stage2.0.branch1...``): RGB with ImageNet normalization.
-    - the original ShuffleNetV2 checkpoints' (``first_conv.0.weight``, ``features.0.branch_main...``): BGR, 0 to 255; see
-      `models.pretrained.megvii` for what of them fits.
+    - the original ShuffleNetV2 checkpoints' (``first_conv.0.weight``, ``features.0.branch_main...``): BGR, 0 to 255;
+      see `models.pretrained.megvii` for what of them fits.
 
-    NumPy archives or PyTorch files (`read_arrays`). `CodenetError` naming the key for missing or misshapen arrays, for a network of
-    another width, an unknown layout, a file that cannot be read.
+    NumPy archives or PyTorch files (`read_arrays`). `CodenetError` naming the key for missing or misshapen arrays, for
+    a network of another width, an unknown layout, a file that cannot be read.
     """
     arrays = read_arrays(path)
     mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -143,7 +150,8 @@ def load_backbone_weights(backbone: Backbone, path: Path) -> None:
     elif not any(key.startswith(("conv1.", "stage2.")) for key in arrays):
         keys: Any = sorted(arrays)[:5]
         raise CodenetError(
-            f"weights {path}: layout is unknown, keys {keys}...; expected torchvision's (conv1.0.weight) or the original "
+            f"weights {path}: layout is unknown, keys {keys}...; expected torchvision's (conv1.0.weight) or the "
+            "original "
             f"ShuffleNetV2's (first_conv.0.weight)"
         )
     _check_widths(backbone, arrays, path)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized network: precisions, quantized modules, conversion and checkpoints, and the graph of integers."""
 
 from models.quantization.checkpoints import load_precision, load_quantized, quantized_identity

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of quantized networks."""
 
 from __future__ import annotations

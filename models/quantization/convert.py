@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a trained floating-point network to a Brevitas network of some `Precision`."""
 
 from __future__ import annotations
@@ -114,12 +115,12 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
 def quantize(network: CoDeNet, ranges: dict[str, float], precision: Precision = W4A8) -> CoDeNet:
     """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
 
-    The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm. All
-    tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them, which needs
-    no rounding, since weight scales are per channel. ``network`` itself is unchanged.
+    The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm.
+    All tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them,
+    which needs no rounding, since weight scales are per channel. ``network`` itself is unchanged.
 
-    `CodenetError` for a network with another convolution than the accelerator's, a ``precision`` with an exception for no module, or with two
-    widths of activations in one stage.
+    `CodenetError` for a network with another convolution than the accelerator's, a ``precision`` with an exception for
+    no module, or with two widths of activations in one stage.
     """
     network.config.check_accelerator()
     precision.check_modules({name for name, _ in network.named_modules()})

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a quantized network to the graph of integers that equals it."""
 
 from __future__ import annotations

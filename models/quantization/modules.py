@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Modules of the quantized network: convolutions with learned scales, activation quantizers, and the blocks of both."""
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from models.network.config import ALL_DILATIONS
 from models.network.deform import deform_depthwise
 from models.network.graph_builder import GraphBuilder, Grid
 
-# Otherwise loading a state puts new parameters in the place of the learned scales, and an optimizer that knows the old ones trains nothing.
+# Otherwise loading a state puts new parameters in the place of the learned scales, and an optimizer that knows the old
+# ones trains nothing.
 brevitas_config.REINIT_ON_STATE_DICT_LOAD = False
 
 #: Head outputs are int16 with this scale.
@@ -70,7 +72,9 @@ def grid(act: nn.Module) -> Grid:
 
 
 class QuantDeformConv2d(QuantConv2d):  # type: ignore[misc]
-    """Depthwise 3x3 with quantized weights and one of ``dilations`` per pixel: see `models.network.deform.deform_depthwise`."""
+    """Depthwise 3x3 with quantized weights and one of ``dilations`` per pixel: see
+    `models.network.deform.deform_depthwise`.
+    """
 
     dilations: tuple[int, ...] = ALL_DILATIONS
 
@@ -102,7 +106,9 @@ class QuantBlock(nn.Module):
 
 
 class QuantDeformBlock(nn.Module):
-    """Quantized `models.network.deform.DeformDepthwise`: 1x1 convolution for the dilation, deformable depthwise, norm, quantizer."""
+    """Quantized `models.network.deform.DeformDepthwise`: 1x1 convolution for the dilation, deformable depthwise, norm,
+    quantizer.
+    """
 
     def __init__(
         self, dilation: QuantConv2d, conv: QuantDeformConv2d, norm: nn.BatchNorm2d | None, act: nn.Module

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits of weights and activations of a quantized network: one setting, with exceptions by module."""
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ class Precision:
     weights: of 1x1 convolutions (and full 3x3 ones but the stem).
     activations: of all tensors between image and head outputs; the image has 8 bits, a dilation 3, a head output 16.
     stem: of the first convolution's weights.
-    depthwise: of depthwise convolutions' weights. The accelerator's depthwise filter takes 4 bits; a network with 8 is for comparison.
-    mixed: exceptions by module, the first that covers a module counts; their weights are those of 1x1 convolutions.
+    depthwise: of depthwise convolutions' weights. The accelerator's depthwise filter takes 4 bits; a network with 8 is
+    for comparison. mixed: exceptions by module, the first that covers a module counts; their weights are those of 1x1
+    convolutions.
 
     Raises `CodenetError` for widths that there is no grid for.
     """
@@ -105,7 +107,8 @@ class Precision:
         for exemption in self.mixed:
             if not any(exemption.covers(name) for name in names):
                 raise CodenetError(
-                    f"precision: {exemption} covers no module, expected a prefix of one, such as backbone.stages.2, decoder, heads"
+                    f"precision: {exemption} covers no module, expected a prefix of one, such as backbone.stages.2, "
+                    "decoder, heads"
                 )
 
     def __str__(self) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks with random weights whose tensors look like those of a trained one: for simulation without training."""
 
 from __future__ import annotations

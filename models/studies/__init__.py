@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Studies that compare networks: many trainings with one result each, and their figures."""
 
 from models.studies.figures import Samples, histogram_picture, sampling_picture

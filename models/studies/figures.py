@@ -1,4 +1,7 @@
-"""Pictures of what networks sample, drawn with Pillow: how often each distance occurs, and the nine places of some pixels on their photo."""
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of what networks sample, drawn with Pillow: how often each distance occurs, and the nine places of some
+pixels on their photo.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ _SMALLEST_SIDE = 480
 def histogram_picture(histograms: Mapping[str, np.ndarray], first: int, conflicts: Sequence[int] = ()) -> Image.Image:
     """Bars in percent of a layer's pixels, a group a layer.
 
-    ``histograms``: counts ``[K]`` of the distances ``first``, ``first + 1`` ..., by layer. Those among ``conflicts`` have another colour.
+    ``histograms``: counts ``[K]`` of the distances ``first``, ``first + 1`` ..., by layer. Those among ``conflicts``
+    have another colour.
     """
     length = max(len(counts) for counts in histograms.values())
     group = length * _BAR + _GAP
@@ -47,7 +51,9 @@ def histogram_picture(histograms: Mapping[str, np.ndarray], first: int, conflict
 
 @dataclass(frozen=True)
 class Samples:
-    """The nine places that a layer samples for one pixel: ``centre`` (x, y) and ``places`` float ``[9, 2]`` (x, y), as parts of the photo."""
+    """The nine places that a layer samples for one pixel: ``centre`` (x, y) and ``places`` float ``[9, 2]`` (x, y), as
+    parts of the photo.
+    """
 
     layer: str
     centre: tuple[float, float]
@@ -55,7 +61,8 @@ class Samples:
 
 
 def sampling_picture(photo: Image.Image, samples: Sequence[Samples]) -> Image.Image:
-    """The photo, enlarged if it is small, with a cross at each pixel and nine dots where its layer samples; a colour a layer.
+    """The photo, enlarged if it is small, with a cross at each pixel and nine dots where its layer samples; a colour a
+    layer.
 
     Places outside of the photo are drawn on a grey border, as wide as they need.
     """

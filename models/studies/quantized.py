@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run of a study with quantization: fine-tuning and evaluation of a floating-point checkpoint at some precision."""
 
 from __future__ import annotations

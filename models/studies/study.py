@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many trainings with one result each, kept in a folder: what `models.ablation` and `models.precisions` are made of.
 
-A study may be stopped at any moment and started again: what has a result is not repeated, what was under way goes on from its checkpoint.
+A study may be stopped at any moment and started again: what has a result is not repeated, what was under way goes on
+from its checkpoint.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class Store:
         for key in sorted(known.keys() | settings.keys()):
             if known.get(key) != settings.get(key):
                 raise CodenetError(
-                    f"{path}: {key} is {known.get(key)!r}, now {settings.get(key)!r}; expected the same, or another output folder"
+                    f"{path}: {key} is {known.get(key)!r}, now {settings.get(key)!r}; expected the same, or another "
+                    "output folder"
                 )
 
     def result(self, name: str) -> dict[str, Any] | None:
@@ -79,9 +82,10 @@ def read_json(path: Path) -> dict[str, Any]:
 class Schedule:
     """How every network of a study is trained.
 
-    ``data``: folders, with their split after a colon if it is not ``train``; ``val``: the same for evaluation (default ``val`` of the first folder);
-    ``limit``: evaluate on the first images only (None: on all). ``backbone``: backbone weights of another project; ``start``: a checkpoint
-    of this one, whose backbone and heads every network starts from, with plain ReLU; decoders start at random.
+    ``data``: folders, with their split after a colon if it is not ``train``; ``val``: the same for evaluation (default
+    ``val`` of the first folder); ``limit``: evaluate on the first images only (None: on all). ``backbone``: backbone
+    weights of another project; ``start``: a checkpoint of this one, whose backbone and heads every network starts from,
+    with plain ReLU; decoders start at random.
     """
 
     data: tuple[str, ...]
@@ -143,7 +147,8 @@ def start_from_weights(backbone: Backbone, config: NetworkConfig, weights: Path)
 
 
 def start_around_decoder(network: CoDeNet, path: Path) -> None:
-    """Load backbone and heads of a checkpoint, not its decoder. The network's backbone may be deformable: it starts as the ordinary one.
+    """Load backbone and heads of a checkpoint, not its decoder. The network's backbone may be deformable: it starts as
+    the ordinary one.
 
     `CodenetError` if it has other classes, or does not fit.
     """
@@ -162,7 +167,9 @@ def start_around_decoder(network: CoDeNet, path: Path) -> None:
 
 
 def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -> tuple[Trainer, Batches]:
-    """A network before its first step, and what it learns from. The same seed gives the same images to every network."""
+    """A network before its first step, and what it learns from. The same seed gives the same images to every
+    network.
+    """
     torch.manual_seed(seed)
     network = CoDeNet(config, schedule.classes)
     if schedule.backbone is not None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training in floating point and fine-tuning: losses, targets, batches, the loop, and what is noted of a run."""
 
 from models.training.batches import Batches

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches of augmented images with their targets, each a function of seed and step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments that the commands of training share."""
 
 from __future__ import annotations

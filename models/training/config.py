@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training run depends on besides data and network."""
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ class TrainConfig:
     """What a training run depends on besides data and network; it travels in the checkpoint.
 
     ``slope_end``: the part of the run after which the activations are plain ReLU, annealed from ``slope``.
-    ``ema``: decay per step of the averaged weights, which are the result. ``mixed``: convolutions compute in ``half``, bfloat16 or
-    float16 (whose losses are scaled against underflow). ``rates``: prefixes of parameters' names with what multiplies the learning
-    rate for them; the first that fits counts. Sizes and offsets are tens of pixels, which Adam's equal steps would take long to reach.
+    ``ema``: decay per step of the averaged weights, which are the result. ``mixed``: convolutions compute in ``half``,
+    bfloat16 or float16 (whose losses are scaled against underflow). ``rates``: prefixes of parameters' names with what
+    multiplies the learning rate for them; the first that fits counts. Sizes and offsets are tens of pixels, which
+    Adam's equal steps would take long to reach.
     """
 
     iterations: int = 2400
@@ -63,7 +65,9 @@ class TrainConfig:
         return self.augmentation.mosaic if step < self.augmentation.mosaic_end * self.iterations else 0.0
 
     def differences(self, saved: dict[str, Any]) -> list[str]:
-        """How the settings ``saved`` in a checkpoint (`dataclasses.asdict`) differ; those that it lacks had their defaults."""
+        """How the settings ``saved`` in a checkpoint (`dataclasses.asdict`) differ; those that it lacks had their
+        defaults.
+        """
         defaults = _flat(dataclasses.asdict(TrainConfig()))
         before, now = defaults | _flat(saved), _flat(dataclasses.asdict(self))
         return [f"{key} is {before[key]!r} there, {value!r} here" for key, value in now.items() if before[key] != value]

@@ -1,12 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distillation: a network learns to compute what another one computes, besides what the boxes teach.
 
-`Distillation` is for backbones with another stem. Configurations a, c and d have a stem of stride 4, where backbone weights
-come from one of stride 2 with a maximum after it. Loaded as they are, these weights give features that hardly resemble the
-original ones (correlation 0.3 at the last stage), and boxes alone teach a small data set's network slowly. The original
-backbone as a teacher says for every pixel and channel what the features should be.
+`Distillation` is for backbones with another stem. Configurations a, c and d have a stem of stride 4, where backbone
+weights come from one of stride 2 with a maximum after it. Loaded as they are, these weights give features that hardly
+resemble the original ones (correlation 0.3 at the last stage), and boxes alone teach a small data set's network slowly.
+The original backbone as a teacher says for every pixel and channel what the features should be.
 
-`FloatDistillation` is for quantized networks: the floating-point network that one was made from says what its features and outputs should be,
-on augmented images too, for which boxes alone say little.
+`FloatDistillation` is for quantized networks: the floating-point network that one was made from says what its features
+and outputs should be, on augmented images too, for which boxes alone say little.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ TEACHER_SLOPE = 0.1
 
 
 def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Squared error of ``[N, C, H, W]`` in units of the target's variance per channel, averaged over channels that vary; 0 is equal, 1 a constant."""
+    """Squared error of ``[N, C, H, W]`` in units of the target's variance per channel, averaged over channels that
+    vary; 0 is equal, 1 a constant.
+    """
     variance = target.var(dim=(0, 2, 3))
     error = (features - target).square().mean(dim=(0, 2, 3))
     alive = variance > 1e-4
@@ -77,11 +80,13 @@ class Distillation:
 
 
 class FloatDistillation:
-    """Compares features and outputs of a quantized network, while it runs, with those of its floating-point original on the same images.
+    """Compares features and outputs of a quantized network, while it runs, with those of its floating-point original on
+    the same images.
 
     Parameters
     ----------
-    student: a network from `models.quantization.quantize`. teacher: the floating-point network that it was made from, left as it is.
+    student: a network from `models.quantization.quantize`. teacher: the floating-point network that it was made from,
+    left as it is.
     """
 
     #: Weights of the outputs' parts in the loss, as those of `models.training.losses.WEIGHTS`, and of the features'.
@@ -103,7 +108,9 @@ class FloatDistillation:
         return [*((f"feature {n}", stage) for n, stage in enumerate(stages)), *network.heads.items()]
 
     def loss(self, images: torch.Tensor) -> torch.Tensor:
-        """Difference of the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, from the teacher's."""
+        """Difference of the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, from the
+        teacher's.
+        """
         with torch.no_grad():
             self.teacher(images)
         found, expected = self.kept, self.targets
@@ -124,8 +131,9 @@ class FloatDistillation:
 
 
 def soft_focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Quality focal loss (Li et al., Generalized Focal Loss, 2020, equation 2, beta 2) of ``logits`` with the probabilities of the logits
-    ``target`` as labels, both ``[N, classes, S, S]``; summed, over the sum of the squared probabilities.
+    """Quality focal loss (Li et al., Generalized Focal Loss, 2020, equation 2, beta 2) of ``logits`` with the
+    probabilities of the logits ``target`` as labels, both ``[N, classes, S, S]``; summed, over the sum of the squared
+    probabilities.
     """
     probability = target.sigmoid()
     error = (logits.sigmoid() - probability).abs().square()

@@ -1,8 +1,11 @@
-"""Several processes that train one network: on one machine by ``--workers``, on several GPUs or machines by ``torchrun``.
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes that train one network: on one machine by ``--workers``, on several GPUs or machines by
+``torchrun``.
 
-Each process computes its part of the same batch, and DistributedDataParallel averages their gradients, over gloo between CPUs and over
-NCCL between GPUs. Losses are divided by what the whole batch contains, so that the result is that of one process, up to rounding and
-up to batch norm: its statistics are those of a process's own part, on GPUs (`nn.SyncBatchNorm`) of the whole batch.
+Each process computes its part of the same batch, and DistributedDataParallel averages their gradients, over gloo
+between CPUs and over NCCL between GPUs. Losses are divided by what the whole batch contains, so that the result is that
+of one process, up to rounding and up to batch norm: its statistics are those of a process's own part, on GPUs
+(`nn.SyncBatchNorm`) of the whole batch.
 """
 
 from __future__ import annotations
@@ -196,10 +199,13 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def parallel(network: nn.Module, device: torch.device) -> nn.Module:
-    """``network`` itself, or a wrapper that averages gradients over all processes and starts from the first one's state."""
+    """``network`` itself, or a wrapper that averages gradients over all processes and starts from the first one's
+    state.
+    """
     if world() == 1:
         return network
-    # With one input channel or a 1x1 kernel, channels first and last are the same order in memory under two names: nothing is copied.
+    # With one input channel or a 1x1 kernel, channels first and last are the same order in memory under two names:
+    # nothing is copied.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # Running averages of batch norm are not exchanged: those of the first process are kept.
     devices = [device] if device.type == "cuda" else None

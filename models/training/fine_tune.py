@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantization-aware fine-tuning of a network that was trained in floating point."""
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Losses: CenterNet's focal loss on the heatmap, generalized IoU and L1 on the boxes that pixels near the centres predict."""
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: CenterNet's focal loss on the heatmap, generalized IoU and L1 on the boxes that pixels near the centres
+predict.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-#: Weights of the parts in the total. That of ``overlap`` is TTFNet's; ``distance`` leads boxes that do not meet theirs, or have no size.
+#: Weights of the parts in the total. That of ``overlap`` is TTFNet's; ``distance`` leads boxes that do not meet theirs,
+#: or have no size.
 WEIGHTS = {"heatmap": 1.0, "overlap": 5.0, "distance": 0.1}
 
 
 @dataclass
 class Batch:
-    """``images`` float32 ``[N, 3, S, S]``, ``heatmap`` float32 ``[N, classes, S/4, S/4]``, and for all pixels of the batch that learn a box:
-    ``image`` int64 ``[K]``, ``index`` int64 ``[K]`` (``y * S/4 + x``), ``box`` float32 ``[K, 4]`` (x0, y0, x1, y1 in output pixels), ``weight``
-    float32 ``[K]``.
+    """``images`` float32 ``[N, 3, S, S]``, ``heatmap`` float32 ``[N, classes, S/4, S/4]``, and for all pixels of the
+    batch that learn a box: ``image`` int64 ``[K]``, ``index`` int64 ``[K]`` (``y * S/4 + x``), ``box`` float32
+    ``[K, 4]`` (x0, y0, x1, y1 in output pixels), ``weight`` float32 ``[K]``.
     """
 
     images: torch.Tensor
@@ -57,7 +61,8 @@ def focal_loss(
 ) -> torch.Tensor:
     """Penalty-reduced focal loss over all pixels, divided by ``peaks``: None is the number of peaks (at least 1).
 
-    ``-(1 - p)^alpha log p`` where the target is 1, else ``-(1 - target)^beta p^alpha log(1 - p)``. Stable for any logit.
+    ``-(1 - p)^alpha log p`` where the target is 1, else ``-(1 - target)^beta p^alpha log(1 - p)``. Stable for any
+    logit.
     """
     p = torch.sigmoid(logits)
     peak = (target == 1).to(logits.dtype)
@@ -67,7 +72,8 @@ def focal_loss(
 
 
 def generalized_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Generalized IoU (Rezatofighi et al., CVPR 2019) of boxes ``[K, 4]`` (x0, y0, x1, y1) with their counterparts: ``[K]`` in (-1, 1].
+    """Generalized IoU (Rezatofighi et al., CVPR 2019) of boxes ``[K, 4]`` (x0, y0, x1, y1) with their counterparts:
+    ``[K]`` in (-1, 1].
 
     A box with x1 < x0 or y1 < y0 counts as empty.
     """
@@ -80,7 +86,9 @@ def generalized_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def predicted_boxes(outputs: dict[str, torch.Tensor], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network predicts at the batch's pixels, as `codenet.vision.boxes` reads it: centres and sizes, ``[K, 2]`` each, in output pixels."""
+    """What the network predicts at the batch's pixels, as `codenet.vision.boxes` reads it: centres and sizes,
+    ``[K, 2]`` each, in output pixels.
+    """
     width = outputs["size"].shape[3]
     size, offset = (outputs[name].flatten(2)[batch.image, :, batch.index] for name in ("size", "offset"))
     pixel = torch.stack([batch.index % width, batch.index // width], dim=1)
@@ -92,8 +100,8 @@ def detection_loss(
 ) -> dict[str, torch.Tensor]:
     """The parts ``heatmap``, ``overlap``, ``distance`` (unweighted) and their weighted ``total``.
 
-    ``overlap``: one minus the generalized IoU; ``distance``: L1 of centre and size in output pixels; both averaged with the pixels' weights.
-    ``divided_by``: `divisors` of the whole batch where ``batch`` is a part of one.
+    ``overlap``: one minus the generalized IoU; ``distance``: L1 of centre and size in output pixels; both averaged with
+    the pixels' weights. ``divided_by``: `divisors` of the whole batch where ``batch`` is a part of one.
     """
     peaks, weight = divisors(batch.totals()) if divided_by is None else divided_by
     centre, size = predicted_boxes(outputs, batch)

@@ -1,4 +1,7 @@
-"""What is noted of a training run: a table of its intervals, curves of it as pictures, TensorBoard events, the best checkpoint."""
+# SPDX-License-Identifier: Apache-2.0
+"""What is noted of a training run: a table of its intervals, curves of it as pictures, TensorBoard events, the best
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 def open_tensorboard(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard events that replaces what was noted after ``step``; `CodenetError` without the package."""
+    """A writer of TensorBoard events that replaces what was noted after ``step``; `CodenetError` without the
+    package.
+    """
     if find_spec("tensorboard") is None:
         raise CodenetError(
             "TensorBoard logs need the package tensorboard: pip install tensorboard, or train with --no-tensorboard"
@@ -37,11 +42,12 @@ def open_tensorboard(folder: Path, step: int) -> Any:
 
 @dataclass
 class Progress:
-    """Notes each interval of a run in ``output``; validates at the end, and at the first interval after every ``evaluate_every`` steps.
+    """Notes each interval of a run in ``output``; validates at the end, and at the first interval after every
+    ``evaluate_every`` steps.
 
-    ``history.jsonl`` has one object a line: ``step``, ``rate``, ``slope``, the mean losses, and where it was validated ``ap50`` and
-    ``ap``. ``losses.svg`` and ``ap50.svg`` draw it. ``best.pt`` has the averaged weights of the best validation among those with
-    plain ReLU, that is slope 0: a network is used with no other.
+    ``history.jsonl`` has one object a line: ``step``, ``rate``, ``slope``, the mean losses, and where it was validated
+    ``ap50`` and ``ap``. ``losses.svg`` and ``ap50.svg`` draw it. ``best.pt`` has the averaged weights of the best
+    validation among those with plain ReLU, that is slope 0: a network is used with no other.
     """
 
     output: Path

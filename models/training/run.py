@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training run: where it reads and writes, what it says at its start, and training in floating point."""
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training targets: a peak of the heatmap at each box's centre, and the box itself at every pixel near it.
 
-The centres are CenterNet's (Zhou et al., Objects as Points, 2019); that all pixels around one learn the box, not the centre alone, is
-TTFNet's idea (Liu et al., Training-Time-Friendly Network for Real-Time Object Detection, AAAI 2020, section 3): many more samples an
-image, so that a small data set teaches sizes and offsets in a fraction of the iterations. Its wide peaks are not taken over: a detector without
-suppression of overlapping boxes then finds large objects several times (docs/models.md).
+The centres are CenterNet's (Zhou et al., Objects as Points, 2019); that all pixels around one learn the box, not the
+centre alone, is TTFNet's idea (Liu et al., Training-Time-Friendly Network for Real-Time Object Detection, AAAI 2020,
+section 3): many more samples an image, so that a small data set teaches sizes and offsets in a fraction of the
+iterations. Its wide peaks are not taken over: a detector without suppression of overlapping boxes then finds large
+objects several times (docs/models.md).
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ COVERED = 0.54
 class Targets:
     """Targets of one image; all lengths in output pixels.
 
-    ``heatmap``: float32 ``[classes, S, S]``, 1 at the centres. For the K pixels that learn a box: ``index``: int64 ``[K]``, the pixel as ``y * S + x``;
-    ``box``: float32 ``[K, 4]`` of x0, y0, x1, y1; ``weight``: float32 ``[K]``, those of one box sum to the logarithm of one plus its area.
+    ``heatmap``: float32 ``[classes, S, S]``, 1 at the centres. For the K pixels that learn a box: ``index``: int64
+    ``[K]``, the pixel as ``y * S + x``; ``box``: float32 ``[K, 4]`` of x0, y0, x1, y1; ``weight``: float32 ``[K]``,
+    those of one box sum to the logarithm of one plus its area.
     """
 
     heatmap: np.ndarray
@@ -62,7 +65,8 @@ def draw_gaussian(shape: tuple[int, int], centre: tuple[int, int], radius: tuple
 def make_targets(boxes: np.ndarray, labels: np.ndarray, classes: int, size: int) -> Targets:
     """Targets for boxes ``[N, 4]`` (x0, y0, x1, y1 in units of the image's sides) on a ``size`` x ``size`` output.
 
-    Where boxes meet, a pixel learns the smaller one, and each box keeps its own centre unless a smaller one has the same.
+    Where boxes meet, a pixel learns the smaller one, and each box keeps its own centre unless a smaller one has the
+    same.
     """
     heatmap = np.zeros((classes, size, size), np.float32)
     scaled = np.asarray(boxes, np.float64).reshape(-1, 4) * size

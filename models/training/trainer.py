@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: network, averaged weights, optimizer and step, kept in checkpoints."""
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
 class Trainer:
     """A network, its averaged copy of the state, optimizer and step; `run` trains, `save` and `resume` keep it.
 
-    The network trains on the device that it is on. ``identity``: what a checkpoint must have in common with this run to be resumed
-    (`models.network.checkpoints.float_identity`); it is stored in each.
+    The network trains on the device that it is on. ``identity``: what a checkpoint must have in common with this run to
+    be resumed (`models.network.checkpoints.float_identity`); it is stored in each.
     """
 
     def __init__(
@@ -163,10 +164,11 @@ class Trainer:
         write_checkpoint(self.state(), path)
 
     def resume(self, path: Path, extend: bool = False) -> bool:
-        """Continue from the checkpoint at ``path``, or the one before it if that cannot be read; False if there is none.
+        """Continue from the checkpoint at ``path``, or the one before it if that cannot be read; False if there is
+        none.
 
-        The first process reads it for all. `CodenetError` if it is another network's, or has other settings: with ``extend`` the
-        run goes on with the new settings from the checkpoint's step.
+        The first process reads it for all. `CodenetError` if it is another network's, or has other settings: with
+        ``extend`` the run goes on with the new settings from the checkpoint's step.
         """
         found = from_first(load_newest(path) if rank() == 0 else None)
         if found is None:
@@ -186,7 +188,8 @@ class Trainer:
             changes.append("the data set is another one")
         if changes and not extend:
             raise CodenetError(
-                f"checkpoint {path} is of a run with other settings: {'; '.join(changes)}. Give the same ones to resume it exactly, "
+                f"checkpoint {path} is of a run with other settings: {'; '.join(changes)}. Give the same ones to "
+                "resume it exactly, "
                 f"--extend to go on from its step with the new ones, or another --output for a run of its own"
             )
         if changes and rank() == 0:
@@ -302,7 +305,8 @@ def _with_groups(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dic
     sizes = [[len(group["params"]) for group in groups] for groups in (state["param_groups"], optimizer.param_groups)]
     if sizes[0] != sizes[1]:
         raise CodenetError(
-            f"checkpoint: groups of {sizes[0]} parameters share a learning rate, expected {sizes[1]}: other factors for parts of the "
+            f"checkpoint: groups of {sizes[0]} parameters share a learning rate, expected {sizes[1]}: other factors "
+            "for parts of the "
             f"network cannot be taken on, start a run of its own with --start-from"
         )
     groups = [

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision during training: the averaged network on the validation split, shared by all processes."""
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def subset(data: DetectionData, limit: int | None) -> DetectionData:
 
 
 class Validation:
-    """Scores averaged weights on images cached at the network's size: what `models.evaluate` gives for them, up to rounding.
+    """Scores averaged weights on images cached at the network's size: what `models.evaluate` gives for them, up to
+    rounding.
 
     Parameters
     ----------
@@ -41,7 +43,9 @@ class Validation:
         self.network = CoDeNet(network, data.classes).to(device).eval()
 
     def score(self, average: dict[str, torch.Tensor], slope: float) -> Score:
-        """Precision of the first process's ``average`` with the negative slope that training has reached; all processes must call it."""
+        """Precision of the first process's ``average`` with the negative slope that training has reached; all processes
+        must call it.
+        """
         if world() > 1:
             for value in average.values():
                 distributed.broadcast(value, 0)

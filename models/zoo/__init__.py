@@ -1,8 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trained detectors that come with the project, by name: ``models.zoo.load("a")("street.jpg")``.
 
-Each is a compiled program (``sw/codenet/zoo/codenet-a.cdn``), the graph that it was compiled from (``models/zoo/codenet-a.cdg``), the floating-point
-network behind both (``codenet-a.pt``, to fine-tune from: ``python -m models.train --start-from``), a card (``codenet-a.md``) and what the card is made
-from (``codenet-a.json``). ``python -m models.zoo add`` makes all of them.
+Each is a compiled program (``sw/codenet/zoo/codenet-a.cdn``), the graph that it was compiled from
+(``models/zoo/codenet-a.cdg``), the floating-point network behind both (``codenet-a.pt``, to fine-tune from:
+``python -m models.train --start-from``), a card (``codenet-a.md``) and what the card is made from (``codenet-a.json``).
+``python -m models.zoo add`` makes all of them.
 """
 
 from __future__ import annotations

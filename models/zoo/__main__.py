@@ -1,4 +1,7 @@
-"""Shipped detectors: ``python -m models.zoo list``, ``add`` (from trained checkpoints) and ``card`` (write a card anew)."""
+# SPDX-License-Identifier: Apache-2.0
+"""Shipped detectors: ``python -m models.zoo list``, ``add`` (from trained checkpoints) and ``card`` (write a card
+anew).
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of a trained detector, as JSON, and its card, as Markdown."""
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def _describe(config: NetworkConfig, precision: Precision) -> str:
     width = "1x" if config.channels[1] == 116 else f"stages of {', '.join(map(str, config.channels[1:4]))} channels"
     dilations = ", ".join(map(str, config.dilations))
     return (
-        f"Configuration {config.name}: ShuffleNetV2 {width} with {_STEMS[config.stem]}, {config.size}x{config.size} pixels, "
+        f"Configuration {config.name}: ShuffleNetV2 {width} with {_STEMS[config.stem]}, {config.size}x{config.size} "
+        "pixels, "
         f"deformable decoder (variant {config.deform}, dilations {dilations}). Precision {precision}: "
         f"{precision.weights}-bit weights ({precision.stem}-bit stem), {precision.activations}-bit activations."
     )
@@ -53,10 +55,12 @@ def card(name: str, record: Mapping[str, Any]) -> str:
     frame = f"not simulated yet: `make sim CONFIG={name}`"
     if cycles is not None:
         frame = f"{cycles:,}, RTL simulation (`make sim CONFIG={name}`); no board has been measured"
+    graph, floats = f"codenet-{name}.cdg", f"codenet-{name}.pt"
+    command = f"python -m models.train --start-from models/zoo/{floats}"
     facts = {
         "classes": ", ".join(record["classes"]),
-        "graph": f"[codenet-{name}.cdg](codenet-{name}.cdg); compiled for the default accelerator: `sw/codenet/zoo/codenet-{name}.cdn`",
-        "floating point": f"[codenet-{name}.pt](codenet-{name}.pt), to fine-tune from: `python -m models.train --start-from models/zoo/codenet-{name}.pt`",
+        "graph": f"[{graph}]({graph}); compiled for the default accelerator: `sw/codenet/zoo/codenet-{name}.cdn`",
+        "floating point": f"[{floats}]({floats}), to fine-tune from: `{command}`",
         "data": about.get("data", "not recorded"),
         "started from": about.get("started_from", "not recorded"),
         "evaluated on": f"{golden['images']} images, split `{record['split']}` of `{record['data']}`",

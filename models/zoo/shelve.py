@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From two trained checkpoints to the files of a shipped detector."""
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ def compact_state(network: CoDeNet) -> dict[str, torch.Tensor]:
 
 
 def save_compact(network: CoDeNet, path: Path) -> None:
-    """A checkpoint of a floating-point network that `models.network.load_network` and ``models.train --start-from`` take, and no more."""
+    """A checkpoint of a floating-point network that `models.network.load_network` and ``models.train --start-from``
+    take, and no more.
+    """
     state = compact_state(network)
     write_checkpoint({**float_identity(network), "network": state, "average": state}, path, keep=False)
 
 
 def read_about(path: Path | None) -> dict[str, Any]:
-    """Texts for the card from a JSON file with some of ``data``, ``started_from``, ``limits`` (text) and ``commands`` (a list); `CodenetError` for others."""
+    """Texts for the card from a JSON file with some of ``data``, ``started_from``, ``limits`` (text) and ``commands``
+    (a list); `CodenetError` for others.
+    """
     if path is None:
         return {}
     about = read_json(path)
@@ -91,10 +96,11 @@ def add(
     limit: int | None = None,
     shelf: Shelf = SHELF,
 ) -> dict[str, Any]:
-    """Write program, graph, floating-point network, record and card of detector ``name``, all of them or none; returns the record.
+    """Write program, graph, floating-point network, record and card of detector ``name``, all of them or none; returns
+    the record.
 
-    The scores are taken here, of the files that are written: the float16 weights, the snapped quantized network, and the program on the golden
-    model.
+    The scores are taken here, of the files that are written: the float16 weights, the snapped quantized network, and
+    the program on the golden model.
     """
     check_outputs([shelf.file(name, suffix) for suffix in SUFFIXES], [float_path, quantized_path])
     network, quantized = _load_pair(float_path, quantized_path)

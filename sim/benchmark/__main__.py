@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m sim.benchmark``: see :mod:`sim.benchmark.command`."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measured frames: a configuration's photo through the RTL, with what is needed to explain its cycles, as a JSON file.
 
 ``python -m sim.benchmark.frames CONFIG -o FILE`` runs one; :mod:`sim.benchmark` calls it.
@@ -89,7 +90,9 @@ class FrameStep:
 
 @dataclass(frozen=True)
 class Frame:
-    """A measured frame. ``key``: digest of all that its cycles depend on; ``tensors``, ``mismatches``: of the comparison with the golden model."""
+    """A measured frame. ``key``: digest of all that its cycles depend on; ``tensors``, ``mismatches``: of the
+    comparison with the golden model.
+    """
 
     key: str
     name: str

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Charts of measured or predicted frames: cycles and utilization of each step, roofline, Pareto front."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine-readable report, ``build/bench.json``: its parts as plain dictionaries."""
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ VERSION = 1
 def configuration_report(frame: Frame, target: Target) -> dict[str, Any]:
     """Figures of one measured frame. ``active_cycles`` and ``stall_cycles`` sum to ``cycles``.
 
-    ``useful_macs`` are the network's, as its graph has them; ``computed_macs`` those that were carried out: fewer, because 1x1 convolutions run
-    before the upsampling that they follow in the graph.
+    ``useful_macs`` are the network's, as its graph has them; ``computed_macs`` those that were carried out: fewer,
+    because 1x1 convolutions run before the upsampling that they follow in the graph.
     """
     config = AcceleratorConfig.from_dict(frame.config)
     array_macs = frame.cycles * LANES * config.outputs

@@ -1,4 +1,7 @@
-"""Generated sections of ``docs/results.md``: between a pair of markers, everything else is written by hand and stays."""
+# SPDX-License-Identifier: Apache-2.0
+"""Generated sections of ``docs/results.md``: between a pair of markers, everything else is written by hand and
+stays.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ def replace_section(text: str, section: str, body: str) -> str:
 
 
 def update(path: Path, report: dict[str, Any]) -> None:
-    """Write the sections of ``path`` from ``report`` (:func:`sim.benchmark.report.report`); the search only if there was one."""
+    """Write the sections of ``path`` from ``report`` (:func:`sim.benchmark.report.report`); the search only if there
+    was one.
+    """
     text = path.read_text(encoding="utf-8")
     sections = {"frames": frames_table(report), "cycles": cycles_table(report), "model": model_table(report)}
     if report["search"]:
@@ -44,7 +49,8 @@ def update(path: Path, report: dict[str, Any]) -> None:
 def frames_table(report: dict[str, Any]) -> str:
     """A line a configuration: correctness, cycles, utilization, traffic."""
     lines = [
-        "| configuration | weights | tensors | mismatches | cycles | frames a second at 150 MHz | utilization | computed | read MB | written MB |",
+        "| configuration | weights | tensors | mismatches | cycles | frames a second at 150 MHz | utilization | "
+        "computed | read MB | written MB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in report["configurations"].items():

@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated frame as a trace that Perfetto (ui.perfetto.dev) or chrome://tracing opens.
 
-Times are real: a step's counters cover exactly the cycles from the end of the step before to its own end, so their sums place it. Within a
-step the counters have no times; the tracks of the causes show how long each was, from the step's beginning on, and not when.
+Times are real: a step's counters cover exactly the cycles from the end of the step before to its own end, so their sums
+place it. Within a step the counters have no times; the tracks of the causes show how long each was, from the step's
+beginning on, and not when.
 """
 
 from __future__ import annotations

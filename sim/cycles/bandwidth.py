@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the three AXI channels share the memory."""
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _ARBITER_CYCLES = 2400
 class Bandwidth:
     """Beats a cycle that each channel gets, on average, from the memory of ``timing``.
 
-    The simulated memory (``sim/board.cpp``) adds ``bytes_per_cycle`` of credit a cycle, keeps at most two beats more than that, and
-    serves the channels in turns that rotate, one beat each. A channel that is alone therefore gets one beat a cycle; with the default 10 bytes
-    loading and writing get 0.5 and 0.75. Refresh takes its part of all.
+    The simulated memory (``sim/board.cpp``) adds ``bytes_per_cycle`` of credit a cycle, keeps at most two beats more
+    than that, and serves the channels in turns that rotate, one beat each. A channel that is alone therefore gets one
+    beat a cycle; with the default 10 bytes loading and writing get 0.5 and 0.75. Refresh takes its part of all.
 
     Raises
     ------
@@ -60,14 +61,18 @@ class Bandwidth:
         return 2.0 if self.timing.bytes_per_cycle > BEAT_BYTES else 0.0
 
     def shares(self) -> tuple[tuple[float, ...], ...]:
-        """``shares[mask][channel]``: beats a cycle of each channel while those of ``mask`` (bit ``channel``) all have beats to move."""
+        """``shares[mask][channel]``: beats a cycle of each channel while those of ``mask`` (bit ``channel``) all have
+        beats to move.
+        """
         return tuple(
             tuple(self.available * part for part in _saturated(self.timing.bytes_per_cycle, mask))
             for mask in range(1 << CHANNELS)
         )
 
     def burst_limit(self, run_beats: int) -> tuple[float, float]:
-        """Limit for runs of ``run_beats``, as only some bursts are in flight at once: beats that are free of it, and the rate afterwards."""
+        """Limit for runs of ``run_beats``, as only some bursts are in flight at once: beats that are free of it, and
+        the rate afterwards.
+        """
         burst = run_beats / -(-run_beats // BURST_BEATS)
         at_once = burst * min(BURSTS_IN_FLIGHT, self.timing.outstanding)
         return at_once, min(1.0, at_once / (self.latency + BURST_ROUND_TRIP + burst))

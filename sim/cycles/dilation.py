@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dilations: the part of a step's cycles that depends on data."""
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ ASSUMED_DILATIONS = np.full(MAX_DILATION + 1, 1 / (MAX_DILATION + 1))
 
 
 def dilation_sources(program: Program) -> dict[int, PlacedTensor]:
-    """The tensor that each deformable step, by its index, reads its dilations from (in channel 0 of that tensor's only plane)."""
+    """The tensor that each deformable step, by its index, reads its dilations from (in channel 0 of that tensor's only
+    plane).
+    """
     sources = {}
     for number, step in enumerate(program.descriptors):
         if not step.dilated:
@@ -55,7 +58,8 @@ def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[i
 
 
 def window_beats(dilations: np.ndarray | None) -> np.ndarray:
-    """Mean cycles a pixel and plane, by stored row: float ``[H]`` of a map, ``[1]`` of frequencies (``[8]``; None: the assumed ones).
+    """Mean cycles a pixel and plane, by stored row: float ``[H]`` of a map, ``[1]`` of frequencies (``[8]``; None: the
+    assumed ones).
 
     Raises
     ------
@@ -69,5 +73,6 @@ def window_beats(dilations: np.ndarray | None) -> np.ndarray:
     if dilations.shape == ASSUMED_DILATIONS.shape and dilations.min() >= 0 and dilations.sum() > 0:
         return np.array([dilations @ WINDOW_BEATS / dilations.sum()])
     raise ConfigError(
-        f"dilations of shape {list(dilations.shape)}: expected a map [H, W] of values 0 to {MAX_DILATION} or {MAX_DILATION + 1} frequencies"
+        f"dilations of shape {list(dilations.shape)}: expected a map [H, W] of values 0 to {MAX_DILATION} or "
+        f"{MAX_DILATION + 1} frequencies"
     )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fetch of a step's descriptor and parameters, beside the step before."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One step in time: rows flow in, pixels are computed, blocks flow out, at rates that are constant between events."""
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ def _after(distance: float, rate: float) -> float:
 
 
 class Flow:
-    """A step as a pipeline of five amounts that grow: loaded and taken beats of input, rows of output that window and array have processed,
-    written beats.
+    """A step as a pipeline of five amounts that grow: loaded and taken beats of input, rows of output that window and
+    array have processed, written beats.
 
-    Each has a rate. Rates change when a row is complete, a buffer is full or empty, or a transfer ends; between such events all
-    amounts grow linearly, so a step costs a few events a row. Loading, fetching and writing share the memory and are in real time; window and
-    array have none of their latency here and are that much early, which is made good where results become writes.
+    Each has a rate. Rates change when a row is complete, a buffer is full or empty, or a transfer ends; between such
+    events all amounts grow linearly, so a step costs a few events a row. Loading, fetching and writing share the memory
+    and are in real time; window and array have none of their latency here and are that much early, which is made good
+    where results become writes.
 
     Attributes
     ----------
@@ -90,7 +92,8 @@ class Flow:
 
     def _set_rates(self) -> None:
         self._set_take()
-        # What is expanded decides what the array has left, that what is written, and that what can be loaded and expanded.
+        # What is expanded decides what the array has left, that what is written, and that what can be loaded and
+        # expanded.
         for _ in range(_ROUNDS):
             self._find_rates()
             left = max(0.0, 1 - self.take_rate * self.work.expand_share)
@@ -192,7 +195,9 @@ class Flow:
         self.fetch_rate = min(fetch, self.fetch_limit)
 
     def _share(self, channel: int, others: int) -> float:
-        """Beats a cycle of ``channel`` while those of the mask ``others`` have beats to move, and writing part of the time."""
+        """Beats a cycle of ``channel`` while those of the mask ``others`` have beats to move, and writing part of the
+        time.
+        """
         quiet, busy = self.shares[others][channel], self.shares[others | 1 << WRITE][channel]
         return self.write_duty * busy + (1 - self.write_duty) * quiet
 
@@ -293,7 +298,9 @@ class Flow:
             self.waited += idle
 
     def _end_wait(self) -> None:
-        """Of a wait for rows, the last cycles are those in which the row was there and on its way; so before every row but the first."""
+        """Of a wait for rows, the last cycles are those in which the row was there and on its way; so before every row
+        but the first.
+        """
         if self.waited and (self.window_row or not self.fill):
             on_its_way = min(ROW_TO_ARRAY, self.waited)
             self.causes[ProfileCounter.WAIT_INPUT] -= on_its_way

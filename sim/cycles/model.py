@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cycle model of a frame."""
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ def predict(
     timing:
         Memory; the default one if None.
     dilations:
-        By index of a deformable step, what it reads (:func:`sim.cycles.dilation.dilation_maps`), or eight frequencies. Where nothing is given,
-        all dilations are taken to be equally frequent.
+        By index of a deformable step, what it reads (:func:`sim.cycles.dilation.dilation_maps`), or eight frequencies.
+        Where nothing is given, all dilations are taken to be equally frequent.
 
     Raises
     ------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step has to do, worked out from its descriptor."""
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ BEATS_PER_VECTOR = VECTOR_BYTES // BEAT_BYTES
 
 @dataclass(frozen=True)
 class Work:
-    """Amounts of one step. Rows of input are those that arrive (stored ones, twice with ``repeat``), rows of output are pixels' rows.
+    """Amounts of one step. Rows of input are those that arrive (stored ones, twice with ``repeat``), rows of output are
+    pixels' rows.
 
     Attributes
     ----------
     step:
         The descriptor.
     row_beats, rows, rows_each:
-        Beats that an arriving row has in all planes, how many arrive, and how many rows of the window each of them makes.
+        Beats that an arriving row has in all planes, how many arrive, and how many rows of the window each of them
+        makes.
     run_beats:
         Beats of one plane's row, or piece of a row to expand, which is one request.
     take_rate:
@@ -163,7 +166,9 @@ def work_of(step: Descriptor, config: AcceleratorConfig, dilations: np.ndarray |
 
 
 def _expand_cycles(step: Descriptor, config: AcceleratorConfig) -> int:
-    """Cycles of the array for the expansion of an arriving row: as of :func:`_array_cycles`, and one for each piece, in which it is not its turn."""
+    """Cycles of the array for the expansion of an arriving row: as of :func:`_array_cycles`, and one for each piece, in
+    which it is not its turn.
+    """
     if not step.expand:
         return 0
     width, full = step.input_width >> step.upsample, config.outputs // CHUNK
@@ -173,7 +178,9 @@ def _expand_cycles(step: Descriptor, config: AcceleratorConfig) -> int:
 
 
 def _array_cycles(step: Descriptor, config: AcceleratorConfig) -> tuple[int, int]:
-    """Operations of a row of output, and cycles that they take: a group of outputs lasts as long as its results take to leave."""
+    """Operations of a row of output, and cycles that they take: a group of outputs lasts as long as its results take to
+    leave.
+    """
     width = step.output_width
     if step.depthwise_op == DepthwiseOp.PEAKS:
         return step.input_planes * width, step.input_planes * width
@@ -187,12 +194,16 @@ def _array_cycles(step: Descriptor, config: AcceleratorConfig) -> tuple[int, int
 
 
 def _window_lead(config: AcceleratorConfig, rate: float) -> float:
-    """Vectors that wait for the array in a full buffer: its places, but for those of the vectors on their way at ``rate`` a cycle."""
+    """Vectors that wait for the array in a full buffer: its places, but for those of the vectors on their way at
+    ``rate`` a cycle.
+    """
     return max(config.vector_depth - BUFFER_MARGIN - rate * ROW_TO_ARRAY, config.vector_depth / 4)
 
 
 def _result_delay(step: Descriptor, config: AcceleratorConfig) -> int:
-    """Latency of the results, the beats of a group that leave one by one, and a burst, which is written when it is complete."""
+    """Latency of the results, the beats of a group that leave one by one, and a burst, which is written when it is
+    complete.
+    """
     if step.depthwise_op == DepthwiseOp.PEAKS:
         return RESULTS_PEAKS
     burst = min(BURST_BEATS, BEATS_PER_VECTOR * min(step.output_pixels, 1 << step.block_log2))

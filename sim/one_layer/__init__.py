@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study of one deformable layer against unbounded and bounded offsets (docs/one-layer.md)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m sim.one_layer``: see :mod:`sim.one_layer.study`."""
 
 import sys

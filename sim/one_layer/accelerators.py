@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accelerators with offsets a tap, for simulation only: the baselines of the one-layer study (docs/one-layer.md).
 
-All that is not named here is the accelerator's own: registers, control, parameters, depthwise and pointwise units, storer. The steps are
-those of :mod:`codenet.isa` with ``dilated`` 0, stride 1, no upsampling, and the address of the offsets (:mod:`sim.one_layer.offset_reader`) in ``peak_address``.
+All that is not named here is the accelerator's own: registers, control, parameters, depthwise and pointwise units,
+storer. The steps are those of :mod:`codenet.isa` with ``dilated`` 0, stride 1, no upsampling, and the address of the
+offsets (:mod:`sim.one_layer.offset_reader`) in ``peak_address``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from sim.one_layer.sample_buffer import SampleBuffer
 
 
 class OffsetAccelerator(Accelerator):
-    """The accelerator with a reader of offsets, which shares port 1 with the parameters, and another loader or window."""
+    """The accelerator with a reader of offsets, which shares port 1 with the parameters, and another loader or
+    window.
+    """
 
     def _other_readers(self):
         return {"offsets": OffsetReader()}
@@ -36,7 +40,9 @@ class OffsetAccelerator(Accelerator):
 
 
 class UnboundedAccelerator(OffsetAccelerator):
-    """Samples come from memory one by one: :class:`GatherLoader` and :class:`SampleBuffer` in place of loader and window."""
+    """Samples come from memory one by one: :class:`GatherLoader` and :class:`SampleBuffer` in place of loader and
+    window.
+    """
 
     def _loader(self):
         return GatherLoader(self.config)
@@ -51,7 +57,9 @@ class UnboundedAccelerator(OffsetAccelerator):
 
 
 class BoundedAccelerator(OffsetAccelerator):
-    """Samples come from the window's rows, at nine arbitrary positions: :class:`BoundedWindow` in place of the window."""
+    """Samples come from the window's rows, at nine arbitrary positions: :class:`BoundedWindow` in place of the
+    window.
+    """
 
     def _window(self):
         return BoundedWindow(self.config)

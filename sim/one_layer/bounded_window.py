@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window for offsets that are bounded but otherwise arbitrary; for simulation only (docs/one-layer.md)."""
 
 from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
@@ -18,20 +19,22 @@ TAP_STAGES = 4
 
 
 def tap_table(config: AcceleratorConfig) -> data.StructLayout:
-    """The nine reads of a pixel: where each tap lies, and in which turn its bank serves it; the last turn of all banks."""
+    """The nine reads of a pixel: where each tap lies, and in which turn its bank serves it; the last turn of all
+    banks.
+    """
     address = unsigned((config.window_depth - 1).bit_length())
     tap = data.StructLayout({"bank": unsigned(4), "address": address, "turn": unsigned(4), "inside": unsigned(1)})
     return data.StructLayout({"taps": data.ArrayLayout(tap, TAPS), "last_turn": unsigned(4), "row_end": unsigned(1)})
 
 
 class BoundedWindow(Window):
-    """:class:`hw.window.Window` with nine arbitrary positions a pixel instead of a dilation: rows in the same nine banks, written
-    by the same writer.
+    """:class:`hw.window.Window` with nine arbitrary positions a pixel instead of a dilation: rows in the same nine
+    banks, written by the same writer.
 
-    Each bank reads one vector a cycle. Taps that fall into the same bank take turns: a plane takes as many cycles as the fullest bank has
-    taps inside the image (at least one), or nine if ``full``. Two taps at the same position count as two. The next pixel's taps
-    are sorted meanwhile, in about 16 cycles. ``reach`` must be 7, and no tap may lie further than that from
-    the pixel, in rows or columns. No upsampling, stride 1.
+    Each bank reads one vector a cycle. Taps that fall into the same bank take turns: a plane takes as many cycles as
+    the fullest bank has taps inside the image (at least one), or nine if ``full``. Two taps at the same position count
+    as two. The next pixel's taps are sorted meanwhile, in about 16 cycles. ``reach`` must be 7, and no tap may lie
+    further than that from the pixel, in rows or columns. No upsampling, stride 1.
 
     Members
     -------
@@ -80,7 +83,9 @@ class BoundedWindow(Window):
         return m
 
     def _walk(self, m: Module, rows: Signal, following: Signal, full: Signal) -> Signal:
-        """Fill ``following`` for one pixel after another, as long as their rows are there; returns whether some are to come."""
+        """Fill ``following`` for one pixel after another, as long as their rows are there; returns whether some are to
+        come.
+        """
         step = self.step
         bits = (self.config.window_depth - 1).bit_length()
         cursor, limit = RowCursor("centre", bits), Signal(bits + 1)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gather loader: the samples of an unbounded deformable convolution from memory, one by one; for simulation only."""
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, signed, unsigned
@@ -17,10 +18,11 @@ POSITION = data.StructLayout({"row": signed(14), "column": signed(14)})
 class GatherLoader(wiring.Component):
     """Vectors of the sampled pixels: by output pixel, then tap, then plane; samples outside the image are not read.
 
-    Vector (p, y, x) lies at ``base + input_table[p] + row_pitch * y + pitch * x``, where ``pitch`` is 16: planes, and each vector is
-    a burst of two beats; or, if ``packed``, ``16 * input_planes``: the vectors of a pixel lie one after another, and each sample is one run.
-    Nothing is kept: a pixel that nine taps want is read nine times. Up to eight bursts are in flight, and the address
-    of the next sample is worked out meanwhile (three cycles), so that the memory alone limits the rate.
+    Vector (p, y, x) lies at ``base + input_table[p] + row_pitch * y + pitch * x``, where ``pitch`` is 16: planes, and
+    each vector is a burst of two beats; or, if ``packed``, ``16 * input_planes``: the vectors of a pixel lie one after
+    another, and each sample is one run. Nothing is kept: a pixel that nine taps want is read nine times. Up to eight
+    bursts are in flight, and the address of the next sample is worked out meanwhile (three cycles), so that the memory
+    alone limits the rate.
 
     Members
     -------
@@ -66,7 +68,9 @@ class GatherLoader(wiring.Component):
         return m
 
     def _walk(self, m: Module, sample: Signal, active: Signal) -> Value:
-        """Address of one sample after another into ``sample``, with ``active``, as soon as that is low; returns whether some are to come."""
+        """Address of one sample after another into ``sample``, with ``active``, as soon as that is low; returns whether
+        some are to come.
+        """
         step = self.step
         x, y, pixels = Signal(12), Signal(12), Signal(24)
         positions = Signal(data.ArrayLayout(POSITION, TAPS))
@@ -123,7 +127,9 @@ class GatherLoader(wiring.Component):
         return walking
 
     def _request(self, m: Module, reader: BurstReader, table: OffsetTable, sample: Signal, active: Signal) -> Value:
-        """Ask for one plane of the sample a cycle, or for all of it at once; returns whether any is still to be asked for."""
+        """Ask for one plane of the sample a cycle, or for all of it at once; returns whether any is still to be asked
+        for.
+        """
         step, runs = self.step, reader.runs
         plane, valid, advance = Signal(9), Signal(), Signal()
         looked_up, registered = Signal(), Signal()

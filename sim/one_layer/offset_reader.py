@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Offsets of a deformable convolution without bound, read from memory; for simulation only (docs/one-layer.md)."""
 
 from amaranth import Cat, Module, ResetInserter, Signal, signed, unsigned
@@ -17,7 +18,8 @@ OFFSETS = data.ArrayLayout(data.StructLayout({"dy": signed(8), "dx": signed(8)})
 
 
 class OffsetReader(wiring.Component):
-    """The offsets of each output pixel, row-major, from ``base + step.peak_address`` on; a pixel in three cycles at best.
+    """The offsets of each output pixel, row-major, from ``base + step.peak_address`` on; a pixel in three cycles at
+    best.
 
     The descriptor field ``peak_address`` has no other meaning in the steps of the simulation-only accelerators.
 

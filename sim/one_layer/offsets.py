@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the samples of a deformable 3x3 convolution lie: random offsets by range, and the samples in NumPy."""
 
 from __future__ import annotations

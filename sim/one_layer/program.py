@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One layer as a program: random data in memory, the steps that compute it, and the result that NumPy expects."""
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ class _Builder:
             if self._rows(size) >= needed and (parts == 1 or layer.kind != Kind.FULL):
                 return [(low, min(low + size, layer.planes)) for low in range(0, layer.planes, size)]
         raise ConfigError(
-            f"{layer.kind.value} convolution of {layer.range.value} samples, {needed} rows of {layer.width} x {layer.channels}: "
+            f"{layer.kind.value} convolution of {layer.range.value} samples, {needed} rows of {layer.width} x "
+            f"{layer.channels}: "
             f"expected to fit window_depth = {self.config.window_depth}"
         )
 
@@ -292,7 +294,9 @@ class _Builder:
         }
 
     def _convolve(self, inputs, pitch: int, outputs, low: int, high: int, apart: bool) -> dict[str, int]:
-        """A step that computes the output channels ``low`` to ``high``; ``apart``: from vectors that are already filtered."""
+        """A step that computes the output channels ``low`` to ``high``; ``apart``: from vectors that are already
+        filtered.
+        """
         full, width = self.layer.kind == Kind.FULL, self.config.outputs
         filters = not full and not apart
         written = outputs[low // LANES : -(-high // LANES)]

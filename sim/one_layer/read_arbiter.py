@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two AXI read masters on one port; for simulation only (docs/one-layer.md)."""
 
 from amaranth import Module, Mux, Signal
@@ -11,7 +12,8 @@ IN_FLIGHT = 16
 
 
 class ReadArbiter(wiring.Component):
-    """Passes on the addresses of two masters, the first one first, without delay; beats go to whose burst they belong to.
+    """Passes on the addresses of two masters, the first one first, without delay; beats go to whose burst they belong
+    to.
 
     Beats must come in the order of their addresses, as on a port with one ID.
 

@@ -1,4 +1,7 @@
-"""Sample buffer: what stands in the window's place behind the gather loader; for simulation only (docs/one-layer.md)."""
+# SPDX-License-Identifier: Apache-2.0
+"""Sample buffer: what stands in the window's place behind the gather loader; for simulation only
+(docs/one-layer.md).
+"""
 
 from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, fifo, stream, wiring
@@ -23,14 +26,15 @@ MAX_PLANES = 32
 class SampleBuffer(wiring.Component):
     """Collects the samples of a pixel and gives, for each plane, all nine taps in one beat; or, if ``full``, in nine.
 
-    One bank a tap, so that a beat leaves every cycle. The beats look like those of a window of dilation 1 whose banks are in the order
-    of the taps.
+    One bank a tap, so that a beat leaves every cycle. The beats look like those of a window of dilation 1 whose banks
+    are in the order of the taps.
 
     Members
     -------
     inside : for each pixel, which taps will come; the others read as ``pad``.
     i : vectors of these taps: by pixel, tap, plane.
-    step, half, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`; it waits for samples, not rows.
+    step, half, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
+    it waits for samples, not rows.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:

@@ -1,6 +1,9 @@
-"""The one-layer study: what co-design of the deformable convolution gains, in exact cycles of RTL simulation (docs/one-layer.md).
+# SPDX-License-Identifier: Apache-2.0
+"""The one-layer study: what co-design of the deformable convolution gains, in exact cycles of RTL simulation
+(docs/one-layer.md).
 
-``python -m sim.one_layer [--kind full|depthwise|separable ...] [-o build/one-layer.json]``. Every result is compared with NumPy.
+``python -m sim.one_layer [--kind full|depthwise|separable ...] [-o build/one-layer.json]``. Every result is compared
+with NumPy.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ from sim.verilator.library import build as build_board
 OUTPUT = BUILD / "one-layer.json"
 
 STUDY = AcceleratorConfig(window_depth=2048)
-"""The default accelerator with a window that holds 15 rows of 64 pixels and 256 channels, which a full deformable convolution needs."""
+"""The default accelerator with a window that holds 15 rows of 64 pixels and 256 channels, which a full deformable
+convolution needs.
+"""
 
 SHIPPED = AcceleratorConfig()
 
@@ -52,8 +57,9 @@ PAPER_MS = {
 class Row:
     """One measured layer.
 
-    ``cycles``: from the start command to the end of the last step, the fetch of parameters included. ``read_bytes``, ``write_bytes``: all that moved
-    on both ports. ``counters``: sums over the steps by :class:`codenet.registers.ProfileCounter`.
+    ``cycles``: from the start command to the end of the last step, the fetch of parameters included. ``read_bytes``,
+    ``write_bytes``: all that moved on both ports. ``counters``: sums over the steps by
+    :class:`codenet.registers.ProfileCounter`.
     """
 
     layer: Layer
@@ -195,7 +201,8 @@ def baseline(row: Row, measured: Iterable[Row], memory: Memory) -> Row | None:
 
 
 HEADER = (
-    "| kind | samples | offsets | window | cycles | ms | GOPS | read MB | written MB | faster than planes, pixels | wrong "
+    "| kind | samples | offsets | window | cycles | ms | GOPS | read MB | written MB | faster than planes, pixels | "
+    "wrong "
     "| paper, ms | paper, faster |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -212,8 +219,10 @@ def table(measured: list[Row]) -> str:
         paper, unbounded = row.paper_ms, PAPER_MS.get(layer.kind, {}).get(Range.UNBOUNDED)
         window = "" if memory else str(row.config.window_depth)
         figures = (
-            f"{row.cycles:,} | {row.milliseconds:.2f} | {row.gops:.1f} | {row.read_bytes / 1e6:.2f} | {row.write_bytes / 1e6:.2f} "
-            f"| {faster} | {row.mismatches} | {paper or ''} | {f'{unbounded / paper:.2f}' if paper and unbounded else ''}"
+            f"{row.cycles:,} | {row.milliseconds:.2f} | {row.gops:.1f} | {row.read_bytes / 1e6:.2f} | "
+            f"{row.write_bytes / 1e6:.2f} "
+            f"| {faster} | {row.mismatches} | {paper or ''} | "
+            f"{f'{unbounded / paper:.2f}' if paper and unbounded else ''}"
         )
         lines.append(f"| {layer.kind.value} | {layer.range.value}{memory} | {offsets} | {window} | {figures} |")
     return "\n".join(lines)
@@ -230,7 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
         measured.append(row)
         layer = row.layer
         print(
-            f"{layer.kind.value}, {layer.range.value}, {layer.memory.value}, {layer.distribution.value}: {row.cycles} cycles, "
+            f"{layer.kind.value}, {layer.range.value}, {layer.memory.value}, {layer.distribution.value}: {row.cycles} "
+            "cycles, "
             f"{row.mismatches} wrong",
             file=sys.stderr,
             flush=True,

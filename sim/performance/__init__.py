@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast a network runs on a shape: plans, resources, roofline, and the search for the shape."""
 
 from sim.performance.plan import STALLS, compile_for, read_dilations

@@ -1,4 +1,7 @@
-"""``codenet plan``: frame rate, utilization, memory traffic and resources of a network on an accelerator, from the cycle model."""
+# SPDX-License-Identifier: Apache-2.0
+"""``codenet plan``: frame rate, utilization, memory traffic and resources of a network on an accelerator, from the
+cycle model.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,8 @@ def compile_for(graph: Graph, outputs: int | None) -> Program:
 
 
 def read_dilations(path: Path, program: Program) -> dict[int, np.ndarray]:
-    """How often each dilation occurs, eight counts for each deformable step of ``program``, from a file of ``python -m models.offsets``.
+    """How often each dilation occurs, eight counts for each deformable step of ``program``, from a file of
+    ``python -m models.offsets``.
 
     Raises
     ------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roofline: the rate of multiply-accumulates that array and memory allow a step, and the rate it gets."""
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from sim.timing import DramTiming
 
 @dataclass(frozen=True)
 class Roof:
-    """Limits of an accelerator with its memory, a cycle: multiply-accumulates, and bytes in both directions together."""
+    """Limits of an accelerator with its memory, a cycle: multiply-accumulates, and bytes in both directions
+    together.
+    """
 
     macs_per_cycle: int
     bytes_per_cycle: float
@@ -29,7 +32,9 @@ class Roof:
 
 @dataclass(frozen=True)
 class Point:
-    """A step on the roofline. ``intensity``: useful multiply-accumulates a byte moved; ``rate``: useful ones a cycle."""
+    """A step on the roofline. ``intensity``: useful multiply-accumulates a byte moved; ``rate``: useful ones a
+    cycle.
+    """
 
     step: StepPrediction
     intensity: float

@@ -1,4 +1,7 @@
-"""Search for the shape of the accelerator: frame rates from the cycle model, resources from the table, over many shapes."""
+# SPDX-License-Identifier: Apache-2.0
+"""Search for the shape of the accelerator: frame rates from the cycle model, resources from the table, over many
+shapes.
+"""
 
 from __future__ import annotations
 
@@ -147,6 +150,7 @@ def search_table(search: dict[str, Any]) -> str:
         note = f"too much {', '.join(shape['exceeds'])}" if shape["exceeds"] else ""
         note = "**chosen**" if shape["name"] == search["chosen"] else note
         lines.append(
-            f"| {shape['name']} | {rates} | {r['lut']:,} | {r['ff']:,} | {r['dsp']} | {r['bram36']:g} | {r['source']} | {note} |"
+            f"| {shape['name']} | {rates} | {r['lut']:,} | {r['ff']:,} | {r['dsp']} | {r['bram36']:g} | {r['source']} "
+            f"| {note} |"
         )
     return "\n".join(lines)

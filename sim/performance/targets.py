@@ -1,4 +1,7 @@
-"""What accelerators cost: resources of the chips, and of each component, estimated by formula or read from a synthesis report."""
+# SPDX-License-Identifier: Apache-2.0
+"""What accelerators cost: resources of the chips, and of each component, estimated by formula or read from a synthesis
+report.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ LUT_RAM_WORDS, DISTRIBUTED_WORDS = 64, 128
 """Memories up to these depths are LUTs, the second of them on request (:mod:`hw.lib.block_memory`)."""
 
 DISTRIBUTED_DEPTHWISE = 13
-"""Depthwise memories for which that is requested (:mod:`hw.depthwise.filter`); so it is for all of the chunk memories."""
+"""Depthwise memories for which that is requested (:mod:`hw.depthwise.filter`); so it is for all of the chunk
+memories.
+"""
 
 _DISTRIBUTED = 250
 """LUTs of 128 words of 72 bits."""
@@ -47,7 +52,8 @@ class Target:
     memory_latency_ns: float
 
     def timing(self, clock_mhz: float | None = None) -> DramTiming:
-        """The memory in cycles of ``clock_mhz``: bandwidth a cycle falls (rounded down) and latency rises with the clock.
+        """The memory in cycles of ``clock_mhz``: bandwidth a cycle falls (rounded down) and latency rises with the
+        clock.
 
         Raises
         ------
@@ -70,13 +76,16 @@ class Target:
 TARGETS = {
     # DDR3 at 1050 MT/s, 16 bits: 2.1 GB/s peak, of which sim/timing.py takes 1.5 for granted. 22 cascades of 8 slices.
     "xc7z020": Target(XC7Z020, 150.0, 1.5e9, 400.0),
-    # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other chip.
+    # LPDDR4 of the Ultra96, far from exhausted: at 250 MHz the same cycles of latency and bytes a cycle as on the other
+    # chip.
     "zu3eg": Target(ZU3EG, 250.0, 2.5e9, 240.0),
 }
 
 
 def block_ram(width: int, depth: int) -> float:
-    """36 Kbit block RAMs of a memory cut as :class:`hw.lib.block_memory.BlockMemory` does; a piece that fits half a RAM counts 0.5."""
+    """36 Kbit block RAMs of a memory cut as :class:`hw.lib.block_memory.BlockMemory` does; a piece that fits half a RAM
+    counts 0.5.
+    """
     if depth <= LUT_RAM_WORDS:
         return 0.0
     piece = 72 if depth <= 512 else 36
@@ -100,7 +109,9 @@ def memories(count: int, words: int, distributed: int) -> Usage:
 
 
 MULTIPLY_LUTS = 1235
-"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in LUTs."""
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in
+LUTs.
+"""
 
 _PAIR_LUTS, _PAIR_FFS = 40, 150
 """LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
@@ -112,7 +123,9 @@ _REQUANTIZER = Usage(lut=250, ff=260, dsp=1)
 
 
 def estimate(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -> dict[str, Usage]:
-    """Resources by component. Block RAM and DSP slices are counted from the structure, LUTs and flip-flops are coefficients."""
+    """Resources by component. Block RAM and DSP slices are counted from the structure, LUTs and flip-flops are
+    coefficients.
+    """
     outputs = config.outputs
     in_slices = min(outputs, 2 * (array_slices // LANES))
     in_luts = outputs - in_slices
@@ -160,7 +173,8 @@ def total(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices) -
 
 
 def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Usage | None:
-    """What synthesis reports for ``config`` in ``path`` (``make synth``); None without the file, or if it is about another configuration.
+    """What synthesis reports for ``config`` in ``path`` (``make synth``); None without the file, or if it is about
+    another configuration.
 
     Raises
     ------
@@ -179,7 +193,9 @@ def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Usage | No
 
 
 def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Usage, str]:
-    """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or ``"estimate"``."""
+    """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or
+    ``"estimate"``.
+    """
     found = synthesized(config, path) if target.chip.name == "xc7z020" else None
     return (found, "synthesis") if found else (total(config, target.chip.array_slices), "estimate")
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m sim.pictures``, also ``make pictures``: write the pictures of docs/."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The block diagram of the accelerator."""
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ def block_diagram() -> str:
         *(_arrow(*(BLOCKS[end] for end in arrow.split())) for arrow in ARROWS),
         _expansion(BLOCKS["pointwise"], BLOCKS["window"]),
         *(_box(block) for block in BLOCKS.values()),
-        f'<text x="{MARGIN}" y="{height - 14:g}" text-anchor="start" font-size="12" fill="#444">dashed: with an expansion '
-        "the results of its 1x1 convolution go to the window. Parameters go from the fetcher to every component.</text>",
+        f'<text x="{MARGIN}" y="{height - 14:g}" text-anchor="start" font-size="12" fill="#444">dashed: with an '
+        "expansion "
+        "the results of its 1x1 convolution go to the window. Parameters go from the fetcher to every "
+        "component.</text>",
         "</svg>",
     ]
     return "\n".join(lines) + "\n"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waveforms of components, simulated with Amaranth's own simulator and drawn as SVG text."""
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def draw(title: str, traces: Sequence[Trace]) -> str:
     cycles = len(traces[0].values)
     width, height = NAMES + CYCLE * cycles + 16, TOP + LANE * len(traces) + BOTTOM
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="12">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="14" font-weight="bold">{escape(title)}</text>',
@@ -69,7 +71,8 @@ def _values(trace: Trace, y: int) -> str:
             parts.append(
                 f'<path d="M{x} {y + LEVEL / 2:g}l3 {-LEVEL / 2:g}h{length - 6}l3 {LEVEL / 2:g}l-3 {LEVEL / 2:g}'
                 f'h{6 - length}z" fill="#eef3fa" stroke="#3b6fb6"/>'
-                f'<text x="{x + length / 2:g}" y="{y + 13}" text-anchor="middle" font-size="10">{trace.values[begin]}</text>'
+                f'<text x="{x + length / 2:g}" y="{y + 13}" text-anchor="middle" '
+                f'font-size="10">{trace.values[begin]}</text>'
             )
             begin = cycle
     return "".join(parts)
@@ -78,7 +81,9 @@ def _values(trace: Trace, y: int) -> str:
 def record(
     component: wiring.Component, inputs: Any, signals: dict[str, tuple[Value, bool]], cycles: int
 ) -> list[Trace]:
-    """Simulate: ``inputs(ctx, cycle)`` sets inputs behind a rising edge, and ``signals`` (value, wide) are read before the next."""
+    """Simulate: ``inputs(ctx, cycle)`` sets inputs behind a rising edge, and ``signals`` (value, wide) are read before
+    the next.
+    """
     values: dict[str, list[int]] = {name: [] for name in signals}
 
     async def testbench(ctx: Any) -> None:

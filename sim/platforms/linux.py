@@ -1,11 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated board as files of a Linux kernel: FPGA manager, UIO, u-dma-buf and /dev/mem in a folder.
 
-What is a plain file there is one here, with the same text; interrupts come through a node that is opened, polled, read and written
-(:mod:`sim.platforms.uio_node`); the memory of u-dma-buf is a file that the driver maps, which is the host's view of it: the accelerator has its own, and
-only the commands ``sync_for_device`` and ``sync_for_cpu`` copy between them, as caches do at worst. Two methods of the driver's
-:class:`codenet.devices.linux.kernel.Kernel` are replaced, because nothing happens when a plain file is accessed: mapped registers are
-objects that read and write the simulation, and commands to attributes are carried out here. So the call of ``mmap`` for registers, and that
-the real kernel does what its documentation says, are not tested.
+What is a plain file there is one here, with the same text; interrupts come through a node that is opened, polled, read
+and written (:mod:`sim.platforms.uio_node`); the memory of u-dma-buf is a file that the driver maps, which is the host's
+view of it: the accelerator has its own, and only the commands ``sync_for_device`` and ``sync_for_cpu`` copy between
+them, as caches do at worst. Two methods of the driver's :class:`codenet.devices.linux.kernel.Kernel` are replaced,
+because nothing happens when a plain file is accessed: mapped registers are objects that read and write the simulation,
+and commands to attributes are carried out here. So the call of ``mmap`` for registers, and that the real kernel does
+what its documentation says, are not tested.
 """
 
 from __future__ import annotations
@@ -151,7 +153,9 @@ class SimulatedKernel(Kernel):
         (self.manager / "state").write_text("operating\n")
 
     def _synchronize(self, name: str, value: int) -> None:
-        """As udmabuf_sync_command_argments of the module: a command of more than bit 0 has offset, size and direction in it."""
+        """As udmabuf_sync_command_argments of the module: a command of more than bit 0 has offset, size and direction
+        in it.
+        """
         if not name.startswith("sync_for") or not value:
             return
         if value & ~1:

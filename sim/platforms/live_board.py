@@ -1,4 +1,7 @@
-"""The simulated board with a clock that runs by itself, as on a desk: what stand-ins for operating systems' drivers are made of."""
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated board with a clock that runs by itself, as on a desk: what stand-ins for operating systems' drivers are
+made of.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ _Result = TypeVar("_Result")
 class LiveBoard:
     """A :class:`sim.verilator.board.Board` that goes on while nobody looks, and calls back at the interrupt.
 
-    A thread advances the clock from a write to CONTROL until the accelerator is idle. Register accesses happen between two of its batches.
+    A thread advances the clock from a write to CONTROL until the accelerator is idle. Register accesses happen between
+    two of its batches.
 
     Attributes
     ----------

@@ -1,4 +1,7 @@
-"""The part of a Zynq-7000's processing system that drivers program: clocks and port widths, as registers that behave (UG585, appendix B)."""
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a Zynq-7000's processing system that drivers program: clocks and port widths, as registers that behave
+(UG585, appendix B).
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,8 @@ class Words:
 
 
 class SimulatedTime:
-    """Stands in for the module ``time`` in what compares cycles with the wall: time passes with the cycles of the simulated clock.
+    """Stands in for the module ``time`` in what compares cycles with the wall: time passes with the cycles of the
+    simulated clock.
 
     Parameters
     ----------

@@ -1,7 +1,9 @@
-"""The simulated board as a device of the real package ``pynq``, below its own ``Overlay``, ``MMIO``, ``allocate`` and ``Interrupt``.
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated board as a device of the real package ``pynq``, below its own ``Overlay``, ``MMIO``, ``allocate`` and
+``Interrupt``.
 
-Everything above is PYNQ's code as it runs on a board. What this replaces is the kernel and XRT: FPGA manager, /dev/mem, contiguous memory
-with a cache in between, UIO.
+Everything above is PYNQ's code as it runs on a board. What this replaces is the kernel and XRT: FPGA manager, /dev/mem,
+contiguous memory with a cache in between, UIO.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ class SimulatedPynqDevice(pynq.Device):
 
 
 class SimulatedMemory:
-    """Contiguous memory with a cache: what the host writes and what the accelerator sees differ until one of them is synchronized."""
+    """Contiguous memory with a cache: what the host writes and what the accelerator sees differ until one of them is
+    synchronized.
+    """
 
     def __init__(self, device: SimulatedPynqDevice) -> None:
         self.device = device

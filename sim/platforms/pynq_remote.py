@@ -1,7 +1,9 @@
-"""The simulated board behind a PYNQ.remote server: what a board with that runs, and PYNQ on another machine talks to by gRPC.
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated board behind a PYNQ.remote server: what a board with that runs, and PYNQ on another machine talks to by
+gRPC.
 
-The services are those of the generated classes that ``pynq`` ships, as far as overlays, registers and buffers need them. A buffer has three
-places: the client's array, the board's cached memory, and what the accelerator sees.
+The services are those of the generated classes that ``pynq`` ships, as far as overlays, registers and buffers need
+them. A buffer has three places: the client's array, the board's cached memory, and what the accelerator sees.
 """
 
 from __future__ import annotations

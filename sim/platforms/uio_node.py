@@ -1,5 +1,6 @@
-"""A stand-in for /dev/uioN as far as interrupts go: the slave of a pseudo terminal, which can be opened, polled, read and written as a UIO
-node can. (It cannot be mapped.)"""
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for /dev/uioN as far as interrupts go: the slave of a pseudo terminal, which can be opened, polled, read
+and written as a UIO node can. (It cannot be mapped.)"""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from pathlib import Path
 
 
 class UioNode:
-    """UIO's rules with uio_pdrv_genirq: an interrupt is off at first and after it has come; writing a 1 of 32 bits turns it on; a read
-    gives the number of interrupts so far, 32 bits.
+    """UIO's rules with uio_pdrv_genirq: an interrupt is off at first and after it has come; writing a 1 of 32 bits
+    turns it on; a read gives the number of interrupts so far, 32 bits.
 
     Parameters
     ----------

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Test benches in cocotb: streams, memory with latency and back pressure, and the runtime on them."""
 
 from sim.testbench.runner import build_verilog, parameter, run, simulate

@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator's Verilog under cocotb, behind the device interface of a real board.
 
-Slower than :mod:`sim.verilator.board`, with which it shares nothing but the Verilog: the simulator runs as cocotb wants it, the memory is
-:class:`sim.testbench.dram.Dram`, the register bus a cocotbext-axi master.
+Slower than :mod:`sim.verilator.board`, with which it shares nothing but the Verilog: the simulator runs as cocotb wants
+it, the memory is :class:`sim.testbench.dram.Dram`, the register bus a cocotbext-axi master.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def memory_for(size: int) -> int:
 
 
 class CocotbDevice(Device):
-    """The accelerator under cocotb as a device; all methods but :meth:`open` are for threads started by ``cocotb.task.bridge``."""
+    """The accelerator under cocotb as a device; all methods but :meth:`open` are for threads started by
+    ``cocotb.task.bridge``.
+    """
 
     name = "cocotb"
     reports_steps = True
@@ -111,7 +114,9 @@ class CocotbDevice(Device):
         return CocotbBuffer(self._dram, address, size)
 
     def restrict(self, buffer: CocotbBuffer, writable: Iterable[tuple[int, int]]) -> None:
-        """Let the accelerator read all of ``buffer`` but write only the given parts (offset, size); other buffers: nothing."""
+        """Let the accelerator read all of ``buffer`` but write only the given parts (offset, size); other buffers:
+        nothing.
+        """
         self._dram.forbid_all()
         self._dram.allow(buffer.address, buffer.array.size, read=True)
         for offset, size in writable:

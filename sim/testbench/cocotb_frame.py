@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cocotb half of ``sim.run --via cocotb``: one frame, then the result goes back in a file."""
 
 from __future__ import annotations

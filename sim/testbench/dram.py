@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory behind AXI ports, for cocotb benches: timing, guard bands, protocol checks, error responses.
 
-The model wakes once a cycle, behind the falling edge: it reads what the masters drive for the rising edge to come, decides what it drives, and
-so knows which transfers that edge makes. It relies on the rule that ``valid`` and payload never depend on ``ready``.
+The model wakes once a cycle, behind the falling edge: it reads what the masters drive for the rising edge to come,
+decides what it drives, and so knows which transfers that edge makes. It relies on the rule that ``valid`` and payload
+never depend on ``ready``.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Burst:
 
 
 class Channel:
-    """Signals of one AXI channel, by the names of :class:`hw.axi.ReadPort` (``PREFIX_ar_addr``) or of AXI (``PREFIX_araddr``).
+    """Signals of one AXI channel, by the names of :class:`hw.axi.ReadPort` (``PREFIX_ar_addr``) or of AXI
+    (``PREFIX_araddr``).
 
     Reports a master's payload that changes, or a ``valid`` that falls, while it waits.
     """
@@ -117,7 +120,9 @@ class ReadSide:
 
 
 class WriteSide:
-    """Write channels of one port: a burst's response follows its last beat by the latency. Data may come ahead of their address."""
+    """Write channels of one port: a burst's response follows its last beat by the latency. Data may come ahead of their
+    address.
+    """
 
     def __init__(self, dram: Dram, dut: Any, prefix: str):
         self.dram, self.name = dram, prefix
@@ -185,7 +190,8 @@ class WriteSide:
 class Dram:
     """Memory of ``size`` bytes at ``base``, served to the ports that are added; runs from its creation.
 
-    Every byte starts as noise, and only what was allowed may be accessed, so a read or write outside its buffer fails the test.
+    Every byte starts as noise, and only what was allowed may be accessed, so a read or write outside its buffer fails
+    the test.
 
     Parameters
     ----------

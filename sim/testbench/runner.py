@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Component benches: an Amaranth component under Verilator and cocotb, started from pytest.
 
 A bench file has two halves. The pytest half builds a component and runs the cocotb half::
@@ -5,9 +6,9 @@ A bench file has two halves. The pytest half builds a component and runs the coc
     def test_window():
         bench.run(Window(AcceleratorConfig.small()), __file__)
 
-The cocotb half, coroutines in the same file decorated with ``@cocotb.test()`` and named ``check_*`` (so that pytest leaves them
-alone), drives the ports. Ports have their Amaranth path joined with one underscore: ``i.payload`` is ``dut.i_payload``.
-Clock and reset are ``clk`` and ``rst`` (synchronous).
+The cocotb half, coroutines in the same file decorated with ``@cocotb.test()`` and named ``check_*`` (so that pytest
+leaves them alone), drives the ports. Ports have their Amaranth path joined with one underscore: ``i.payload`` is
+``dut.i_payload``. Clock and reset are ``clk`` and ``rst`` (synchronous).
 """
 
 from __future__ import annotations

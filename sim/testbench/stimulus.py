@@ -1,4 +1,7 @@
-"""Drives what the sequencer and the parameter fetcher give to every component: step, half, start, and parameter beats."""
+# SPDX-License-Identifier: Apache-2.0
+"""Drives what the sequencer and the parameter fetcher give to every component: step, half, start, and parameter
+beats.
+"""
 
 from __future__ import annotations
 

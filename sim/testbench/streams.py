@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock, reset and streams of a component under cocotb, and payloads as integers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The simulated board: the Verilated accelerator, and the memory and bus around it, as a shared library for sim/verilator/board.py.
 //
 // One call of `tick` is one clock. The memory model follows sim/timing.py; it also checks the AXI rules that the accelerator

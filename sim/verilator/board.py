@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated board: the accelerator's RTL in Verilator, with memory, behind the device interface of a real board."""
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Board:
     Attributes
     ----------
     memory:
-        uint8 ``[MEMORY_BYTES]``, byte 0 at address ``MEMORY_BASE``. The accelerator may touch only ranges given to :meth:`allow`.
+        uint8 ``[MEMORY_BYTES]``, byte 0 at address ``MEMORY_BASE``. The accelerator may touch only ranges given to
+        :meth:`allow`.
     """
 
     def __init__(self, config: AcceleratorConfig, timing: DramTiming, library: Path | None = None) -> None:
@@ -278,7 +280,8 @@ class RtlDevice(Device):
         register = BY_NAME["STATUS"]
         status = self.read(register.offset)
         cause = ErrorCause(register.extract(status, "cause"))
-        return f"device rtl: no interrupt after {cycles} cycles; step {register.extract(status, 'step')}, cause {cause.name}"
+        step = register.extract(status, "step")
+        return f"device rtl: no interrupt after {cycles} cycles; step {step}, cause {cause.name}"
 
     def close(self) -> None:
         self.board.close()

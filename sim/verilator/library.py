@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the simulated board: the accelerator's Verilog, Verilated, and ``board.cpp``, as one shared library."""
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def build(
 
 
 def build_verilog(text: str) -> Path:
-    """Path of the shared library for a module ``codenet`` with the accelerator's ports, built if it isn't there; otherwise as :func:`build`."""
+    """Path of the shared library for a module ``codenet`` with the accelerator's ports, built if it isn't there;
+    otherwise as :func:`build`.
+    """
     return _build(digest([], _harness(), text), lambda: text)
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CoDeNet: object detection on a small FPGA, from camera pixels to boxes.
 
 ::

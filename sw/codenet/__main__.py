@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m codenet``: the same as the ``codenet`` command."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checkout that this ``codenet`` is run from: its folders, and which of its files a module is made from.
 
 For ``hw``, ``sim`` and ``models``, which exist in a checkout only; the installed runtime uses nothing of it.

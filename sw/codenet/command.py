@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all commands have in common: their exit status, and one line on standard error for whatever ends them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accelerator configuration: the one source for sizes that hardware, compiler, program file and driver share."""
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ MAX_DILATION = 7
 """Largest dilation of the deformable convolution."""
 
 CONFLICT_FREE = tuple(d for d in range(MAX_DILATION + 1) if d % 3)
-"""Dilations whose nine samples lie in nine banks of the window, so that it reads them in one cycle; 0, 3 and 6 take nine."""
+"""Dilations whose nine samples lie in nine banks of the window, so that it reads them in one cycle; 0, 3 and 6 take
+nine.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that CoDeNet raises on purpose. Every message names the thing, its value and what was expected."""
 
 

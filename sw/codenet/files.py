@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writing files: whole or not at all, never over an input."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI-Lite register map: the one source for gateware decoder, driver and documentation (docs/registers.md).
 
 32-bit registers at byte offsets from the accelerator's base.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Charts as SVG text, for reports of training and simulation: axes, bars, points and lines, and nothing else."""
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
-"""The runtime on an emulated 32-bit ARM: installed from its wheel into Debian's armhf userland, with Debian's Python, NumPy and Pillow.
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime on an emulated 32-bit ARM: installed from its wheel into Debian's armhf userland, with Debian's Python,
+NumPy and Pillow.
 
-``python -m tests.board.arm``, also ``make test-arm``: a Cortex-A9, the core of the Zynq-7000, emulated by qemu-user, loads the shipped
-program and finds objects in the photos of docs/photos with the golden model; pixels, outputs and detections must be those of this machine
-bit for bit. Then ``codenet benchmark`` runs there, to show that it does: **its times are those of an emulator, no measurement of an ARM**.
+``python -m tests.board.arm``, also ``make test-arm``: a Cortex-A9, the core of the Zynq-7000, emulated by qemu-user,
+loads the shipped program and finds objects in the photos of docs/photos with the golden model; pixels, outputs and
+detections must be those of this machine bit for bit. Then ``codenet benchmark`` runs there, to show that it does: **its
+times are those of an emulator, no measurement of an ARM**.
 
-Needs root (for debootstrap and chroot), qemu-arm-static and debootstrap, and the network once: the userland is kept in build/arm.
+Needs root (for debootstrap and chroot), qemu-arm-static and debootstrap, and the network once: the userland is kept in
+build/arm.
 """
 
 from __future__ import annotations
@@ -45,7 +49,9 @@ def check_machine() -> None:
 
 
 def make_userland() -> None:
-    """Debian's packages, unpacked: nothing of them is configured, as that would run programs under the kernel's emulation."""
+    """Debian's packages, unpacked: nothing of them is configured, as that would run programs under the kernel's
+    emulation.
+    """
     done = USERLAND / ".codenet-userland"
     wanted = f"{RELEASE} {PACKAGES}"
     if done.exists() and done.read_text() == wanted:

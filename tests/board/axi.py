@@ -1,4 +1,7 @@
-"""A processor's AXI3 or AXI4 master and an AXI4-Lite memory, for benches; addresses of beats by the formulas of the AXI specification."""
+# SPDX-License-Identifier: Apache-2.0
+"""A processor's AXI3 or AXI4 master and an AXI4-Lite memory, for benches; addresses of beats by the formulas of the AXI
+specification.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,8 @@ class Answer(NamedTuple):
 
 
 class ProcessorMaster:
-    """Drives an AXI slave whose signals are called ``PREFIX + channel + "_" + name`` (``separator`` between the latter two), pausing at random.
+    """Drives an AXI slave whose signals are called ``PREFIX + channel + "_" + name`` (``separator`` between the latter
+    two), pausing at random.
 
     Parameters
     ----------

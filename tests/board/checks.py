@@ -1,4 +1,7 @@
-"""What every board has to do, whatever its driver: frames as the golden model, and one error for what is wrong, after which all is well."""
+# SPDX-License-Identifier: Apache-2.0
+"""What every board has to do, whatever its driver: frames as the golden model, and one error for what is wrong, after
+which all is well.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,9 @@ def bitstream_of_another_version(
 
 
 def stuck_accelerator(device: Device, live: LiveBoard) -> None:
-    """Memory that does not answer: a timeout that says all there is to know, a reset that does not help, until memory answers again."""
+    """Memory that does not answer: a timeout that says all there is to know, a reset that does not help, until memory
+    answers again.
+    """
     with Accelerator(device, program(), timeout=60.0) as accelerator:
         good = accelerator.run(IMAGE).read("heatmap")
         accelerator.timeout = 0.3

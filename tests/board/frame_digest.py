@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints, as JSON, what a photo becomes on this machine: ``frame_digest.py PHOTO ...``.
 
-Needs the package codenet and nothing of the checkout. Every figure is exact (hashes, numbers in hexadecimal), so that the outputs of two
-machines can be compared as text.
+Needs the package codenet and nothing of the checkout. Every figure is exact (hashes, numbers in hexadecimal), so that
+the outputs of two machines can be compared as text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Bitstream files for tests: a configuration that only a stand-in takes, and the least .hwh that PYNQ reads, written by hand."""
+# SPDX-License-Identifier: Apache-2.0
+"""Bitstream files for tests: a configuration that only a stand-in takes, and the least .hwh that PYNQ reads, written by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def write_bitstream(folder: Path, name: str = "codenet", **changes: object) -> P
 def hwh(
     *, clock_mhz: float | None = 150.0, vlnv: str = VLNV, ports: tuple[int, ...] = (0, 1), interrupt: bool = False
 ) -> str:
-    """Processing system and accelerator; ``interrupt``: through an interrupt controller, the only way that PYNQ 3 and 4 look for one."""
+    """Processing system and accelerator; ``interrupt``: through an interrupt controller, the only way that PYNQ 3 and 4
+    look for one.
+    """
     parameters = {}
     for n in range(4):
         parameters |= {
@@ -56,10 +61,12 @@ def hwh(
         ports_text = _port("intr", "I", "codenet_0", "interrupt") + _port("irq", "O", "ps7", "IRQ_F2P")
         modules += _slave("intc_0", "xilinx.com:ip:axi_intc:4.1", ports_text)
     system = (
-        f'<MODULE FULLNAME="/ps7" HWVERSION="5.5" INSTANCE="ps7" IPTYPE="PERIPHERAL" IS_ENABLE="1" MODCLASS="PERIPHERAL" '
+        '<MODULE FULLNAME="/ps7" HWVERSION="5.5" INSTANCE="ps7" IPTYPE="PERIPHERAL" IS_ENABLE="1" '
+        'MODCLASS="PERIPHERAL" '
         f'MODTYPE="processing_system7" VLNV="xilinx.com:ip:processing_system7:5.5"><PARAMETERS>{text}</PARAMETERS>'
         f"<PORTS>{_port('IRQ_F2P', 'I', 'intc_0', 'irq') if interrupt else ''}</PORTS>"
-        f'<BUSINTERFACES><BUSINTERFACE BUSNAME="axi" NAME="M_AXI_GP0" TYPE="MASTER" VLNV="xilinx.com:interface:aximm:1.0">'
+        '<BUSINTERFACES><BUSINTERFACE BUSNAME="axi" NAME="M_AXI_GP0" TYPE="MASTER" '
+        'VLNV="xilinx.com:interface:aximm:1.0">'
         f"<PORTMAPS/></BUSINTERFACE></BUSINTERFACES><MEMORYMAP>{ranges}</MEMORYMAP></MODULE>"
     )
     return (
@@ -71,15 +78,18 @@ def hwh(
 def _range(instance: str, base: int, size: int) -> str:
     return (
         f'<MEMRANGE ADDRESSBLOCK="reg0" BASENAME="C_BASEADDR" BASEVALUE="{base:#x}" HIGHVALUE="{base + size - 1:#x}" '
-        f'INSTANCE="{instance}" IS_DATA="TRUE" MASTERBUSINTERFACE="M_AXI_GP0" MEMTYPE="REGISTER" SLAVEBUSINTERFACE="s_axi"/>'
+        f'INSTANCE="{instance}" IS_DATA="TRUE" MASTERBUSINTERFACE="M_AXI_GP0" MEMTYPE="REGISTER" '
+        'SLAVEBUSINTERFACE="s_axi"/>'
     )
 
 
 def _slave(name: str, vlnv: str, ports: str) -> str:
     return (
-        f'<MODULE FULLNAME="/{name}" HWVERSION="1.0" INSTANCE="{name}" IPTYPE="PERIPHERAL" IS_ENABLE="1" MODCLASS="PERIPHERAL" '
+        f'<MODULE FULLNAME="/{name}" HWVERSION="1.0" INSTANCE="{name}" IPTYPE="PERIPHERAL" IS_ENABLE="1" '
+        'MODCLASS="PERIPHERAL" '
         f'MODTYPE="{vlnv.split(":")[2]}" VLNV="{vlnv}"><PARAMETERS/><PORTS>{ports}</PORTS><BUSINTERFACES>'
-        f'<BUSINTERFACE BUSNAME="axi" NAME="s_axi" TYPE="SLAVE" VLNV="xilinx.com:interface:aximm:1.0"><PORTMAPS/></BUSINTERFACE>'
+        '<BUSINTERFACE BUSNAME="axi" NAME="s_axi" TYPE="SLAVE" '
+        'VLNV="xilinx.com:interface:aximm:1.0"><PORTMAPS/></BUSINTERFACE>'
         f"</BUSINTERFACES></MODULE>"
     )
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small detector, compiled for the small accelerator, and what the golden model makes of a photo with it."""
 
 from __future__ import annotations

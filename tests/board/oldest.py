@@ -1,7 +1,9 @@
-"""The runtime's tests with the oldest Python, NumPy and Pillow that it supports: those of Ubuntu 22.04, on which PYNQ 3.0.1 is built.
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime's tests with the oldest Python, NumPy and Pillow that it supports: those of Ubuntu 22.04, on which PYNQ
+3.0.1 is built.
 
-``python -m tests.board.oldest PYTHON3.10``, also ``make test-oldest``. Makes an environment in build/oldest, installs the wheel into it,
-and runs ``tests/codenet`` there.
+``python -m tests.board.oldest PYTHON3.10``, also ``make test-oldest``. Makes an environment in build/oldest, installs
+the wheel into it, and runs ``tests/codenet`` there.
 """
 
 from __future__ import annotations

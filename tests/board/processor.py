@@ -1,4 +1,6 @@
-"""Stand-ins for a chip's processor block: its primitive as Verilog whose outputs a bench drives, and a device that works through it.
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for a chip's processor block: its primitive as Verilog whose outputs a bench drives, and a device that
+works through it.
 
 Names, widths and directions of the primitive's ports come from Yosys' library of cells, not from ours.
 """
@@ -40,7 +42,9 @@ def primitive_ports(cell: str) -> dict[str, tuple[str, int]]:
 
 
 def stand_in(system: ProcessorSystem) -> str:
-    """Verilog of a processor block that a bench drives by its outputs' registers; ``clock`` is bit 0 of the fabric's clocks."""
+    """Verilog of a processor block that a bench drives by its outputs' registers; ``clock`` is bit 0 of the fabric's
+    clocks.
+    """
     ports, (clock, _) = primitive_ports(system.cell), system.clock
     lines = [f"module {system.cell}({', '.join(ports)});"]
     for name, (direction, width) in ports.items():
@@ -99,7 +103,9 @@ class _RegisterAccess:
 
 
 class ProcessorDevice(CocotbDevice):
-    """The accelerator as the processor of its chip sees it: registers by the block's port, memory behind the block's ports."""
+    """The accelerator as the processor of its chip sees it: registers by the block's port, memory behind the block's
+    ports.
+    """
 
     name = "processor"
 
@@ -141,7 +147,9 @@ class ProcessorDevice(CocotbDevice):
         return int(getattr(self.pins.block, self._system.interrupt[0]).value)
 
     async def _check_constants(self, port: str) -> None:
-        """Fields of every request: whole beats, INCR, normal, modifiable, bufferable, ordinary, secure data, ID 0; AXI3's write ID too."""
+        """Fields of every request: whole beats, INCR, normal, modifiable, bufferable, ordinary, secure data, ID 0;
+        AXI3's write ID too.
+        """
         write_id = (
             [getattr(self.pins, f"{port}_wid")] if f"{self._system.memory_ports[0]}WID" in self._system.ports else []
         )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runtime on an emulated ARM gives this machine's bits; and what is said where it cannot run."""
 
 import copy

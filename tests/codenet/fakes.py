@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A device that stores what the driver writes, misbehaves on request, and a detector's program made by hand."""
 
 from __future__ import annotations

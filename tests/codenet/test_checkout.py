@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cache keys: a module's sources are all files that it imports, and an edited one changes the key."""
 
 import importlib

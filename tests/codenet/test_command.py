@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How every command ends: status and one line, whatever happens."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files appear whole or not at all, and never in an input's place."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quick commands of README and docs run, as they stand there; the others at least exist."""
 
 from __future__ import annotations

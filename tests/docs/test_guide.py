@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The board guide's troubleshooting has the messages that the programs really give, and its commands exist."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/messages.md has the messages that the runtime gives, all of them, and no others."""
 
 import ast

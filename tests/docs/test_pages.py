@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pages do not point to what is not there."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Verilog that tools read: port names, directions, sizes, constants."""
 
 from __future__ import annotations

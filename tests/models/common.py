@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network small enough to train in a test."""
 
 from models.network.config import NetworkConfig

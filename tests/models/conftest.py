@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of models share: tiny data sets, the real data if it is there."""
 
 from __future__ import annotations

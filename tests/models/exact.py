@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A quantized network beside the golden model: every tensor, without tolerance."""
 
 import numpy as np

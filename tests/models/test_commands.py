@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that the pages show are ones that the programs take."""
 
 import importlib

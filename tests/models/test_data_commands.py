@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands of docs/models.md on data as tools export it, and on data that none of them may take."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawings of docs/models.md: what they say of the network is so, and they are current."""
 
 from pathlib import Path

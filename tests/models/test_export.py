@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that writes graphs, and its check against the network."""
 
 from __future__ import annotations

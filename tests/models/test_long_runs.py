@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ends a command early is one line and a status, and costs no work."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where networks sample: by hand, in PyTorch and on integers alike, in pictures, by the command."""
 
 import json

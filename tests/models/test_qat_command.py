@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m models.qat`` as a user runs it, with a network that trains in seconds."""
 
 import pytest
@@ -38,7 +39,9 @@ def test_fine_tunes(command):
 
 
 def test_resumed_run_equals_uninterrupted_one(command, monkeypatch, tmp_path):
-    """Scales that brevitas replaced when the state was loaded did not learn after that; with several processes the run ended with an error."""
+    """Scales that brevitas replaced when the state was loaded did not learn after that; with several processes the run
+    ended with an error.
+    """
     whole = load_checkpoint(command("--iterations", 4)[1])
     half = tmp_path / "half.pt"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mean of checkpoints: arithmetic, what fits together, and that the commands take it."""
 
 import pytest

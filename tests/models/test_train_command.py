@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m models.train`` as a user runs it, with a network that trains in seconds as configuration a."""
 
 import json

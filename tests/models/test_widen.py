@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wider networks compute what the narrow ones do."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What sets of dilations save."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong: every error cause, stray accesses, resets at any time; and a correct run after each."""
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ def test_hanging_memory_is_a_watchdog_error(device, step, channel):
 
 
 def test_reset_at_any_time(device, step):
-    """Resets while descriptor, parameters, inputs and outputs are on the bus; each leads to idle, and then all is right."""
+    """Resets while descriptor, parameters, inputs and outputs are on the bus; each leads to idle, and then all is
+    right.
+    """
     load_step(device, step)
     start(device)
     begin = device.board.cycles

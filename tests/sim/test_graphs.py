@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which graph a configuration stands for."""
 
 import numpy as np

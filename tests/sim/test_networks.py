@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole networks through the RTL by the unchanged driver, every tensor compared with the graph's own evaluation."""
 
 from __future__ import annotations

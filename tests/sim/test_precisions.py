@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other precisions and sets of dilations through the RTL, every tensor compared."""
 
 import pytest

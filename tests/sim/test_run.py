@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m sim.run``: its report, its exit status, its two simulators."""
 
 from __future__ import annotations

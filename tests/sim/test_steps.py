@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of step through the whole accelerator, byte for byte against the functional model."""
 
 from __future__ import annotations

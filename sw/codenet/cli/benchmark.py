@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the host does for each frame, timed, beside what the accelerator takes: ``codenet benchmark``.
 
 The host's part is measured without an accelerator: photos are stretched and written into its input, lists of peaks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ``codenet`` command.
 
 Exit status: 0 success, 1 a device failed or differs from the golden model, 2 a bad argument or file, 130 interrupted.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``codenet detect``: objects in photos, as text, as pictures with boxes, and as JSON and CSV for other programs."""
 
 from __future__ import annotations

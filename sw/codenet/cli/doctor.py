@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``codenet doctor``: opens a device, checks it, and says in words what was found."""
 
 from __future__ import annotations

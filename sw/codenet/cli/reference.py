@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reference pages made from the definitions that hardware and software share:
 ``python -m codenet.cli.reference FOLDER``.
 """

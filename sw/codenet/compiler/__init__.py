@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiler: a :class:`codenet.graph.Graph` to a :class:`codenet.program.Program` (docs/compiler.md).
 
 Passes, each a module: ``lower`` (graph to nodes and views), ``merge`` (heads), ``bounds`` (proof of widths), ``fuse``

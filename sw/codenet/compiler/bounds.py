@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proof that no sum of the network leaves the hardware's registers, whatever the photo, from the actual weights."""
 
 from __future__ import annotations

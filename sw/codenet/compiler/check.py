@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last pass: does every step keep the rules that the hardware relies on and does not look at
 (:mod:`codenet.isa.rules`)?
 """

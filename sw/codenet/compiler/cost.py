@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step costs, before it exists: window rows that fit, and cycles of array and memory."""
 
 from __future__ import annotations

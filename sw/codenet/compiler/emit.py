@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps to the program: descriptors, parameter blocks, and where each tensor lies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fusing a 1x1 convolution with the depthwise convolutions that read it, so that what lies between them never visits
 memory.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intermediate representation: from views and nodes (what is computed) to planes and steps (where and in what
 pieces).
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels to planes: output channels are grouped by who reads them, so that readers take few planes that they do not
 want.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one step has room for: the memories of an accelerator against what a node needs of them."""
 
 from __future__ import annotations

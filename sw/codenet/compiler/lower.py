@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph to nodes: fusing depthwise and pointwise, upsampling behind 1x1 convolutions, and views for all that only
 renames channels.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Addresses of planes: memory of tensors that nobody reads any more is used again."""
 
 from __future__ import annotations

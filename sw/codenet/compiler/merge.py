@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Merging the last depthwise and 1x1 convolutions of the heads into one block-diagonal step where that is not
 slower.
 """

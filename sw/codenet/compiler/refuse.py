@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the compiler says no: the operation, its shape, and the limit that it breaks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes to steps: which planes each reads and writes, in pieces small enough for the accelerator's memories."""
 
 from __future__ import annotations

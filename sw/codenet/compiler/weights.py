@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights and requantize parameters into lanes: what lies where of the channels that a node reads and makes."""
 
 from __future__ import annotations

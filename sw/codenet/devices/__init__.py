@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices by name: what can run a program, and how to open it.
 
 A factory is a function of an :class:`~codenet.config.AcceleratorConfig` (what the program was compiled for; boards may

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small interface that every device implements; the driver (:mod:`codenet.runtime.accelerator`) needs nothing
 else.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bitstream files: ``.bit`` with its header, and ``.bin`` as Linux' fpga_manager takes it.
 
 The header of a ``.bit`` is a row of fields, each with its length (2 bytes, the last one 4), all big-endian: a constant,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bitstreams and what lies beside them: where the file is, what it holds, and what the tools wrote down about it
 (.hwh).
 """

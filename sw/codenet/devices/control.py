@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done with an accelerator whatever its program: set it up, start it, reset it, and take turns at it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The golden device: an accelerator made of NumPy, behind the registers and memory of a real one.
 
 It runs a program while CONTROL.start is written, so it is never busy. It has no clock: cycles and profile read as 0,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether what answers is an accelerator, and the one that a program was compiled for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Self-diagnosis: what is asked of a device before it is trusted with a network.
 
 Each check looks at one thing and says in words what it found; ``codenet doctor`` prints them, and boards run them when
@@ -227,8 +228,8 @@ def _check_end(device: Device) -> None:
         return
     cause = register.extract(value, "cause")
     hints = {
-        ErrorCause.BAD_DESCRIPTOR: "the accelerator reads something else than the host wrote: the width of the AXI port "
-        "of parameters, or the caches",
+        ErrorCause.BAD_DESCRIPTOR: "the accelerator reads something else than the host wrote: the width of the AXI "
+        "port of parameters, or the caches",
         ErrorCause.WATCHDOG: "memory does not answer: is the AXI port of the processor on?",
     }
     name = ErrorCause(cause).name if cause in ErrorCause.__members__.values() else f"unknown ({cause})"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The golden model: the operators in NumPy, and the two evaluations on them, of graphs and of programs."""
 
 from codenet.golden.executor import execute

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functional model of the accelerator: executes the descriptors in a memory, byte for byte what the hardware writes.
 
 It follows the text of :mod:`codenet.isa` and computes with :mod:`codenet.golden`. It is also the checker of programs:

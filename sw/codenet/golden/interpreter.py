@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluates a graph, operation by operation, with the golden model: what every other implementation must equal."""
 
 from __future__ import annotations

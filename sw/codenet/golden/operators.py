@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The golden model: every operator of docs/numbers.md in plain NumPy, on exact integers.
 
 One function an operator, shaped like the accelerator's seams, so that each hardware component and each layer has its

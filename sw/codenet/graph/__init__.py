@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A quantized network as integers, before compilation: its operations, their shapes, and the graph file (``.cdg``)."""
 
 from codenet.graph.file import FORMAT

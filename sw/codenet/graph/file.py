@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph file (``.cdg``): a NumPy ``.npz`` archive with a JSON description and the weight arrays."""
 
 from __future__ import annotations

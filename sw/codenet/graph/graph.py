@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network as a small graph of quantized operations: what the exporter writes and the compiler reads."""
 
 from __future__ import annotations

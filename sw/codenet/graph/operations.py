@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operations of a graph, and the tensors that they make.
 
 Every operation produces one tensor, named like the operation. Numbers are those of docs/numbers.md: an int8 activation

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shape inference: from operations to tensors, with every check that makes a graph a valid one."""
 
 from __future__ import annotations

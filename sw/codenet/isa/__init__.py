@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The instruction set: descriptors, the sections of a parameter block, and the rules that a program keeps."""
 
 from codenet.isa.descriptor import (

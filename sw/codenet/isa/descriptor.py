@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the accelerator executes: the step descriptor, the parameter block of a step, and the peak record.
 
 One source for the compiler, the golden device and the RTL (which builds its decoder from :data:`FIELDS`). All words are
@@ -13,17 +14,20 @@ A step
                          stride, d)   (peaks ------------------------------> peak records)
 
 A tensor is a list of *planes* of 16 int8 (or 8 int16) channels, each ``[H][W][16]`` bytes, rows contiguous, addresses
-multiples of 8 (:data:`PLANE_ALIGNMENT` for planes that steps write). The step reads ``input_planes`` planes, in the order of its input
-table, and, if ``dilated``, one more plane whose channel 0 is the dilation of each pixel. Row ``r`` of plane ``p`` starts at
-``input_table[p] + r * row_pitch``; its pixels are 16 bytes apart, or, if ``packed`` (the stem), 8 bytes apart, so that
-neighbouring vectors overlap by half. With ``upsample`` the stored planes (the dilation plane too) have half of ``input_height`` and
-``input_width``, and stored pixel (r, c) is read at (2r, 2c), (2r, 2c+1), (2r+1, 2c) and (2r+1, 2c+1). With ``repeat`` as well, every stored row is loaded
-twice, once for each of its two rows: more traffic, but the window then needs no room for pairs of rows. The results are the same.
+multiples of 8 (:data:`PLANE_ALIGNMENT` for planes that steps write). The step reads ``input_planes`` planes, in the
+order of its input table, and, if ``dilated``, one more plane whose channel 0 is the dilation of each pixel. Row ``r``
+of plane ``p`` starts at ``input_table[p] + r * row_pitch``; its pixels are 16 bytes apart, or, if ``packed`` (the
+stem), 8 bytes apart, so that neighbouring vectors overlap by half. With ``upsample`` the stored planes (the dilation
+plane too) have half of ``input_height`` and ``input_width``, and stored pixel (r, c) is read at (2r, 2c), (2r, 2c+1),
+(2r+1, 2c) and (2r+1, 2c+1). With ``repeat`` as well, every stored row is loaded twice, once for each of its two rows:
+more traffic, but the window then needs no room for pairs of rows. The results are the same.
 
-With ``expand`` a 1x1 convolution makes the input planes: the step reads ``expand_planes`` planes instead (their places are the input table), at the stored
-resolution; the vectors of each of their pixels are multiplied with 4-bit weights into ``8 * expand_chunks`` channels and requantized to int8 with
-``expand_s``, ``expand_lo`` and ``expand_hi``: the ``input_planes = expand_chunks / 2`` planes that the window takes. They exist in the window only.
-Everything else holds as if they had been loaded (with ``repeat``, what is loaded twice is expanded twice). Not with ``full``, ``packed``, ``dilated``, ``wide_weights`` or PEAKS.
+With ``expand`` a 1x1 convolution makes the input planes: the step reads ``expand_planes`` planes instead (their places
+are the input table), at the stored resolution; the vectors of each of their pixels are multiplied with 4-bit weights
+into ``8 * expand_chunks`` channels and requantized to int8 with ``expand_s``, ``expand_lo`` and ``expand_hi``: the
+``input_planes = expand_chunks / 2`` planes that the window takes. They exist in the window only. Everything else holds
+as if they had been loaded (with ``repeat``, what is loaded twice is expanded twice). Not with ``full``, ``packed``,
+``dilated``, ``wide_weights`` or PEAKS.
 
 For each output pixel in row-major order the window visits the input planes in order. What leaves it, for the output
 pixel (y, x) and centre (y * stride, x * stride), stride = 1 or 2:
@@ -31,14 +35,16 @@ pixel (y, x) and centre (y * stride, x * stride), stride = 1 or 2:
 - ``depthwise_op`` OFF, ``full`` 0: one vector a plane, the centre. ``vectors = input_planes``.
 - ``depthwise_op`` OFF, ``full`` 1: nine vectors a plane, taps in row-major order. ``vectors = 9 * input_planes``.
 - MAC, MAX: one vector a plane, the filtered window (MAC: requantized by the depthwise entry of that plane).
-- PEAKS: no vectors; the planes are int16, and each (plane, lane) whose centre is greater than or equal to its neighbours inside the
-  image, and greater than or equal to ``peak_threshold``, yields a peak record. Order: pixel (row-major), plane, lane.
+- PEAKS: no vectors; the planes are int16, and each (plane, lane) whose centre is greater than or equal to its
+  neighbours inside the image, and greater than or equal to ``peak_threshold``, yields a peak record. Order: pixel
+  (row-major), plane, lane.
 
-Taps outside the image read ``pad`` (16 bits, repeated over the vector: both bytes the zero point; peaks ignore such taps).
+Taps outside the image read ``pad`` (16 bits, repeated over the vector: both bytes the zero point; peaks ignore such
+taps).
 
-With ``pointwise`` the vectors of a pixel are multiplied with the weights into ``8 * chunks`` output channels, requantized, and stored as
-``output_planes`` planes of int8, or, if ``wide_output``, of int16. Without, the vectors themselves are the output planes
-(``output_planes == vectors``).
+With ``pointwise`` the vectors of a pixel are multiplied with the weights into ``8 * chunks`` output channels,
+requantized, and stored as ``output_planes`` planes of int8, or, if ``wide_output``, of int16. Without, the vectors
+themselves are the output planes (``output_planes == vectors``).
 
 Pixel ``n = y * output_width + x`` of output plane ``p`` is stored at ``output_table[p] + 16 * n``.
 
@@ -48,31 +54,35 @@ Parameter block
 
 1. Input table: ``input_planes + dilated`` beats (``expand_planes`` with ``expand``), the offset in the low 32 bits.
 2. Output table: ``output_planes`` beats (0 for peaks).
-3. Depthwise, if ``depthwise_op`` is MAC: for each input plane 25 beats. Beat t < 9: tap t (row-major), lane l in bits ``4l+3..4l``, signed. Beat 9 + l:
-   requantize of lane l, ``m`` in bits 15..0 (signed), ``b`` in bits 63..16 (signed).
-4. Chunks: for each of the ``expand_chunks`` chunks of 8 channels of the expansion, then, if ``pointwise``, for each of ``chunks`` chunks of 8 output
-   channels, 8 beats, one a channel, ``m`` and ``b`` as above.
-5. Weights: first, with ``expand``, the expansion's ``expand_words`` words, in the order of the others: for each of ``expand_groups`` groups, for each of
-   ``expand_planes`` vectors, one word. Then, if ``pointwise``: for each group g of ``outputs`` output channels (``groups`` of them), for each vector v, one
-   word; or, if ``wide_weights``, two: first the high nibbles ``w >> 4`` (signed), then the low ones ``w & 15`` (unsigned): ``w = 16 * high + low``. A word is ``outputs`` beats,
-   16 nibbles each: nibble ``outputs * l + j`` of the word is the weight of output channel ``g * outputs + j`` for lane l.
+3. Depthwise, if ``depthwise_op`` is MAC: for each input plane 25 beats. Beat t < 9: tap t (row-major), lane l in bits
+   ``4l+3..4l``, signed. Beat 9 + l: requantize of lane l, ``m`` in bits 15..0 (signed), ``b`` in bits 63..16 (signed).
+4. Chunks: for each of the ``expand_chunks`` chunks of 8 channels of the expansion, then, if ``pointwise``, for each of
+   ``chunks`` chunks of 8 output channels, 8 beats, one a channel, ``m`` and ``b`` as above.
+5. Weights: first, with ``expand``, the expansion's ``expand_words`` words, in the order of the others: for each of
+   ``expand_groups`` groups, for each of ``expand_planes`` vectors, one word. Then, if ``pointwise``: for each group g
+   of ``outputs`` output channels (``groups`` of them), for each vector v, one word; or, if ``wide_weights``, two: first
+   the high nibbles ``w >> 4`` (signed), then the low ones ``w & 15`` (unsigned): ``w = 16 * high + low``. A word is
+   ``outputs`` beats, 16 nibbles each: nibble ``outputs * l + j`` of the word is the weight of output channel
+   ``g * outputs + j`` for lane l.
 
-``groups = ceil(8 * chunks / outputs)``; surplus channels of the last group are computed and dropped. int8 output: ``chunks == 2 * output_planes``;
-int16 output: ``chunks == output_planes``. In the same way ``expand_groups = ceil(8 * expand_chunks / outputs)`` and
-``expand_words = expand_groups * expand_planes``.
+``groups = ceil(8 * chunks / outputs)``; surplus channels of the last group are computed and dropped. int8 output:
+``chunks == 2 * output_planes``; int16 output: ``chunks == output_planes``. In the same way
+``expand_groups = ceil(8 * expand_chunks / outputs)`` and ``expand_words = expand_groups * expand_planes``.
 
 Window memory
 -------------
-Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tells ``r mod 3`` too); bank (r mod 3, c mod 3), address
-``(slot // 3) * window_row_stride + (c // 3) * input_planes + p``, where ``window_row_stride = ceil(input_width / 3) * input_planes``. It must fit:
-``(window_rows // 3) * window_row_stride <= window_depth``. Output row y needs rows up to ``y * stride + reach``, ``reach`` = 0 (OFF, not full), 7 (dilated), 1
-(otherwise); a step needs ``window_rows >= min(2 * reach + 1, input_height)`` (``2 * reach + 2`` with ``upsample``
-and ``reach > 0``, unless ``repeat``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A dilated step also
-needs ``window_rows * input_width <= dilation_depth``.
+Input row r lies in slot ``r mod window_rows`` (a multiple of 3, so the slot tells ``r mod 3`` too); bank (r mod 3, c
+mod 3), address ``(slot // 3) * window_row_stride + (c // 3) * input_planes + p``, where
+``window_row_stride = ceil(input_width / 3) * input_planes``. It must fit:
+``(window_rows // 3) * window_row_stride <= window_depth``. Output row y needs rows up to ``y * stride + reach``,
+``reach`` = 0 (OFF, not full), 7 (dilated), 1 (otherwise); a step needs
+``window_rows >= min(2 * reach + 1, input_height)`` (``2 * reach + 2`` with ``upsample`` and ``reach > 0``, unless
+``repeat``: rows come in pairs, and the second needs room while the first is awaited), and more lets loading overlap. A
+dilated step also needs ``window_rows * input_width <= dilation_depth``.
 
-What an expansion reads waits in a buffer. It is loaded, and used, in pieces of ``expand_columns`` columns of a row, all planes of a piece before the next
-piece; ``expand_columns`` divides the stored width, and ``expand_planes * expand_columns <= expand_depth``. The next piece is loaded while one is used, as far
-as there is room.
+What an expansion reads waits in a buffer. It is loaded, and used, in pieces of ``expand_columns`` columns of a row, all
+planes of a piece before the next piece; ``expand_columns`` divides the stored width, and
+``expand_planes * expand_columns <= expand_depth``. The next piece is loaded while one is used, as far as there is room.
 """
 
 from __future__ import annotations
@@ -224,8 +234,9 @@ FIELDS: tuple[Field, ...] = _pack(
         ("expand_hi", -8),
     ]
 )
-"""Fields in order. ``block_log2``: the storer collects ``2**block_log2`` pixels of all output planes before it writes them
-(1 to 4, ``2 * output_planes << block_log2 <= store_depth / 2``; 0 allowed when nothing else fits). ``output_pixels = output_height * output_width``."""
+"""Fields in order. ``block_log2``: the storer collects ``2**block_log2`` pixels of all output planes before it writes
+them (1 to 4, ``2 * output_planes << block_log2 <= store_depth / 2``; 0 allowed when nothing else fits).
+``output_pixels = output_height * output_width``."""
 
 BY_NAME = {field.name: field for field in FIELDS}
 
@@ -319,6 +330,7 @@ class Descriptor:
             values[field.name] = value
         if (values["magic"], values["version"]) != (MAGIC, ISA_VERSION):
             raise FormatError(
-                f"descriptor magic {values['magic']:#x} version {values['version']}: expected {MAGIC:#x} version {ISA_VERSION}"
+                f"descriptor magic {values['magic']:#x} version {values['version']}: expected {MAGIC:#x} version "
+                f"{ISA_VERSION}"
             )
         return cls(**values)

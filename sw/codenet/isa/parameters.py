@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits of a parameter block (:mod:`codenet.isa`): packing for the compiler, unpacking for executor and tests.
 
 Beats are ``uint64``; a block is their little-endian bytes. Every ``unpack`` is the exact inverse of its ``pack``.

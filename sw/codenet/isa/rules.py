@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules that a step must keep: the text of :mod:`codenet.isa` and the sizes of one accelerator, as checks.
 
 The hardware looks at magic, version and the length of the parameter block only, and computes something else when

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A compiled network: what lies in memory, the program file (``.cdn``), and the table of its steps for people."""
 
 from codenet.program.file import FILE_MAGIC, FILE_VERSION

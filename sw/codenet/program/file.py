@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program file (``.cdn``): a preamble, a compressed JSON description, the compressed memory image, and a checksum
 of it all.
 """

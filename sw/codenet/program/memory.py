@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where things lie in a program's memory: the tensors of the graph, and the input image."""
 
 from __future__ import annotations

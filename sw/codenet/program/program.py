@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A compiled network: what the driver writes to memory, and where each tensor lies."""
 
 from __future__ import annotations

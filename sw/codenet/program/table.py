@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps of a program as a table for people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running programs on devices: the driver, frames, streams, and the detector that people call."""
 
 from codenet.runtime.accelerator import Accelerator

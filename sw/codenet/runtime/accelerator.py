@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver: runs a program on a device, frame by frame.
 
 The same code drives the golden model, the simulated board and real boards; it knows registers and shared memory,

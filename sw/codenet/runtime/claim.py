@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who has an accelerator's inputs and frames: one stream at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detector: photo in, boxes out."""
 
 from __future__ import annotations

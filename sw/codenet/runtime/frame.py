@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A frame's memory: one copy of a program in memory that host and accelerator share, and what a frame leaves in it."""
 
 from __future__ import annotations

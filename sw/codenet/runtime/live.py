@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stream of results for people to look at: pictures with boxes a few times a second, frame rate, where the time goes.
 
 What a notebook shows, kept where tests reach it. Nothing here needs Jupyter; with it, pictures appear in the notebook.

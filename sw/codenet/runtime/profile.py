@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the cycles of each step went, as text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photos through an accelerator, one after the other, with two frames in flight.
 
 While the accelerator runs, the next photo is made ready in its other input; as soon as it has finished, the next frame

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a device bit for bit the golden model? Runs a photo on both and compares every integer that can be seen."""
 
 from __future__ import annotations

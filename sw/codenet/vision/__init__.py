@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photos and frames in, boxes and pictures out."""
 
 from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode, nms

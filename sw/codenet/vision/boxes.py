@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From peaks to boxes: the arithmetic after the accelerator (CenterNet's decoding, section 4 of *Objects as
 Points*).
 """

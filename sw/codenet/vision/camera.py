@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames to detect in: of a camera or a video, through OpenCV where it is installed, or of a folder of photos."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detections drawn over their photo."""
 
 from __future__ import annotations

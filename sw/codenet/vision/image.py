@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photos: from anything that shows one to the int8 tensor that the network reads.
 
 The only image processing outside the network is here: decode, orient, stretch to the input size. The same functions

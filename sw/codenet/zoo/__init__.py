@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The programs that ship with the runtime."""
 
 from pathlib import Path

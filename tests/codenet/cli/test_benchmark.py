@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark times what a frame really does, and says what of it was not measured."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``codenet detect``: what it takes for photos, what it writes, and that it writes nothing else."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that checks a device: words and exit status."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile a graph, execute the program on the functional model, and compare every tensor with the interpreter's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the hardware does not look at is checked before a program leaves the compiler."""
 
 import dataclasses

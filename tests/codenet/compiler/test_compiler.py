@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole networks: every tensor of the compiled program equals the graph's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """1x1 convolutions fused with the depthwise convolutions that read them: where, where not, and that no integer
 changes.
 """

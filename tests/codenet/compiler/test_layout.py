@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels to planes: hand-made cases, and that no lane is used twice, whoever reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random graphs: every tensor exact for as long as it is said to live, and no two live planes on the same bytes."""
 
 from __future__ import annotations

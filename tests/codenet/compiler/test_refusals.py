@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What cannot be compiled is refused with the operation, its shape, and the limit that it breaks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A package ``pynq`` for tests where the real one is not installed: what the driver uses of it, with a board made of
 the golden model.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bitstream files in the forms that tools write and the kernel takes, the description beside them, clocks and ports of
 the processor.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices by name, from this package and from others."""
 
 from importlib import metadata

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The golden device at the level of registers and buffers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for an interrupt: one that comes, that comes late, that is another's, that never comes."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A board has one owner among all programs, who is named to the others."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver for PYNQ against a package that stands in for PYNQ's; tests/sim/platforms/test_pynq.py has the real one,
 and the RTL.
 """

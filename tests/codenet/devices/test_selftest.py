@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Self-diagnosis: on the golden model, on devices with one fault each, and of the words for what is wrong."""
 
 import numpy as np

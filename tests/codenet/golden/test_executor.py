@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The functional model of the accelerator against a byte-by-byte reading of the descriptor's text, and its refusals."""
 
 from __future__ import annotations

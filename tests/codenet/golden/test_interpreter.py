@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph interpreter: each kind by hand or against the golden functions, whole networks against PyTorch."""
 
 from __future__ import annotations

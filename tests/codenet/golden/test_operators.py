@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The golden model against hand-computed cases, Python's unbounded integers, and PyTorch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Graph files: what is written is read, and nothing else is."""
 
 from __future__ import annotations

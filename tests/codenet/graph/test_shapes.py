@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shapes that follow from a graph, and graphs that are none."""
 
 from __future__ import annotations

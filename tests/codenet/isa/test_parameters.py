@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameter blocks: hand-made bit patterns, and unpacking as the inverse of packing."""
 
 import numpy as np

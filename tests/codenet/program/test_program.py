@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Program files, input layout, thresholds and the table for people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver against a device that stores what is written, and fails in every way a device can."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a photo to detections through driver and decoding, with outputs written by hand."""
 
 import subprocess

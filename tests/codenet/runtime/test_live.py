@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cameras that are not there, and watching what a stream finds."""
 
 import sys

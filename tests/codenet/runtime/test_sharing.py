@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several programs on one open device: every frame is its owner's, whoever asks meanwhile, in one thread or in many."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two frames in flight: the same results as photo by photo, in the right order, whatever goes wrong with one of
 them.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification passes on the golden model and finds a single wrong integer anywhere."""
 
 import numpy as np

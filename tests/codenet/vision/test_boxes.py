@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boxes from peaks, against cases computed by hand."""
 
 import decimal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cameras and videos as they come: pictures of every shape, none, and what people give for a camera."""
 
 import sys

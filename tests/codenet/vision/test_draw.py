@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boxes and tags appear where the detections are, on photos of any size."""
 
 import numpy as np

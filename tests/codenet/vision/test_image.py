@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Photos of every kind give the right pixels, and what is no photo is refused by name."""
 
 import zlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The detectors in the repository are what their graphs compile to."""
 
 import pytest

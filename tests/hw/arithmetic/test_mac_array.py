@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Array, in slices, in LUTs and in both, against NumPy: signed and unsigned nibbles, a vector a cycle."""
 
 import itertools
@@ -73,7 +74,9 @@ Operands = tuple[np.ndarray, np.ndarray, bool]
 
 
 def corners() -> Iterator[Operands]:
-    """Extremes and their mixtures along lanes and along outputs: neighbours of either share a multiplier or an adder."""
+    """Extremes and their mixtures along lanes and along outputs: neighbours of either share a multiplier or an
+    adder.
+    """
     lanes, outputs = np.arange(LANES), np.arange(CONFIG.outputs)[:, None]
     for unsigned, (low, high) in ((False, (-8, 7)), (True, (0, 15))):
         for a, b in itertools.product((-128, 127, 0, -1), repeat=2):

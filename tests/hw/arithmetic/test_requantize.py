@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requantizer against ``codenet.golden.requantize``."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sum of nine products against NumPy: random operands, the extremes, a result a cycle."""
 
 import itertools

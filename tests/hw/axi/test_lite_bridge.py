@@ -1,4 +1,7 @@
-"""A processor's AXI bursts on the registers' AXI4-Lite side: addresses by the standard's formulas, answers, IDs, errors, stalls."""
+# SPDX-License-Identifier: Apache-2.0
+"""A processor's AXI bursts on the registers' AXI4-Lite side: addresses by the standard's formulas, answers, IDs,
+errors, stalls.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ def test_registers_bridge(port):
     bench.run(bridge, __file__, **widths)
 
 
-# ---------------------------------------------------------------------------------------------------------------- cocotb
+# ----------------------------------------------------------------------------------------------------------------
+# cocotb
 async def _start(dut, stall=0.0, seed=1):
     rng = random.Random(seed)
     lite = LiteMemory(dut, "registers_", rng, stall)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Burst reader against memory contents: every length, alignment, stalls, errors, clearing."""
 
 import random

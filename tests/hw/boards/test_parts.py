@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small parts of the boards' tops, in Amaranth's simulator."""
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def test_reset_synchronizer():
 
 
 def test_lights():
-    """Short counters: the first light follows the clock, the second glows after a step and goes out, the third is the interrupt."""
+    """Short counters: the first light follows the clock, the second glows after a step and goes out, the third is the
+    interrupt.
+    """
     lights = Lights(blink_bits=3, glow_bits=2)
     simulator = Simulator(Fragment.get(lights, None))
     simulator.add_clock(10e-9)

@@ -1,4 +1,7 @@
-"""The boards' Verilog, processor block included, as tools get it: ports against Yosys' library, lint, and programs in simulation."""
+# SPDX-License-Identifier: Apache-2.0
+"""The boards' Verilog, processor block included, as tools get it: ports against Yosys' library, lint, and programs in
+simulation.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ LINT = ("PINNOTFOUND", "WIDTHEXPAND", "WIDTHTRUNC", "IMPLICIT", "MULTIDRIVEN", "
 
 
 def lint(text: str, name: str, folder) -> list[str]:
-    """What Verilator warns of, of widths only those at ports of instances: Amaranth leaves the widening of operands to the language."""
+    """What Verilator warns of, of widths only those at ports of instances: Amaranth leaves the widening of operands to
+    the language.
+    """
     (folder / "top.v").write_text(text)
     command = [
         "verilator",
@@ -107,7 +112,8 @@ def test_top(board):
     bench.simulate(build(top, name, text), name, __file__, board=name)
 
 
-# ---------------------------------------------------------------------------------------------------------------- cocotb
+# ----------------------------------------------------------------------------------------------------------------
+# cocotb
 async def _boot(dut, memory_bytes=1 << 20, timing=None):
     top = small_top(BOARDS[bench.parameter("board")])
     return await ProcessorDevice.boot(dut, top.system, top.base, memory_bytes, timing), top
@@ -115,7 +121,9 @@ async def _boot(dut, memory_bytes=1 << 20, timing=None):
 
 @cocotb.test()
 async def check_registers_by_bursts(dut):
-    """Identity and configuration in one burst; a FIXED burst takes a profile's counters one after the other; errors beside the block."""
+    """Identity and configuration in one burst; a FIXED burst takes a profile's counters one after the other; errors
+    beside the block.
+    """
     device, top = await _boot(dut)
     base, master = top.base, device.master
     words = config_registers(SMALL)

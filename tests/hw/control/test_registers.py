@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AXI-Lite register file: decode, strobes, handshakes, commands, interrupt."""
 
 from __future__ import annotations

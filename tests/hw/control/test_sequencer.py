@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sequencer and profiler against small models of fetcher and datapath."""
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Surroundings:
         fetching = stepping = None
         while True:
             *_, fetch, address, half, start, index, step_half, end, ended, clear = await ctx.tick().sample(
-                dut.fetch, dut.fetch_address, dut.fetch_half, dut.step_start, dut.step.input_planes, dut.half, dut.step_end,
+                dut.fetch, dut.fetch_address, dut.fetch_half, dut.step_start, dut.step.input_planes, dut.half,
+                dut.step_end,
                 dut.ended, dut.clear,
             )  # fmt: skip
             self.cycle += 1

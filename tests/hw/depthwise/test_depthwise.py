@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Depthwise unit against ``codenet.golden``: filter, maximum and bypass."""
 
 import random
@@ -27,7 +28,9 @@ def test_depthwise():
 
 
 class LedDepthwise(wiring.Component):
-    """The unit with beats all of which comes at once; their plane and taps reach it :data:`TAP_LEAD` cycles before the samples."""
+    """The unit with beats all of which comes at once; their plane and taps reach it :data:`TAP_LEAD` cycles before the
+    samples.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -60,7 +63,9 @@ class LedDepthwise(wiring.Component):
 
 @dataclass(frozen=True)
 class Parameters:
-    """Entries of all planes: weights ``[P, 16, 3, 3]``, ``m`` and ``b`` ``[P, 16]``, and the step's ``s``, ``lo``, ``hi``."""
+    """Entries of all planes: weights ``[P, 16, 3, 3]``, ``m`` and ``b`` ``[P, 16]``, and the step's ``s``, ``lo``,
+    ``hi``.
+    """
 
     weights: np.ndarray
     m: np.ndarray
@@ -110,7 +115,9 @@ class Parameters:
 
 
 def samples(window: np.ndarray, plane: int, op: DepthwiseOp, residue: int, rng: random.Random) -> list[int]:
-    """Beats of one window ``[3, 3, 16]`` as the window unit sends them, for a dilation of the given residue modulo 3."""
+    """Beats of one window ``[3, 3, 16]`` as the window unit sends them, for a dilation of the given residue modulo
+    3.
+    """
     phases = rng.randrange(3), rng.randrange(3)
     common = {"plane": plane, "inside": rng.randrange(512), "x": rng.randrange(4096), "y": rng.randrange(4096)}
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peaks against ``codenet.golden.peaks``: records, order, capacity, count and the end marker."""
 
 import random

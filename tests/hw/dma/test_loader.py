@@ -1,4 +1,7 @@
-"""Loader against the memory layout of :mod:`codenet.isa`: rows, planes, packing, upsampling, dilation plane, stalls, clearing."""
+# SPDX-License-Identifier: Apache-2.0
+"""Loader against the memory layout of :mod:`codenet.isa`: rows, planes, packing, upsampling, dilation plane, stalls,
+clearing.
+"""
 
 import random
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameter fetcher against :mod:`codenet.isa`: descriptors, numbering of every section, refusals, errors, clearing."""
 
 import dataclasses
@@ -25,7 +26,9 @@ def test_parameter_fetcher():
 
 
 def descriptor(rng: random.Random, **given: int) -> Descriptor:
-    """A descriptor with every field drawn at random, its sections within the small configuration, but for the fields given."""
+    """A descriptor with every field drawn at random, its sections within the small configuration, but for the fields
+    given.
+    """
     values = {}
     for field in FIELDS:
         low = -(1 << (field.width - 1)) if field.signed else 0
@@ -237,7 +240,9 @@ async def check_refusals(dut):
 
 @cocotb.test()
 async def check_errors(dut):
-    """An error in the descriptor and one in each part of the parameters: never ready, idle in the end, fine after clear."""
+    """An error in the descriptor and one in each part of the parameters: never ready, idle in the end, fine after
+    clear.
+    """
     rng = random.Random(4)
     dram = await begin(dut, IDEAL)
     step = descriptor(rng, pointwise=1, chunks=3, vectors=5, groups=2)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storer against the memory layout of :mod:`codenet.isa`: planes in blocks, peak lists, stalls, errors, clearing."""
 
 import random

@@ -1,4 +1,6 @@
-"""Opens our overlay with the real pynq package on a device that only remembers; run by a Python that has pynq, prints JSON.
+# SPDX-License-Identifier: Apache-2.0
+"""Opens our overlay with the real pynq package on a device that only remembers; run by a Python that has pynq, prints
+JSON.
 
 ``python pynq_overlay.py FOLDER VLNV``: FOLDER has ``codenet.bit`` and ``codenet.hwh``.
 """

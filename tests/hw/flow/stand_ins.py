@@ -1,6 +1,9 @@
-"""Stand-ins for the tools of both flows: small programs that check their arguments and files and write what the tools write.
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for the tools of both flows: small programs that check their arguments and files and write what the tools
+write.
 
-Each is this file under the tool's name. What a run should be like is in the environment: ``STAND_IN_WNS``, ``STAND_IN_MHZ``, ``STAND_IN_BREAK``.
+Each is this file under the tool's name. What a run should be like is in the environment: ``STAND_IN_WNS``,
+``STAND_IN_MHZ``, ``STAND_IN_BREAK``.
 """
 
 from __future__ import annotations

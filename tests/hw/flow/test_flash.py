@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flashing, against an SSH server of this machine whose "board" is a folder with a Python of its own."""
 
 import getpass

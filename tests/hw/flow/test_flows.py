@@ -1,4 +1,7 @@
-"""Both flows from Verilog to files for the board, with stand-ins for the tools: order, arguments, reports, and everything that may be missing."""
+# SPDX-License-Identifier: Apache-2.0
+"""Both flows from Verilog to files for the board, with stand-ins for the tools: order, arguments, reports, and
+everything that may be missing.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +186,8 @@ def test_open_flow(open_tools, tmp_path, monkeypatch, nextpnr):
     build(job(tmp_path), "open")
     check_files(tmp_path / "out")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    # The stand-in's netlist: 300 LUT6, 200 FDRE, 3 DSP48E1, 2 RAMB36E1 and a RAMB18E1; the pads and the processor count as nothing.
+    # The stand-in's netlist: 300 LUT6, 200 FDRE, 3 DSP48E1, 2 RAMB36E1 and a RAMB18E1; the pads and the processor count
+    # as nothing.
     expected = {"lut": 300, "ff": 200, "dsp": 3, "bram36": 2.5, "whs": None, "timing_met": True, "fastest": 161.2}
     assert {name: report[name] for name in expected} == expected
     assert report["wns"] == pytest.approx(6.666 - 1e3 / 161.2, abs=0.001)

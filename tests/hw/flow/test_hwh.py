@@ -1,6 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """The handoff file for PYNQ: its structure, and, where pynq is installed, an overlay opened with the real package.
 
-``CODENET_PYNQ`` names Python programs that have pynq (separated as PATH is), for versions that cannot share an environment with the project.
+``CODENET_PYNQ`` names Python programs that have pynq (separated as PATH is), for versions that cannot share an
+environment with the project.
 """
 
 from __future__ import annotations
@@ -123,7 +125,9 @@ def test_ports_are_those_of_the_verilog(modules):
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.skipif(not HAVE_PYNQ, reason="pynq is not installed here; name a Python that has it in CODENET_PYNQ")
 def test_overlay_of_the_real_package(program, text, tmp_path):
-    """``Overlay("codenet.bit")`` parses our files, sets the clock, and binds a driver by our VLNV; its accesses go to our addresses."""
+    """``Overlay("codenet.bit")`` parses our files, sets the clock, and binds a driver by our VLNV; its accesses go to
+    our addresses.
+    """
     bit = BitFile("codenet;UserID=0XFFFFFFFF", "7z020clg400", "2026/11/25", "09:30:00", DATA)
     (tmp_path / "codenet.bit").write_bytes(bit.encode())
     (tmp_path / "codenet.hwh").write_text(text)

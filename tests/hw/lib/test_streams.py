@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stream register and stream queue: nothing lost, doubled or out of order, an item a cycle."""
 
 import random

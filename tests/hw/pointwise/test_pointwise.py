@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Vector buffer and pointwise unit against ``codenet.golden``: order, arithmetic, and no surplus or missing beat."""
 
 import random
@@ -96,7 +97,9 @@ def test_pointwise():
 
 @dataclass(frozen=True)
 class Case:
-    """One step. ``corner``: activations and weights at their limits. ``expand``: planes that an expansion reads, 0: none."""
+    """One step. ``corner``: activations and weights at their limits. ``expand``: planes that an expansion reads, 0:
+    none.
+    """
 
     pixels: int
     vectors: int
@@ -442,7 +445,9 @@ async def check_rate_of_both(dut):
 
 @cocotb.test()
 async def check_expansion_waits_for_room_without_holding_the_array(dut):
-    """Nobody takes what the expansion makes: the step's own convolution still runs to its end, then the rest follows."""
+    """Nobody takes what the expansion makes: the step's own convolution still runs to its end, then the rest
+    follows.
+    """
     sequence = await begin(dut, 5, 0.0, 0.0)
     case = Case(40, 4, 4, expand=2, expand_rows=30, expand_width=8, expand_chunks=4)
     sequence.expanded.pause = iter([True] * 1500)

@@ -1,4 +1,7 @@
-"""Row buffer against lists: pixels in order, read once a group, never before their piece is there, and nothing overwritten."""
+# SPDX-License-Identifier: Apache-2.0
+"""Row buffer against lists: pixels in order, read once a group, never before their piece is there, and nothing
+overwritten.
+"""
 
 import random
 from dataclasses import dataclass

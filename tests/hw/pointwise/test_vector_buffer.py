@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Vector buffer against a list: what is read, when there is something to read, and how many places are promised."""
 
 import random
@@ -19,7 +20,9 @@ def test_vector_buffer():
 
 
 class Traffic:
-    """Random vectors in, with ``latency`` between issue and arrival; pixels read ``groups`` times, at random moments."""
+    """Random vectors in, with ``latency`` between issue and arrival; pixels read ``groups`` times, at random
+    moments.
+    """
 
     def __init__(self, dut, vectors: int, groups: int, latency: int, read_probability: float, rng: random.Random):
         self.dut, self.vectors, self.groups, self.rng = dut, vectors, groups, rng

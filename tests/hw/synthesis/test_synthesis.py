@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resources, budget and levels of logic: netlists by hand, and a small component through Yosys."""
 
 import json

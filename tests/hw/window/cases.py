@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps for the window and its parts, with random tensors."""
 
 from __future__ import annotations

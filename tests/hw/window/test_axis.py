@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window axis and row cursor: every position of taps against modular arithmetic."""
 
 import random

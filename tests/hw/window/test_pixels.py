@@ -1,4 +1,7 @@
-"""Window pixels alone: order, dilation and places of the taps of every output pixel, and that none comes before its rows."""
+# SPDX-License-Identifier: Apache-2.0
+"""Window pixels alone: order, dilation and places of the taps of every output pixel, and that none comes before its
+rows.
+"""
 
 import random
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Window against ``codenet.golden.window``: every beat of every pixel."""
 
 import random
@@ -150,7 +151,9 @@ async def check_random(dut):
 
 @cocotb.test()
 async def check_rate(dut):
-    """With rows in time and room for vectors, nearly a beat a cycle: what is lost is the start and a few cycles a row."""
+    """With rows in time and room for vectors, nearly a beat a cycle: what is lost is the start and a few cycles a
+    row.
+    """
     beats, source = await begin(dut, 4, 0.0, 0.0)
     case = Case(18, 12, 4, DepthwiseOp.MAC, spare=3)
     count = await run_case(dut, case, beats, source, 7)
@@ -161,7 +164,9 @@ async def check_rate(dut):
 
 @cocotb.test()
 async def check_reset_within_a_step(dut):
-    """However far a step has come, a reset makes the next one right: in mid-row of input, in mid-row of output, in the pauses."""
+    """However far a step has come, a reset makes the next one right: in mid-row of input, in mid-row of output, in the
+    pauses.
+    """
     rng = random.Random(5)
     beats, source = await begin(dut, 6, 0.0, 0.1)
     case = Case(20, 9, 2, dilated=1)

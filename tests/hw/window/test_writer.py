@@ -1,4 +1,7 @@
-"""Window writer alone: what the banks and the dilation ring hold after each row, and the rows that it may not write yet."""
+# SPDX-License-Identifier: Apache-2.0
+"""Window writer alone: what the banks and the dilation ring hold after each row, and the rows that it may not write
+yet.
+"""
 
 import random
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes small data sets as tools export them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Augmentation: boxes follow what is in the picture."""
 
 import numpy as np
@@ -67,7 +68,9 @@ def test_boxes_out_of_view_are_dropped():
 
 
 def test_mosaic_shows_four_images_with_their_boxes():
-    """Four rectangles of different colours: each box lies around what has its colour, in its own corner of the picture."""
+    """Four rectangles of different colours: each box lies around what has its colour, in its own corner of the
+    picture.
+    """
     colours = ((230, 0, 0), (0, 230, 0), (0, 0, 230), (230, 230, 0))
     samples = [
         (picture((16, 16, 48, 40), colour=colour), np.array([[16, 16, 48, 40]]) / 64, np.array([n]))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Annotations against the photos that they are of: sizes, orientation, units, sets without boxes; in every format."""
 
 import json

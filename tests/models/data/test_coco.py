@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO JSON as tools write it: types of numbers, names with spaces, paths of photos, names of files."""
 
 import json

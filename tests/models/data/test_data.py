@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data sets of both formats, and what is wrong with bad ones."""
 
 import json
@@ -280,7 +281,8 @@ def test_words_for_classes():
     assert named_classes(["auto"]) is None
     assert named_classes(["voc"]) == VOC and named_classes(["coco"]) == COCO and named_classes(["animals"]) == ANIMALS
     assert named_classes(["RBC", " WBC "]) == ("RBC", "WBC")
-    # Pascal's twenty are in alphabetical order; COCO has eighty, all but the aeroplane's spelling and some others in both.
+    # Pascal's twenty are in alphabetical order; COCO has eighty, all but the aeroplane's spelling and some others in
+    # both.
     assert len(VOC) == 20 and list(VOC) == sorted(VOC) and set(ANIMALS) <= set(VOC) & set(COCO)
     assert len(COCO) == len(set(COCO)) == 80
 

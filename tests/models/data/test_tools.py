@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of different tools: one set, the same data."""
 
 from xml.etree import ElementTree

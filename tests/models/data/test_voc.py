@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VOC XML as tools write it: which photo, lists, encodings, and XML that is none."""
 
 import shutil

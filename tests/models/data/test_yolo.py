@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YOLO text files: layouts, ``data.yaml``, boxes and polygons, and what is wrong with bad ones."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision on data with known answers, and the command."""
 
 import json
@@ -112,7 +113,9 @@ def test_command_on_graph_and_checkpoint(coco_folder, tmp_path, capsys):
 
 
 def test_program_on_the_golden_device_in_two_processes(coco_folder, tmp_path, capsys):
-    """The program finds what the graph finds, and the number of processes changes nothing; the file has what was printed."""
+    """The program finds what the graph finds, and the number of processes changes nothing; the file has what was
+    printed.
+    """
     graph = untrained(TINY, ("cat", "dog"), photo=np.array(Image.open(coco_folder / "images" / "one.png")))
     graph.save(tmp_path / "tiny.cdg")
     compile_graph(graph, AcceleratorConfig()).save(tmp_path / "tiny.cdn")

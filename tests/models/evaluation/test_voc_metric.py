@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision by the rules of VOC: cases by hand, and beside pycocotools where the two must agree."""
 
 from pathlib import Path
@@ -107,7 +108,9 @@ def test_objects_that_nothing_found():
 
 
 def test_random_detections_beside_pycocotools():
-    """Far apart objects, at most one of a class and place: both rules match alike, COCO's 101 points are near the area."""
+    """Far apart objects, at most one of a class and place: both rules match alike, COCO's 101 points are near the
+    area.
+    """
     rng = np.random.default_rng(5)
     records, detections = [], []
     for _ in range(40):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints survive a kill at any moment."""
 
 import contextlib
@@ -31,7 +32,8 @@ class Killed(BaseException):
     pass
 
 
-# Moments of a write: nothing written, half of the file, before it is on the disk, before and between the two changes of name.
+# Moments of a write: nothing written, half of the file, before it is on the disk, before and between the two changes of
+# name.
 @pytest.mark.parametrize(
     ("moment", "left"), [("save", 2), ("half", 2), ("sync", 2), ("rename 1", 2), ("rename 2", 2), ("end", 3)]
 )

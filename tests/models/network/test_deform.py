@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The deformable convolution against a slow reference."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network's shapes and sizes, and trunk weights in it."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of the paper's ablation: shapes, gradients, what the accelerator refuses."""
 
 import pytest

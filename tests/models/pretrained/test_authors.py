@@ -1,4 +1,7 @@
-"""The authors' checkpoints: a state dict of their layout, and a detector written from that layout with plain functions."""
+# SPDX-License-Identifier: Apache-2.0
+"""The authors' checkpoints: a state dict of their layout, and a detector written from that layout with plain
+functions.
+"""
 
 import numpy as np
 import pytest

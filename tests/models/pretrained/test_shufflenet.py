@@ -1,4 +1,7 @@
-"""Trunk weights: layouts, and the original ShuffleNetV2 checkpoints' against a network written from their definition."""
+# SPDX-License-Identifier: Apache-2.0
+"""Trunk weights: layouts, and the original ShuffleNetV2 checkpoints' against a network written from their
+definition.
+"""
 
 import numpy as np
 import pytest

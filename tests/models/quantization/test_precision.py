@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Precisions and sets of dilations: the same integers in PyTorch, the golden model and the compiled program."""
 
 import argparse

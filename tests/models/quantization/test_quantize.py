@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quantized network, and that its integers are exact."""
 
 import numpy as np

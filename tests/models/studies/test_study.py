@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many trainings with one result each: kept, stopped and gone on with, put into tables."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes compute what one does."""
 
 import functools
@@ -100,7 +101,9 @@ def test_two_processes_compute_what_one_does(coco_folder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["norm", "quantized"])
 def test_statistics_and_rounding_are_of_each_part(kind, coco_folder, tmp_path):
-    """The gradient is that of both halves computed one after the other in this process, each with its own batch norm statistics."""
+    """The gradient is that of both halves computed one after the other in this process, each with its own batch norm
+    statistics.
+    """
     result = trained(kind, coco_folder, tmp_path / "two", 2)
     network = make_network(kind).train()
     set_slope(network, CONFIG.negative_slope(0))

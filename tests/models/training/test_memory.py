@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Freed memory stays with the process, where the C library is glibc."""
 
 import platform

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is noted of a run: table, curves, TensorBoard, validation, best weights."""
 
 from xml.etree import ElementTree

@@ -1,4 +1,7 @@
-"""``python -m models.train`` with a network that trains in seconds as configuration a: what tests start as a process of its own."""
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m models.train`` with a network that trains in seconds as configuration a: what tests start as a process of
+its own.
+"""
 
 import sys
 import warnings

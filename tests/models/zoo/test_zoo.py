@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shipped detectors: made from two checkpoints, loaded by name."""
 
 import json

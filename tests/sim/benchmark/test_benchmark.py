@@ -1,4 +1,7 @@
-"""The report of ``make bench``, without its hour of simulation: frames from a small accelerator, or with counters made up by hand."""
+# SPDX-License-Identifier: Apache-2.0
+"""The report of ``make bench``, without its hour of simulation: frames from a small accelerator, or with counters made
+up by hand.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traces and charts: what viewers read must add up to what was counted."""
 
 from __future__ import annotations

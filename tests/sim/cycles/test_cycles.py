@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cycle model against calculations by hand and against RTL simulation."""
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ STEP_CYCLES = 30
 """Agreement of steps so short that 2 % of them are less."""
 
 EXPANDED_CYCLES = 90
-"""The same with an expansion, where a piece of a row, tens of cycles of work, comes at once and the model lets it flow."""
+"""The same with an expansion, where a piece of a row, tens of cycles of work, comes at once and the model lets it
+flow.
+"""
 
 SMALL_FRAME = 0.015
 """Agreement of frames of such steps: some cycles each."""
@@ -73,7 +76,9 @@ def shares(*channels: int, timing: DramTiming = STEADY) -> list[float]:
 
 
 def test_shares_of_the_memory():
-    """10 bytes a cycle are 5 beats in 4 cycles: one each for three of them, two in the fourth. Turns decide who has the single ones."""
+    """10 bytes a cycle are 5 beats in 4 cycles: one each for three of them, two in the fourth. Turns decide who has the
+    single ones.
+    """
     assert shares(LOAD) == [1, 0, 0]
     # Of three turns the writer is first of the two in two: 2/3 of the three single beats, and one of the pair.
     assert shares(LOAD, WRITE) == pytest.approx([2 / 4, 0, 3 / 4])
@@ -128,7 +133,9 @@ def test_latencies_are_those_of_the_components():
 
 
 def test_work_of_a_step(program):
-    """By hand: stage 1's stride-2 unit, depthwise 3x3 over 16 x 16 pixels and one plane, then 1x1 to one plane in two groups of 8."""
+    """By hand: stage 1's stride-2 unit, depthwise 3x3 over 16 x 16 pixels and one plane, then 1x1 to one plane in two
+    groups of 8.
+    """
     step = program.descriptors[1]
     assert (step.depthwise_op, step.stride2, step.input_planes, step.groups) == (DepthwiseOp.MAC, 1, 1, 2)
     work = work_of(step, SMALL)
@@ -219,7 +226,8 @@ def check_cycles(result, frame, step_cycles, frame_part=FRAME):
         short = max(step_cycles, EXPANDED_CYCLES) if predicted.work.step.expand else step_cycles
         allowed = max(STEP * measured.cycles, short)
         if measured is peaks:
-            # Peaks are data: each record takes its beat at the memory from up to two others, and without any there is no write to wait for.
+            # Peaks are data: each record takes its beat at the memory from up to two others, and without any there is
+            # no write to wait for.
             records = measured[ProfileCounter.WRITE_BEATS]
             allowed += 2 * records if records else DramTiming().latency + STEP_CYCLES
         difference = predicted.cycles - measured.cycles

@@ -1,4 +1,7 @@
-"""The one-layer study on the small array: results against NumPy, under calm and nervous memory; the full size is slow."""
+# SPDX-License-Identifier: Apache-2.0
+"""The one-layer study on the small array: results against NumPy, under calm and nervous memory; the full size is
+slow.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,9 @@ def test_reads_a_sample_for_each_tap_inside():
 
 
 def test_bounded_takes_the_turns_of_the_fullest_bank():
-    """All samples of a pixel from one bank (a turn each), and from nine (one turn), where nothing else takes as long as the turns."""
+    """All samples of a pixel from one bank (a turn each), and from nine (one turn), where nothing else takes as long as
+    the turns.
+    """
     layer = Layer(Kind.DEPTHWISE, Range.BOUNDED, height=15, width=15, channels=80)
     cycles = {}
     for distance in (2, 3):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``codenet plan``, roofline and resources."""
 
 from __future__ import annotations

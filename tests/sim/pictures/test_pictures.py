@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of the documentation: up to date, well-formed, and of the hardware as it is."""
 
 from xml.etree import ElementTree

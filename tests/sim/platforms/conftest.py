@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated board whose clock runs, and the processing system around it."""
 
 from functools import partial
@@ -30,7 +31,9 @@ def system():
 
 @pytest.fixture
 def simulated_time(monkeypatch, live, system):
-    """The self-test measures the simulated clock, which it need not do for long; the machine may be busy with other things."""
+    """The self-test measures the simulated clock, which it need not do for long; the machine may be busy with other
+    things.
+    """
     monkeypatch.setattr(selftest, "SECONDS", 60.0)
     monkeypatch.setattr(selftest, "time", SimulatedTime(live, system))
     monkeypatch.setattr(selftest, "measure_clock", partial(selftest.measure_clock, seconds=0.0001))

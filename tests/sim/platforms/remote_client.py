@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run by test_pynq_remote.py in a process of its own, as ``pynq`` reads PYNQ_REMOTE_DEVICES when it is imported.
 
 Prints the detections of the photo as JSON, behind the checks of the self-test.

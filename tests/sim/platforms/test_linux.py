@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver for plain Linux on the RTL, through stand-ins for the kernel's files."""
 
 import numpy as np
@@ -275,7 +276,8 @@ def test_commands_of_the_memory(open_board, kernel, monkeypatch):
         device._pool.coherent = True
         buffer.flush()
         buffer.invalidate()
-    # Offset in bits 63 to 32, size in 31 to 4, direction in 3 and 2 (1: to the device, 2: from it), bit 0: do it. In whole lines of 64.
+    # Offset in bits 63 to 32, size in 31 to 4, direction in 3 and 2 (1: to the device, 2: from it), bit 0: do it. In
+    # whole lines of 64.
     assert commands == [
         ("sync_for_device", "0x0000010000000085"),
         ("sync_for_device", "0x0000020000000205"),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated board whose clock runs by itself, and the self-test on the RTL."""
 
 import threading

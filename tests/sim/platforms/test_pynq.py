@@ -1,4 +1,7 @@
-"""The driver for PYNQ with the real package ``pynq``, on the RTL: ``make test-pynq`` runs this with the versions that matter."""
+# SPDX-License-Identifier: Apache-2.0
+"""The driver for PYNQ with the real package ``pynq``, on the RTL: ``make test-pynq`` runs this with the versions that
+matter.
+"""
 
 import asyncio
 import gc
@@ -82,7 +85,9 @@ def test_clock_that_is_another_than_the_registers_say(board, live, system, monke
 
 
 def test_files_of_the_build(board, system, tmp_path, monkeypatch):
-    """What ``make bitstream`` writes, not the least that PYNQ reads: it binds our driver, which sets the build's clock, 150 MHz of the DDR PLL."""
+    """What ``make bitstream`` writes, not the least that PYNQ reads: it binds our driver, which sets the build's clock,
+    150 MHz of the DDR PLL.
+    """
     (tmp_path / "build").mkdir()
     path = write_bitstream(tmp_path / "build")
     path.with_suffix(".hwh").write_text(hwh.generate(SMALL, fabric_clock(150), 150, BASE))
@@ -208,7 +213,8 @@ def board_with_interrupt(live, system, monkeypatch, tmp_path, simulated_time):
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield device
-    # PYNQ closes a node when the object that has it open goes: here, while there is a loop, and not before the node itself.
+    # PYNQ closes a node when the object that has it open goes: here, while there is a loop, and not before the node
+    # itself.
     files = []
     for controller in pynq.interrupt._InterruptController._uio_devices.values():
         loop.remove_reader(controller.uio)

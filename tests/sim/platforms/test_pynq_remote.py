@@ -1,4 +1,7 @@
-"""The driver for PYNQ on another machine than the board: the real package, over the network, to a server that stands in for the board's."""
+# SPDX-License-Identifier: Apache-2.0
+"""The driver for PYNQ on another machine than the board: the real package, over the network, to a server that stands in
+for the board's.
+"""
 
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole accelerator under cocotb: the same driver code as on the shared-library board, another simulation around it."""
 
 from __future__ import annotations

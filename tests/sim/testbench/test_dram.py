@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory model finds masters that break the rules, and keeps its own timing."""
 
 import cocotb

@@ -1,4 +1,7 @@
-"""The bench's own Source and Sink: what they carry, and that they fail when a stream loses, repeats, reorders or changes items."""
+# SPDX-License-Identifier: Apache-2.0
+"""The bench's own Source and Sink: what they carry, and that they fail when a stream loses, repeats, reorders or
+changes items.
+"""
 
 import random
 from collections import deque

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bus master with the accelerator's ports that does what its registers say, right or wrong.
 //
 // Registers: 0x00 address, 0x04 length (beats - 1), 0x08 burst type and size (bits 0 to 1, 2 to 4), 0x0c write data, 0x10 write last,

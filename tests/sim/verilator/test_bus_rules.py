@@ -1,4 +1,7 @@
-"""The simulated board finds a master that breaks a rule of the bus: each rule is broken once, by a master that keeps all others."""
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated board finds a master that breaks a rule of the bus: each rule is broken once, by a master that keeps
+all others.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,9 @@ ADDRESSES: dict[str, tuple[Pokes, str]] = {
     "address 0": ([{"address": 0, "valid": 1}], r"8 bytes at (0x)?0 lie outside"),
     "the last address": ([{"address": 0xFFFF_FFF8, "valid": 1}], "8 bytes at 0xfffffff8 lie outside"),
 }
-"""Rules of every address channel: what the master does, with ``valid`` 1 for the channel's bit, and what the board says."""
+"""Rules of every address channel: what the master does, with ``valid`` 1 for the channel's bit, and what the board
+says.
+"""
 
 WRITES: dict[str, tuple[Pokes, str]] = {
     "data changes": ([{"valid": DATA}, {"data": 1}], "data changed before it was accepted"),

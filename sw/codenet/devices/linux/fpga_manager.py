@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads bitstreams through the kernel's FPGA manager, as the kernels of Zynq boards have it (attribute
 ``firmware``).
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for the accelerator's interrupt, also for one that is lost on its way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the plain-Linux driver asks of the kernel, in one place: attributes, mappings, and words for what is missing.
 
 Everything here goes through files below three roots, so that stand-ins can take their place. Two things no plain file

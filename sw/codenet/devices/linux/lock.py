@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One owner of a board at a time, among all programs that run on it."""
 
 from __future__ import annotations

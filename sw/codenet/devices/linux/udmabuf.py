@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that host and accelerator share, from the kernel module u-dma-buf (https://github.com/ikwzm/udmabuf)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator on plain Linux, without PYNQ: FPGA manager, UIO (or /dev/mem) and u-dma-buf."""
 
 from __future__ import annotations

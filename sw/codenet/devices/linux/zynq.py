@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registers of the Zynq-7000's processing system that a bitstream depends on: the clock to the logic, and the width of
 its ports.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The accelerator on a board with PYNQ (2.7 to 4.x), through the package ``pynq``."""
 
 from __future__ import annotations

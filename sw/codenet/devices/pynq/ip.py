@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The driver that PYNQ binds to the accelerator of an overlay. Needs the package ``pynq``: import it only where that
 is there.
 """
