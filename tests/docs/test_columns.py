@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prose of the documentation keeps to 120 columns; tables, commands and what is made by a command are as wide as they are."""
+"""Prose of the documentation keeps to 120 columns; tables, commands and generated pages may be wider."""
 
 import subprocess
 
