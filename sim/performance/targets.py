@@ -22,16 +22,11 @@ from sim.timing import DramTiming
 SYNTHESIS = BUILD / "synth.json"
 
 VECTOR_BITS, BEAT_BITS = 8 * VECTOR_BYTES, 8 * BEAT_BYTES
-LUT_RAM_WORDS, DISTRIBUTED_WORDS = 64, 128
-"""Memories up to these depths are LUTs, the second of them on request (:mod:`hw.lib.block_memory`)."""
+LUT_RAM_WORDS = 64
+"""Memories up to this depth are LUTs (:mod:`hw.lib.block_memory`)."""
 
-DISTRIBUTED_DEPTHWISE = 13
-"""Depthwise memories for which that is requested (:mod:`hw.depthwise.filter`); so it is for all of the chunk
-memories.
-"""
-
-_DISTRIBUTED = 250
-"""LUTs of 128 words of 72 bits."""
+_LUT_RAM = 130
+"""LUTs of 64 words of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +97,13 @@ def block_ram(width: int, depth: int) -> float:
     return total
 
 
-def memories(count: int, words: int, distributed: int) -> Usage:
-    """``count`` memories of ``words`` beats, of which ``distributed`` are LUTs if they are short enough."""
-    distributed = count if words <= LUT_RAM_WORDS else distributed if words <= DISTRIBUTED_WORDS else 0
-    return Usage(lut=distributed * _DISTRIBUTED, bram36=(count - distributed) * block_ram(BEAT_BITS, words))
+def memories(count: int, words: int) -> Usage:
+    """``count`` memories of ``words`` beats."""
+    return _times(Usage(lut=_LUT_RAM if words <= LUT_RAM_WORDS else 0, bram36=block_ram(BEAT_BITS, words)), count)
 
 
-MULTIPLY_LUTS = 1235
-"""LUTs of an output's 16 products of 4 x 8 bits and their sum: a sixteenth of what Yosys makes of 256 products in
-LUTs.
-"""
+MULTIPLY_LUTS = 520
+"""LUTs of an output's 16 products of 4 x 8 bits and their sum (:mod:`hw.arithmetic.lut_sums`)."""
 
 _PAIR_LUTS, _PAIR_FFS = 40, 150
 """LUTs and flip-flops of a pair of outputs in two cascades: unpacking, delays, sum."""
@@ -138,12 +130,12 @@ def estimate(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices
         ),
         "weights": Usage(lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)),
         "accumulators": Usage(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
-        "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth, distributed=CHUNK),
-        "window": Usage(lut=3200, ff=5200, bram36=9 * bank + block_ram(3, config.dilation_depth)),
-        "depthwise": Usage(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 2500)
+        "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth),
+        "window": Usage(lut=3200, ff=5600, bram36=9 * bank + block_ram(3, config.dilation_depth)),
+        "depthwise": Usage(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 3500)
         + _times(_REQUANTIZER, LANES)
-        + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth, DISTRIBUTED_DEPTHWISE),
-        "row buffer": _row_buffer(config.expand_depth),
+        + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth),
+        "row buffer": Usage(lut=190, ff=380, bram36=block_ram(VECTOR_BITS, config.expand_depth)),
         "vector buffer": Usage(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
         "peaks": Usage(lut=1900, ff=2600),
         "loader": Usage(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
@@ -151,16 +143,8 @@ def estimate(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices
             lut=800, ff=900, bram36=block_ram(BEAT_BITS, config.store_depth) + block_ram(32, 2 * config.plane_depth)
         ),
         "parameters": Usage(lut=900, ff=1100, bram36=block_ram(BEAT_BITS, 256)),
-        "control": Usage(lut=1300, ff=1500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
+        "control": Usage(lut=1300, ff=5500, bram36=block_ram(32, PROFILE_WORDS * config.profile_depth)),
     }
-
-
-def _row_buffer(depth: int) -> Usage:
-    """Before the expansion; its memory is LUTs up to 256 vectors (:mod:`hw.pointwise.row_buffer`)."""
-    control = Usage(lut=190, ff=380)
-    if depth <= 256:
-        return control + Usage(lut=-(-depth // 64) * 204)
-    return control + Usage(bram36=block_ram(VECTOR_BITS, depth))
 
 
 def _times(resources: Usage, count: int) -> Usage:

@@ -14,8 +14,7 @@ from codenet.cli import command as cli
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
 from hw.chips import Usage
-from hw.depthwise.filter import DISTRIBUTED
-from hw.lib.block_memory import DISTRIBUTED_WORDS, LUT_RAM_WORDS
+from hw.lib.block_memory import LUT_RAM_WORDS
 from sim.cycles.dilation import dilation_sources
 from sim.performance import plan
 from sim.performance import targets as resources
@@ -157,13 +156,11 @@ def test_block_ram(width, depth, expected):
 
 
 def test_memories_in_luts():
-    """Thresholds are those of the RTL; short memories trade block RAM for LUTs."""
-    assert (resources.LUT_RAM_WORDS, resources.DISTRIBUTED_WORDS) == (LUT_RAM_WORDS, DISTRIBUTED_WORDS)
-    assert resources.DISTRIBUTED_DEPTHWISE == DISTRIBUTED
-    assert resources.memories(25, 512, distributed=10) == Usage(bram36=25)
-    mixed = resources.memories(25, 128, distributed=10)
-    assert (mixed.bram36, mixed.lut) == (15, 10 * 250)
-    assert resources.memories(25, 64, distributed=0).bram36 == 0
+    """Of up to 64 words; deeper ones are block RAM, one for 64 bits."""
+    assert resources.LUT_RAM_WORDS == LUT_RAM_WORDS
+    small, large = (resources.memories(25, words) for words in (LUT_RAM_WORDS, 2 * LUT_RAM_WORDS))
+    assert small.bram36 == 0 and small.lut > 0
+    assert (large.lut, large.bram36) == (0, 25)
 
 
 def test_estimate_counts_slices():
