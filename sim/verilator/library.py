@@ -67,6 +67,7 @@ def build(
     CodenetError
         There is no folder to build it in (:func:`codenet.checkout.build_folder`).
     """
+    build_folder(BOARDS.name)
     return _build(_key(config, generate), lambda: generate(config))
 
 
@@ -74,11 +75,11 @@ def build_verilog(text: str) -> Path:
     """Path of the shared library for a module ``codenet`` with the accelerator's ports, built if it isn't there;
     otherwise as :func:`build`.
     """
+    build_folder(BOARDS.name)
     return _build(digest([], _harness(), text), lambda: text)
 
 
 def _build(key: str, text: Callable[[], str]) -> Path:
-    build_folder(BOARDS.name)
     folder = BOARDS / key
     library = folder / "board.so"
     folder.mkdir(parents=True, exist_ok=True)

@@ -118,5 +118,6 @@ def test_every_unit_of_the_network() -> None:
     """Configuration a: the 13 units of stride 1 and the 3 of stride 2, and the heads, whose last convolutions are one
     step.
     """
-    program = compile(networks.codenet("a"))
+    # With room for all weights of a unit; the default memory has none for the last one.
+    program = compile(networks.codenet("a"), AcceleratorConfig(weight_depth=1024))
     assert len(expanded(program)) == 13 + 3 + 1
