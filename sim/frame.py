@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codenet.devices.base import Device
-from codenet.errors import CodenetError
-from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.program import Program
 from codenet.runtime.accelerator import Accelerator, StepProfile
 from codenet.runtime.detector import to_units
-from codenet.runtime.verify import Comparison, Mismatch, peak_records
+from codenet.runtime.verify import Mismatch, run_compared
 from codenet.vision.boxes import Detection, decode
 from codenet.vision.image import load, resize, to_activation
 from sim.timing import CLOCK_HZ
@@ -53,23 +51,9 @@ def run_frame(device: Device, program: Program, graph: Graph, photo: Path, *, na
     """
     image = load(photo)
     activation = to_activation(resize(image, program.input.height, program.input.width))
-    expected = interpreter.run(graph, activation)
-    comparison = Comparison(program)
-    completed: dict[int, list[str]] = {}
-    for tensor in program.tensors:
-        completed.setdefault(tensor.step, []).append(tensor.name)
     score = program.threshold_for(threshold)
     with Accelerator(device, program, timeout=FRAME_SECONDS) as accelerator:
-
-        def compare_step(step: int) -> None:
-            for tensor in completed.pop(step, ()):
-                comparison.add(step, tensor, expected[tensor], accelerator.tensor(tensor))
-
-        outputs = accelerator.run(activation, score, on_step=compare_step)
-        peaks = peak_records(interpreter.peaks(graph, expected, score), program)
-        comparison.add(len(program.descriptors) - 1, "peaks", peaks, outputs.peaks)
+        outputs, comparison = run_compared(accelerator, graph, activation, score)
         detections = decode(to_units(outputs), program.classes, (image.height, image.width))
         profile = accelerator.profile()
-    if completed:
-        raise CodenetError(f"steps {sorted(completed)} of {len(program.descriptors)} did not report their end")
     return Result(name, comparison.tensors, comparison.mismatches, outputs.cycles, detections, profile)
