@@ -22,10 +22,10 @@ def test_up_to_date(name):
 
 
 def test_blocks_are_the_components():
-    """Every submodule of the accelerator is in the diagram, and nothing that is none."""
+    """Every submodule of the accelerator is in the diagram, registers of streams aside, and nothing that is none."""
     fragment = Fragment.get(Accelerator(AcceleratorConfig.small()), None)
     names = {name for _, name, _ in fragment.subfragments if name}
-    assert {block.name for block in BLOCKS.values() if block.name} == names
+    assert {block.name for block in BLOCKS.values() if block.name} == names - {"entrance", "results"}
     assert {end for arrow in ARROWS for end in arrow.split()} == set(BLOCKS)
 
 
