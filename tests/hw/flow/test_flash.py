@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from codenet import Detector
+from codenet.checkout import ROOT
 from codenet.cli import command as cli
 from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
@@ -271,10 +272,9 @@ def test_script_is_one_that_a_shell_reads(tmp_path):
 
 
 def make(*arguments):
-    root = Path(module.__file__).parents[1]
     command = ["make", "-n", "flash", *arguments]
     environment = {**os.environ, "USER": "somebody", "PYTHON": sys.executable}
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
 def test_make_passes_what_it_is_given_and_not_the_name_of_this_user():
