@@ -18,7 +18,7 @@ from codenet.errors import CodenetError
 SYNTH = BUILD / "synth"
 
 SYNTH_XC7 = "synth_xilinx -family xc7 -flatten -nosrl"
-"""Without shift registers in LUTs: they fit only half of the slices, and the chip has flip-flops to spare."""
+"""Without shift registers in LUTs: they fit every third slice only, and the chip has flip-flops to spare."""
 
 XC7 = f"{SYNTH_XC7} -noiopad -noclkbuf -top top"
 XCUP = XC7.replace("xc7", "xcup")
