@@ -91,7 +91,8 @@ def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["plan", *arguments])
     assert stop.value.code == 2
-    assert "usage: codenet plan" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("codenet plan") and ": error: " in error and len(error.splitlines()) == 1
 
 
 def test_command_that_cannot_be_loaded(capsys, monkeypatch):
