@@ -179,7 +179,7 @@ def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
         raise BuildError(f"PRJXRAY_DB = {tools['database']}: expected {part_file.relative_to(tools['database'])} in it")
     frames, bit = f"{board.module}.frames", job.folder / BITSTREAM
     bit.unlink(missing_ok=True)
-    command = [tools["fasm2frames"], "--part", board.part, "--db-root", family, fasm.name]
+    command: list[str | Path] = [tools["fasm2frames"], "--part", board.part, "--db-root", family, fasm.name]
     run(command, job.folder, "fasm2frames.log", output=frames)
     options: list[str | Path] = [
         "--part_file",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Window for offsets that are bounded but otherwise arbitrary; for simulation only (docs/one-layer.md)."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -145,7 +145,17 @@ class BoundedWindow(Window):
         self._sort(m, begin, delay(m, feed, TAP_STAGES - 1, "feed", reset=True), row, column, limit, following)
         return walking
 
-    def _axis(self, m: Module, name: str, source, position, phase, base, unit, size):
+    def _axis(
+        self,
+        m: Module,
+        name: str,
+        source: tuple[Value, Value, int],
+        position: Value,
+        phase: Value,
+        base: Value,
+        unit: Value,
+        size: Value,
+    ) -> tuple[Value, Value, Value]:
         """Bank (0 to 2), address (a ring's not wrapped yet) and "inside" of a tap along one axis, in three cycles."""
         offset, tap, divisor = source
         distance = Signal(signed(5), name=f"{name}_distance")
@@ -171,7 +181,16 @@ class BoundedWindow(Window):
         m.d.sync += address.eq(base + groups * unit)
         return delay(m, bank, 1, f"{name}_bank"), address, delay(m, inside, 1, f"{name}_inside")
 
-    def _sort(self, m: Module, begin, valid, row, column, limit, following) -> None:
+    def _sort(
+        self,
+        m: Module,
+        begin: Value,
+        valid: Value,
+        row: tuple[Value, Value, Value],
+        column: tuple[Value, Value, Value],
+        limit: Value,
+        following: data.View,
+    ) -> None:
         """Stage 4: the tap's bank, and its turn there."""
         row_bank, row_address, row_inside = row
         column_bank, column_address, column_inside = column
@@ -199,7 +218,7 @@ class BoundedWindow(Window):
                 with m.If(counts[bank] > following.last_turn):
                     m.d.sync += following.last_turn.eq(counts[bank])
 
-    def _beats(self, m: Module, writes, current, valid, pixel_end) -> None:
+    def _beats(self, m: Module, writes: list[BlockMemory], current: data.View, valid: Value, pixel_end: Value) -> None:
         """Reads of the current pixel, plane by plane and turn by turn, and the samples that they gather."""
         step, out = self.step, self.o_payload
         off = step.depthwise_op == DepthwiseOp.OFF

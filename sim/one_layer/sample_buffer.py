@@ -3,7 +3,7 @@
 (docs/one-layer.md).
 """
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -74,7 +74,7 @@ class SampleBuffer(wiring.Component):
         m.d.comb += [self.busy.eq(pixels != 0), self.waiting_rows.eq(complete == 0)]
         return m
 
-    def _write(self, m: Module, banks: list[BlockMemory], masks: list[Signal], room) -> tuple[Signal, Signal]:
+    def _write(self, m: Module, banks: list[BlockMemory], masks: list[Signal], room: Value) -> tuple[Signal, Signal]:
         """Put vectors into their banks. Returns "a slot is taken" and "a slot is full"."""
         slot, plane, left = Signal(range(SLOTS)), Signal(range(MAX_PLANES)), Signal(TAPS)
         taken, filled, accept, tap_end = Signal(), Signal(), Signal(), Signal()
@@ -113,7 +113,7 @@ class SampleBuffer(wiring.Component):
             ]
         return taken, filled
 
-    def _read(self, m: Module, banks: list[BlockMemory], masks: list[Signal], ready) -> Signal:
+    def _read(self, m: Module, banks: list[BlockMemory], masks: list[Signal], ready: Value) -> Signal:
         """Beats of complete pixels. Returns "a slot is free again"."""
         step, out = self.step, self.o_payload
         off = step.depthwise_op == DepthwiseOp.OFF

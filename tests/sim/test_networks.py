@@ -82,6 +82,6 @@ def test_a_wrong_integer_is_found(photo):
         broken = dataclasses.replace(program, image=bytes(image))
         result = run_frame(device, broken, graph, photo, name="broken", threshold=0.2)
     assert result.mismatches
-    first = result.mismatches[0]
-    assert first.step == 4
-    assert program.step_names[4] in str(first)
+    found = result.mismatches[0]
+    assert found.step == 4
+    assert program.step_names[4] in str(found)

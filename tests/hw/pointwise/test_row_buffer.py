@@ -76,7 +76,7 @@ class Reader:
 
     async def run(self) -> None:
         dut, case = self.dut, self.case
-        following = next(self.order)
+        following = next(self.order, None)
         for _ in range(20_000):
             ready = bool(int(dut.ready.value))
             if following is not None and ready:
