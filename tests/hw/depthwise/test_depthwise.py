@@ -18,6 +18,7 @@ from hw.depthwise import Depthwise
 from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection
 from hw.lib import delay
 from sim import testbench as bench
+from sim.testbench.stimulus import send_beats
 
 CONFIG = replace(AcceleratorConfig.small(), depthwise_depth=8)
 NO_TAP = 3
@@ -148,14 +149,6 @@ def samples(window: np.ndarray, plane: int, op: DepthwiseOp, residue: int, rng: 
     return [beat([alone(phases[0], n // 3), alone(phases[1], n % 3)], n == 0, n == 8) for n in range(9)]
 
 
-async def load(dut, beats: list[int]) -> None:
-    for beat in beats:
-        dut.parameters_valid.value = 1
-        dut.parameters_payload.value = beat
-        await bench.cycles(dut)
-    dut.parameters_valid.value = 0
-
-
 class Vectors:
     """Collects vectors, with the cycle of each."""
 
@@ -226,11 +219,11 @@ async def check_steps(dut, pause):
     rng = np.random.default_rng(5)
     order = (DepthwiseOp.MAC, DepthwiseOp.MAC, DepthwiseOp.MAX, DepthwiseOp.OFF, DepthwiseOp.PEAKS, DepthwiseOp.MAC)
     steps = [(op, Parameters.random(rng, corner=n == 1)) for n, op in enumerate(order)]
-    await load(dut, steps[0][1].beats(0))
+    await send_beats(dut, steps[0][1].beats(0))
     await bench.cycles(dut, 4)
     for n, (op, parameters) in enumerate(steps):
         following = steps[(n + 1) % len(steps)][1].beats((n + 1) % 2)
-        loading = cocotb.start_soon(load(dut, following))
+        loading = cocotb.start_soon(send_beats(dut, following))
         await run_step(dut, vectors, op, parameters, n % 2, 40, n, pause)
         await loading
         await bench.cycles(dut, 4)

@@ -15,8 +15,12 @@ from codenet.isa import DepthwiseOp
 from hw.depthwise.peaks import LANES, Peaks
 from hw.interfaces import SAMPLES, STEP, STORE_ITEM
 from sim import testbench as bench
+from sim.testbench.stimulus import issue
 
 CONFIG = AcceleratorConfig.small()
+
+LATENCY = 12
+"""From an issued beat to its arrival; any will do."""
 
 
 def test_peaks():
@@ -94,22 +98,6 @@ def beats_of(heatmap: np.ndarray, rng: random.Random) -> list[int]:
     return beats
 
 
-async def window(dut, beats: list[int], pause, latency: int = 12) -> None:
-    """Issues beats as room permits; they arrive ``latency`` cycles later."""
-    pipeline: list[int | None] = [None] * latency
-    waiting = list(beats)
-    while waiting or any(beat is not None for beat in pipeline):
-        fires = bool(waiting) and int(dut.space.value) and not next(pause)
-        dut.issue.value = int(fires)
-        pipeline.append(waiting.pop(0) if fires else None)
-        arrived = pipeline.pop(0)
-        dut.i_valid.value = int(arrived is not None)
-        dut.i_payload.value = arrived or 0
-        await bench.cycles(dut)
-    dut.issue.value = 0
-    dut.i_valid.value = 0
-
-
 @cocotb.test()
 @cocotb.parametrize(stalls=[(0.0, 0.0), (0.3, 0.3), (0.0, 0.7)])
 async def check_cases(dut, stalls):
@@ -131,7 +119,7 @@ async def check_cases(dut, stalls):
         await bench.cycles(dut)
         dut.start.value = 0
         sink.items.clear()
-        await window(dut, beats_of(heatmap, rng), bench.pauses(rng, stalls[0]))
+        await issue(dut, beats_of(heatmap, rng), LATENCY, bench.pauses(rng, stalls[0]))
         records = golden.peaks(heatmap, case.threshold)
         stored = records[: case.capacity]
         items = await sink.expect(len(stored) + 1)

@@ -18,6 +18,7 @@ from codenet.isa import DepthwiseOp
 from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from sim import testbench as bench
+from sim.testbench.stimulus import issue, send_beats
 
 CONFIG = AcceleratorConfig(
     outputs=16,
@@ -305,30 +306,6 @@ class Stimulus:
         return [int(v) for v in np.ascontiguousarray(y).reshape(-1).view("<u8")]
 
 
-async def window(dut, vectors: list[int], latency: int, pause) -> None:
-    """Issues vectors as the window does, as room permits; they arrive ``latency`` cycles later."""
-    pipeline: list[int | None] = [None] * latency
-    waiting = list(vectors)
-    while waiting or any(v is not None for v in pipeline):
-        fires = bool(waiting) and int(dut.space.value) and not next(pause)
-        dut.issue.value = int(fires)
-        pipeline.append(waiting.pop(0) if fires else None)
-        arrived = pipeline.pop(0)
-        dut.i_valid.value = int(arrived is not None)
-        dut.i_payload.value = arrived or 0
-        await bench.cycles(dut)
-    dut.issue.value = 0
-    dut.i_valid.value = 0
-
-
-async def load(dut, beats: list[int]) -> None:
-    for beat in beats:
-        dut.parameters_valid.value = 1
-        dut.parameters_payload.value = beat
-        await bench.cycles(dut)
-    dut.parameters_valid.value = 0
-
-
 class Sequence:
     """Steps back to back, each with its parameters loaded into the other half while the one before runs."""
 
@@ -354,7 +331,7 @@ class Sequence:
     async def run(self, cases: list[Case]) -> None:
         dut = self.dut
         steps = [Stimulus(case, self.arrays) for case in cases]
-        await load(dut, steps[0].parameters(0))
+        await send_beats(dut, steps[0].parameters(0))
         await bench.cycles(dut, 8)
         for n, stimulus in enumerate(steps):
             case = stimulus.case
@@ -363,11 +340,11 @@ class Sequence:
             self.expanded.items.clear()
             await bench.cycles(dut)
             dut.start.value = 0
-            cocotb.start_soon(window(dut, stimulus.vectors(), case.latency, self.input_pause))
+            cocotb.start_soon(issue(dut, stimulus.vectors(), case.latency, self.input_pause))
             if case.expand:
                 cocotb.start_soon(self._send(stimulus.stored()))
             following = steps[n + 1].parameters((n + 1) % 2) if n + 1 < len(steps) else []
-            loading = cocotb.start_soon(load(dut, following))
+            loading = cocotb.start_soon(send_beats(dut, following))
             expected = stimulus.expected()
             items = await self.sink.expect(len(expected))
             for index, (item, value) in enumerate(zip(items, expected, strict=True)):
