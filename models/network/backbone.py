@@ -30,6 +30,12 @@ def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
     return grouped.transpose(3, 4).reshape(n, height, width, channels).permute(0, 3, 1, 2)
 
 
+def interleave(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """`shuffle` of the concatenation of two tensors ``[N, C, H, W]``, in one copy."""
+    channels_last = [x.permute(0, 2, 3, 1) for x in (first, second)]
+    return torch.stack(channels_last, dim=4).flatten(3).permute(0, 3, 1, 2)
+
+
 def describe_sequence(modules: Iterable[nn.Module], builder: GraphBuilder, x: str) -> str:
     """Add modules one after another to a graph; ``x`` and the result are tensor names."""
     for module in modules:
@@ -51,7 +57,7 @@ class DownUnit(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return shuffle(torch.cat([self.branch1(x), self.branch2(x)], dim=1))
+        return interleave(self.branch1(x), self.branch2(x))
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add this unit to a graph; ``x`` and the result are tensor names."""
@@ -75,7 +81,7 @@ class Unit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.chunk(2, dim=1)
-        return shuffle(torch.cat([first, self.branch2(second)], dim=1))
+        return interleave(first, self.branch2(second))
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add this unit to a graph; ``x`` and the result are tensor names."""
