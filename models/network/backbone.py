@@ -30,6 +30,11 @@ def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
     return grouped.transpose(3, 4).reshape(n, height, width, channels).permute(0, 3, 1, 2)
 
 
+def computed(x: torch.Tensor) -> torch.Tensor:
+    """The half of a stage's result that its last unit computed, ``[N, C / 2, H, W]``: what it had before the shuffle."""
+    return x[:, 1::2]
+
+
 def describe_sequence(modules: Iterable[nn.Module], builder: GraphBuilder, x: str) -> str:
     """Add modules one after another to a graph; ``x`` and the result are tensor names."""
     for module in modules:
@@ -114,14 +119,14 @@ class Backbone(nn.Module):
             levels.append(stage(levels[-1]))
         return [*levels[:-1], self.last(levels[-1])]
 
-    def describe(self, builder: GraphBuilder, x: str) -> str:
-        """Add the backbone to a graph; ``x`` and the result are tensor names."""
+    def describe(self, builder: GraphBuilder, x: str) -> tuple[str, list[str]]:
+        """Add the backbone to a graph; ``x`` and the result are tensor names, the second of `computed` of each stage."""
         x = self.stem.describe(builder, x)
         if self.pool:
             x = builder.max_pool(f"{builder.names[self]}.pool", x)
         for stage in self.stages:
             x = describe_sequence(stage, builder, x)
-        return self.last.describe(builder, x)
+        return self.last.describe(builder, x), [builder.names[stage[-1].branch2[-1]] for stage in self.stages]
 
 
 def load_plain(backbone: Backbone, plain: Backbone) -> None:
