@@ -67,7 +67,7 @@ class Lane:
 
 
 def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
-    """The job's network with its start's weights, widened where it is wider.
+    """The job's network with its start's weights, widened where it is wider and pruned where it is narrower.
 
     `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one.
     """
@@ -75,7 +75,7 @@ def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
     if found != classes:
         raise CodenetError(f"checkpoint {job.start}: classes are {found}, expected {classes}")
     network = load_network(job.start)
-    return network if network.config == job.config else widen(network, job.config)
+    return network if network.config == job.config else widen(network, job.config, prune=True)
 
 
 def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seconds: float) -> None:

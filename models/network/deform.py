@@ -259,18 +259,24 @@ class DeformConv(nn.Module):
 
     ``config``: sampling, kernel and set of dilations. With ``outputs`` None the convolution is depthwise. ``norm`` and
     ``relu`` follow if asked for. The 1x1 convolution is ``dilation`` (one channel, starts at 1 everywhere) or
-    ``offsets`` (18 channels, start at 0), none for regular sampling.
+    ``offsets`` (18 channels, start at 0), none for regular sampling. It reads all inputs but the last ``skipped``.
     """
 
     def __init__(
-        self, config: NetworkConfig, inputs: int, outputs: int | None = None, norm: bool = False, relu: bool = False
+        self,
+        config: NetworkConfig,
+        inputs: int,
+        outputs: int | None = None,
+        norm: bool = False,
+        relu: bool = False,
+        skipped: int = 0,
     ) -> None:
         super().__init__()
         self.sampling, self.dilations, self.kernel = config.sampling, config.dilations, config.kernel
         if self.sampling in ("square", "rounded"):
-            self.dilation = _constant_conv(inputs, 1, 1.0)
+            self.dilation = _constant_conv(inputs - skipped, 1, 1.0)
         elif self.sampling != "regular":
-            self.offsets = _constant_conv(inputs, 18, 0.0)
+            self.offsets = _constant_conv(inputs - skipped, 18, 0.0)
         shape = (inputs, 1) if outputs is None else (outputs, inputs)
         self.weight = nn.Parameter(torch.empty(*shape, self.kernel, self.kernel))
         self.norm = nn.BatchNorm2d(shape[0]) if norm else None
@@ -287,12 +293,17 @@ class DeformConv(nn.Module):
 
     def _sample(self, x: torch.Tensor) -> torch.Tensor:
         if self.sampling == "rounded":
-            return rounded_conv(x, self.weight, self.dilation(single(x)), self.dilations)
+            return rounded_conv(x, self.weight, on_first(self.dilation, single(x)), self.dilations)
         if self.sampling == "square":
-            return sampled_conv(x, self.weight, square_places(self.dilation(x)))
+            return sampled_conv(x, self.weight, square_places(on_first(self.dilation, x)))
         if self.sampling == "regular":
             return F.conv2d(x, self.weight, padding=self.kernel // 2, groups=x.shape[1] // self.weight.shape[1])
-        return sampled_conv(x, self.weight, offset_places(self.offsets(x), self.sampling == "bounded"))
+        return sampled_conv(x, self.weight, offset_places(on_first(self.offsets, x), self.sampling == "bounded"))
+
+
+def on_first(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """``conv`` of as many of the first channels of ``x`` as it reads."""
+    return conv(x[:, : conv.in_channels])  # type: ignore[no-any-return]
 
 
 def _constant_conv(inputs: int, outputs: int, bias: float) -> nn.Conv2d:
