@@ -89,7 +89,7 @@ docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 pictures: setup  ## Draw the block diagram and the waveforms of docs/ from the hardware
 	$(PY) -m sim.pictures
 
-sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..e PHOTO=path)
+sim: setup  ## Run a photo through the RTL and compare every tensor (CONFIG=a..g PHOTO=path)
 	$(PY) -m sim.run --config $(CONFIG) $(if $(PHOTO),--photo "$(PHOTO)")
 
 bench: setup  ## Measure frames of all configurations in RTL simulation: build/bench.json, charts, docs/results.md (ARGS="--configs a")

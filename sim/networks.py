@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs of configurations a to e: trained ones where they are shipped, otherwise of random weights."""
+"""The graphs of configurations a to g: trained ones where they are shipped, otherwise of random weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codenet.vision.image import load, resize
 ZOO = ROOT / "models" / "zoo"
 GRAPHS = BUILD / "graphs"
 PHOTO = PHOTOS / "chelsea.jpg"
-CONFIGURATIONS = "abcde"
+CONFIGURATIONS = "abcdefg"
 
 
 def letters(text: str) -> str:

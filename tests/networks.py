@@ -8,6 +8,7 @@ everywhere, dilations cover 0 to 7, and a heatmap has some peaks.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -28,14 +29,18 @@ from codenet.graph import (
 
 CHANNELS_1X = (24, 116, 232, 464, 1024)
 CHANNELS_2X = (24, 244, 488, 976, 2153)
-CONFIGURATIONS = {
-    "a": (256, "s4", CHANNELS_1X),
-    "b": (256, "s2max", CHANNELS_1X),
-    "c": (512, "s4", CHANNELS_1X),
-    "d": (512, "s4", CHANNELS_2X),
-    "e": (512, "s2max", CHANNELS_2X),
+CHANNELS_FULL = (32, 128, 256, 512, 512)
+SHAPED: dict[str, Any] = {"units": (4, 9, 5), "decoder": (160, 80, 64), "skips": True}
+CONFIGURATIONS: dict[str, tuple[int, str, tuple[int, int, int, int, int], dict[str, Any]]] = {
+    "a": (256, "s4", CHANNELS_1X, {}),
+    "b": (256, "s2max", CHANNELS_1X, {}),
+    "c": (512, "s4", CHANNELS_1X, {}),
+    "d": (512, "s4", CHANNELS_2X, {}),
+    "e": (512, "s2max", CHANNELS_2X, {}),
+    "f": (256, "s4", CHANNELS_FULL, SHAPED),
+    "g": (512, "s4", CHANNELS_FULL, SHAPED),
 }
-"""Input size, stem and channels of the paper's configurations."""
+"""Input size, stem and channels of the configurations, and what else differs from the paper's."""
 
 HEAD_SCALE = 2.0**-8
 
@@ -194,13 +199,16 @@ def unit(net: Builder, name: str, x: str) -> str:
     return net.shuffle(f"{name}.shuffle", net.concat(f"{name}.concat", left, right))
 
 
-def deform_stage(net: Builder, name: str, x: str, outputs: int, variant: str) -> str:
-    """Deformable stage, variant ``i`` (depthwise, 1x1) or ``ii`` (1x1, depthwise), and upsampling."""
+def deform_stage(net: Builder, name: str, x: str, outputs: int, variant: str, skip: str | None = None) -> str:
+    """Deformable stage, variant ``i`` (depthwise, 1x1) or ``ii`` (1x1, depthwise), and upsampling. ``skip``: what it
+    reads besides, dilations aside.
+    """
+    joined = x if skip is None else net.concat(f"{name}.concat", x, skip)
     if variant == "i":
-        x = net.depthwise(f"{name}.dw", x, dilation=net.dilation(f"{name}.dilation", x))
+        x = net.depthwise(f"{name}.dw", joined, dilation=net.dilation(f"{name}.dilation", x))
         x = net.convolution(f"{name}.pw", x, outputs)
     else:
-        x = net.convolution(f"{name}.pw", x, outputs, relu=False)
+        x = net.convolution(f"{name}.pw", joined, outputs, relu=False)
         x = net.depthwise(f"{name}.dw", x, dilation=net.dilation(f"{name}.dilation", x), relu=True)
     return net.upsample(f"{name}.upsample", x)
 
@@ -216,13 +224,15 @@ def network(
     deform: str = "i",
     classes: int = 3,
     equal_heads: bool = False,
+    skips: bool = False,
     seed: int = 0,
     name: str = "network",
 ) -> Graph:
     """A whole detector. The defaults fit ``AcceleratorConfig.small()``.
 
     ``units`` counts those of each stage, the stride-2 one included. With ``equal_heads`` corresponding convolutions of
-    the heads share the shift of their requantizers, so that the compiler may merge them.
+    the heads share the shift of their requantizers, so that the compiler may merge them. With ``skips`` stages of the
+    decoder read what the last unit of the same resolution computed.
     """
     height, width = (size, size) if isinstance(size, int) else size
     net = Builder(height, width, seed)
@@ -235,7 +245,11 @@ def network(
             x = unit(net, f"stage{stage}.{number}", x)
     x = net.convolution("last", x, channels[4])
     for number, outputs in enumerate(decoder):
-        x = deform_stage(net, f"decoder{number}", x, outputs, deform)
+        stage = len(decoder) - number
+        skip = f"stage{stage}.{units[stage - 1] - 1}" if skips and number else None
+        if skip is not None:
+            skip = f"{skip}.pw2" if units[stage - 1] > 1 else f"{skip}.b2.pw2"
+        x = deform_stage(net, f"decoder{number}", x, outputs, deform, skip)
     for role, outputs, centre in (("heatmap", classes, -800.0), ("size", 2, 1500.0), ("offset", 2, 128.0)):
         y = net.convolution(f"{role}.pw", x, head)
         y = net.depthwise(f"{role}.dw", y, relu=True)
@@ -263,14 +277,13 @@ def codenet(
     seed: int = 0,
     equal_heads: bool = False,
 ) -> Graph:
-    """Configuration ``a`` to ``e`` of the paper with its real channel counts, at another input ``size`` if given."""
-    default, stem, channels = CONFIGURATIONS[configuration]
+    """Configuration ``a`` to ``g`` with its real channel counts, at another input ``size`` if given."""
+    default, stem, channels, others = CONFIGURATIONS[configuration]
     return network(
         size or default,
         stem=stem,
         channels=channels,
-        units=(4, 8, 4),
-        decoder=(256, 128, 64),
+        **{"units": (4, 8, 4), "decoder": (256, 128, 64), **others},
         head=64,
         deform=deform,
         classes=classes,

@@ -59,7 +59,7 @@ def test_python_without_venv(programs):
 def test_requirements_cover_what_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = project["dependencies"] + extras["sim"] + extras["models"] + extras["dev"]
+    declared = project["dependencies"] + extras["sim"] + extras["models"] + extras["teacher"] + extras["dev"]
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     for requirement in declared:
         name, version = re.match(r"([\w-]+)(?:==(\S+))?", requirement).groups()

@@ -20,7 +20,8 @@ class Record:
 
     ``width``, ``height``: of the upright photo; ``boxes``: float32 ``[N, 4]`` of x0, y0, x1, y1 in its pixels;
     ``labels``: int64 ``[N]`` into the data set's classes; ``crowd``: bool ``[N]``, regions that evaluation ignores and
-    training leaves out.
+    training leaves out; ``confidence``: float32 ``[N]``, 1 for what is annotated (the default), less for what a teacher
+    takes for an object.
     """
 
     image_id: int
@@ -30,6 +31,16 @@ class Record:
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
+    confidence: np.ndarray = None  # type: ignore[assignment]  # ones, once the number of boxes is known
+
+    def __post_init__(self) -> None:
+        if self.confidence is None:
+            self.confidence = np.ones(len(self.boxes), np.float32)
+
+    def take(self, chosen: np.ndarray) -> Record:
+        """The record with the boxes that ``chosen`` (a mask or indices) says."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("boxes", "labels", "crowd", "confidence")}
+        return replace(self, **arrays)
 
 
 @dataclass
@@ -59,8 +70,7 @@ class DetectionData:
         records = []
         for record in self.records:
             labels = renumbered[record.labels]
-            boxes, crowd = record.boxes[labels >= 0], record.crowd[labels >= 0]
-            records.append(replace(record, boxes=boxes, labels=labels[labels >= 0], crowd=crowd))
+            records.append(replace(record, labels=labels).take(labels >= 0))
         return DetectionData(tuple(self.classes[index] for index in kept), records, self.warnings)
 
     def fingerprint(self) -> str:
@@ -70,6 +80,8 @@ class DetectionData:
             digest.update(f"{record.path.name} {record.width} {record.height}\n".encode())
             for array in (record.boxes, record.labels, record.crowd):
                 digest.update(array.tobytes())
+            if (record.confidence != 1).any():
+                digest.update(record.confidence.tobytes())
         return digest.hexdigest()[:16]
 
     def check_trainable(self) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +93,20 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
 
 def _fill(data: DetectionData, size: int, path: Path) -> None:
     images = _allocate(path, (len(data), size, size, 3))
-    problems = []
-    for index, record in enumerate(tqdm(data.records, desc="images", unit="img", mininterval=1)):
+
+    def place(index: int) -> str | None:
         try:
-            images[index] = photos.resize(_read_checked(record), size, size)
+            images[index] = photos.resize(_read_checked(data.records[index]), size, size)
         except CodenetError as error:
-            problems.append(str(error))
+            return str(error)
+        return None
+
+    # Threads: Pillow decodes and resizes without the interpreter's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(place, range(len(data)))
+        problems = [
+            problem for problem in tqdm(found, total=len(data), desc="images", unit="img", mininterval=1) if problem
+        ]
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" * (len(problems) > _SHOWN)
         raise CodenetError(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codenet.vision.boxes import Detection
-from models.data import DetectionData, Record
+from models.data import DetectionData, Record, overlaps
 
 IOU_THRESHOLD = 0.5
 
@@ -32,15 +32,6 @@ class VocScore:
     all_point: float
     eleven_point_by_class: dict[str, float]
     all_point_by_class: dict[str, float]
-
-
-def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of ``box`` ``[4]`` with each of ``others`` ``[N, 4]`` (x0, y0, x1, y1): float64 ``[N]``, 0 without area."""
-    box, others = np.asarray(box, np.float64), np.asarray(others, np.float64)
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.clip(sides, 0, None).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
 def eleven_point(recall: np.ndarray, precision: np.ndarray) -> float:

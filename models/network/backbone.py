@@ -30,6 +30,17 @@ def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
     return grouped.transpose(3, 4).reshape(n, height, width, channels).permute(0, 3, 1, 2)
 
 
+def interleave(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """`shuffle` of the concatenation of two tensors ``[N, C, H, W]``, in one copy."""
+    channels_last = [x.permute(0, 2, 3, 1) for x in (first, second)]
+    return torch.stack(channels_last, dim=4).flatten(3).permute(0, 3, 1, 2)
+
+
+def computed(x: torch.Tensor) -> torch.Tensor:
+    """The half of a stage's result that its last unit computed, ``[N, C / 2, H, W]``."""
+    return x[:, 1::2]
+
+
 def describe_sequence(modules: Iterable[nn.Module], builder: GraphBuilder, x: str) -> str:
     """Add modules one after another to a graph; ``x`` and the result are tensor names."""
     for module in modules:
@@ -51,7 +62,7 @@ class DownUnit(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return shuffle(torch.cat([self.branch1(x), self.branch2(x)], dim=1))
+        return interleave(self.branch1(x), self.branch2(x))
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add this unit to a graph; ``x`` and the result are tensor names."""
@@ -75,7 +86,7 @@ class Unit(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second = x.chunk(2, dim=1)
-        return shuffle(torch.cat([first, self.branch2(second)], dim=1))
+        return interleave(first, self.branch2(second))
 
     def describe(self, builder: GraphBuilder, x: str) -> str:
         """Add this unit to a graph; ``x`` and the result are tensor names."""
@@ -114,14 +125,14 @@ class Backbone(nn.Module):
             levels.append(stage(levels[-1]))
         return [*levels[:-1], self.last(levels[-1])]
 
-    def describe(self, builder: GraphBuilder, x: str) -> str:
-        """Add the backbone to a graph; ``x`` and the result are tensor names."""
+    def describe(self, builder: GraphBuilder, x: str) -> tuple[str, list[str]]:
+        """Add the backbone to a graph; ``x`` and the result are tensor names, the second those of `computed`."""
         x = self.stem.describe(builder, x)
         if self.pool:
             x = builder.max_pool(f"{builder.names[self]}.pool", x)
         for stage in self.stages:
             x = describe_sequence(stage, builder, x)
-        return self.last.describe(builder, x)
+        return self.last.describe(builder, x), [builder.names[stage[-1].branch2[-1]] for stage in self.stages]
 
 
 def load_plain(backbone: Backbone, plain: Backbone) -> None:

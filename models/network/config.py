@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The five network configurations of the CoDeNet paper (FPGA 2021, table 4)."""
+"""The network configurations: the five of the CoDeNet paper (FPGA 2021, table 4), and two shaped by the accelerator."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from codenet.errors import CodenetError
 
 CHANNELS_1X = (24, 116, 232, 464, 1024)
 CHANNELS_2X = (24, 244, 488, 976, 2153)
+
+#: Widths that fill planes of 16 channels and groups of 32, the halves of the stages too.
+CHANNELS_FULL = (32, 128, 256, 512, 512)
 STEMS = ("s4", "s2max")
 DEFORM_VARIANTS = ("i", "ii")
 
@@ -37,7 +40,7 @@ ALL_DILATIONS = tuple(range(MAX_DILATION + 1))
 CONFLICT_FREE_OR_ZERO = (0, *CONFLICT_FREE)
 
 #: Fields of `NetworkConfig` that came after the first checkpoints, its last ones.
-_OPTIONS = 6
+_OPTIONS = 7
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,10 @@ class NetworkConfig:
     deform_backbone: the depthwise convolutions of the backbone's units of stride 1 sample in this way too.
     fpn: the decoder adds 1x1 convolutions of the backbone's tensors after each upsampling (Lin et al., Feature Pyramid
     Networks, 2017).
+    skips: deformable stages 1 and 2 read, behind the decoder's tensor, what the last unit of the backbone's stage of
+    the same resolution computed: half of that stage's channels. They take their dilation from the decoder's alone.
 
-    The last six have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
+    The last seven have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
     """
 
     name: str
@@ -79,6 +84,7 @@ class NetworkConfig:
     dilations: tuple[int, ...] = ALL_DILATIONS
     deform_backbone: bool = False
     fpn: bool = False
+    skips: bool = False
 
     def __post_init__(self) -> None:
         if self.size <= 0 or self.size % 32:
@@ -127,6 +133,11 @@ class NetworkConfig:
                 raise CodenetError(f"network {self.name}: it has {reason}; such networks run in floating point only")
 
     @property
+    def skip_channels(self) -> tuple[int, int, int]:
+        """Channels that each deformable stage reads of the backbone, besides the decoder's."""
+        return (0, self.channels[2] // 2, self.channels[1] // 2) if self.skips else (0, 0, 0)
+
+    @property
     def output_size(self) -> int:
         """Height and width of the head outputs."""
         return self.size // OUTPUT_STRIDE
@@ -157,12 +168,14 @@ CONFIGS: dict[str, NetworkConfig] = {
         NetworkConfig("c", 512, "s4", CHANNELS_1X),
         NetworkConfig("d", 512, "s4", CHANNELS_2X),
         NetworkConfig("e", 512, "s2max", CHANNELS_2X),
+        NetworkConfig("f", 256, "s4", CHANNELS_FULL, (4, 9, 5), (160, 80, 64), skips=True),
+        NetworkConfig("g", 512, "s4", CHANNELS_FULL, (4, 9, 5), (160, 80, 64), skips=True),
     )
 }
 
 
 def get_config(name: str) -> NetworkConfig:
-    """Configuration ``name`` (a to e); `CodenetError` for any other name."""
+    """Configuration ``name`` (a to g); `CodenetError` for any other name."""
     if name not in CONFIGS:
         raise CodenetError(f"network configuration is {name!r}, expected one of {', '.join(CONFIGS)}")
     return CONFIGS[name]

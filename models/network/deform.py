@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,9 +44,17 @@ def round_dilation(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) ->
 
     Half up, as the accelerator's requantizer rounds.
     """
-    members = torch.tensor(dilations, dtype=s.dtype, device=s.device)
+    members = _members(dilations, s)
     thresholds = (members[1:] + members[:-1]) / 2
     return members[torch.bucketize(s, thresholds, right=True)]
+
+
+def _members(dilations: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """The dilations as a tensor, made where it is needed: a copy from the host cannot be captured in a CUDA graph."""
+    members = torch.empty(len(dilations), dtype=like.dtype, device=like.device)
+    for number, dilation in enumerate(dilations):
+        members[number].fill_(dilation)
+    return members
 
 
 def dilation_masks(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) -> torch.Tensor:
@@ -55,12 +64,12 @@ def dilation_masks(s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS) ->
     Forward, mask ``k`` is 1 where `round_dilation` gives ``dilations[k]``. Backward, it is as if the masks were the
     weights of linear interpolation between the two dilations around ``s``: straight-through rounding.
     """
-    members = torch.tensor(dilations, dtype=s.dtype, device=s.device)
+    members = _members(dilations, s)
     column = members.view(-1, 1, 1, 1, 1)
     hard = (round_dilation(s.detach(), dilations) == column).to(s.dtype)
     if not s.requires_grad or len(dilations) == 1:
         return hard
-    bounded = s.clamp(float(members[0]), float(members[-1]))
+    bounded = s.clamp(dilations[0], dilations[-1])
     below = _below(s.detach(), members)
     low, high = members[below], members[below + 1]
     fraction = (bounded - low) / (high - low)
@@ -88,9 +97,11 @@ def rounded_conv(
 
     Returns ``[N, O, H, W]``. Gradients reach all three arguments.
     """
+    if x.is_cuda and weight.shape[1] == 1:
+        return gathered_conv(x, weight, s, dilations)
     groups = x.shape[1] // weight.shape[1]
     masks = dilation_masks(s, dilations)
-    below = _below(s.detach(), torch.tensor(dilations, dtype=s.dtype, device=s.device))
+    below = _below(s.detach(), _members(dilations, s))
     first, last = int(below.min()), min(int(below.max()) + 1, len(dilations) - 1)
 
     def at(d: int) -> torch.Tensor:
@@ -99,6 +110,105 @@ def rounded_conv(
         return F.conv2d(x, weight, padding=d, dilation=d, groups=groups)
 
     return functools.reduce(torch.add, (masks[number] * at(dilations[number]) for number in range(first, last + 1)))
+
+
+def gathered_conv(
+    x: torch.Tensor, weight: torch.Tensor, s: torch.Tensor, dilations: Sequence[int] = ALL_DILATIONS
+) -> torch.Tensor:
+    """`rounded_conv`, depthwise, by reading the nine samples of each pixel: what a GPU is faster at, and never waits
+    for.
+
+    ``x`` may be of half precision; the result has its dtype.
+    """
+    out: torch.Tensor = _Gathered.apply(x, weight, s, tuple(dilations))
+    return out
+
+
+class _Gathered(torch.autograd.Function):
+    """The depthwise convolution on rows of channels, ``[N * H * W, C]``; gradients are those of `dilation_masks`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, s: torch.Tensor, dilations: tuple[int, ...]
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, weight, s)
+        ctx.dilations = dilations
+        rows, taps = _rows(x), _taps(weight, x.dtype)
+        out = (_samples(rows, round_dilation(s, dilations)) * taps).sum(dim=1)
+        return _image(out, x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+        x, weight, s = ctx.saved_tensors
+        rows, taps, grad = _rows(x), _taps(weight, x.dtype), _rows(grads[0])
+        chosen = round_dilation(s, ctx.dilations)
+        samples = _samples(rows, chosen)
+        weight_grad = (samples * grad[:, None]).sum(dim=0, dtype=weight.dtype).T.reshape(weight.shape)
+        index, inside = _tap_rows(chosen)
+        parts = (grad[:, None] * taps * inside[..., None]).to(weight.dtype).flatten(0, 1)
+        x_grad = torch.zeros(rows.shape, dtype=weight.dtype, device=x.device).index_add_(0, index.flatten(), parts)
+        s_grad = _slope(rows, s, chosen, (samples * taps).sum(dim=1), taps, grad, ctx.dilations)
+        return _image(x_grad.to(x.dtype), x.shape), weight_grad, s_grad, None
+
+
+def _slope(
+    rows: torch.Tensor,
+    s: torch.Tensor,
+    chosen: torch.Tensor,
+    result: torch.Tensor,
+    taps: torch.Tensor,
+    grad: torch.Tensor,
+    dilations: tuple[int, ...],
+) -> torch.Tensor:
+    """Gradient of ``s``: how the result differs between the two dilations around it, one of which was ``chosen``."""
+    if len(dilations) == 1:
+        return torch.zeros_like(s)
+    members = _members(dilations, s)
+    below = _below(s, members)
+    low, high = members[below], members[below + 1]
+    other = (_samples(rows, low + high - chosen) * taps).sum(dim=1)
+    difference = (grad * (result - other)).sum(dim=1, dtype=s.dtype).view_as(s)
+    slope = torch.where(chosen == high, difference, -difference) / (high - low)
+    return slope * ((s >= dilations[0]) & (s <= dilations[-1]))
+
+
+def _taps(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Depthwise weights ``[C, 1, 3, 3]`` as ``[9, C]``."""
+    return weight.flatten(1).T.to(dtype)
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """``[N, C, H, W]`` as ``[N * H * W, C]``; no copy where channels are the last dimension in memory."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _image(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Inverse of `_rows`."""
+    n, channels, height, width = shape
+    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _tap_rows(dilation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows that the nine taps of each pixel read, int64 ``[N * H * W, 9]``, and whether they lie inside of the image.
+
+    ``dilation``: ``[N, 1, H, W]``. Taps outside of it read a row of its border.
+    """
+    n, _, height, width = dilation.shape
+    d = dilation.long().view(n, height, width, 1)
+    tap = torch.arange(9, device=d.device)
+    y = torch.arange(height, device=d.device).view(-1, 1, 1) + d * (tap // 3 - 1)
+    x = torch.arange(width, device=d.device).view(-1, 1) + d * (tap % 3 - 1)
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    image = torch.arange(n, device=d.device).view(-1, 1, 1, 1) * (height * width)
+    index = image + y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    return index.view(-1, 9), inside.view(-1, 9)
+
+
+def _samples(rows: torch.Tensor, dilation: torch.Tensor) -> torch.Tensor:
+    """The nine samples of each pixel, ``[N * H * W, 9, C]``, zero outside of the image."""
+    index, inside = _tap_rows(dilation)
+    samples = rows.index_select(0, index.flatten()).view(-1, 9, rows.shape[1])
+    return samples.mul_(inside[..., None])
 
 
 def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -149,18 +259,24 @@ class DeformConv(nn.Module):
 
     ``config``: sampling, kernel and set of dilations. With ``outputs`` None the convolution is depthwise. ``norm`` and
     ``relu`` follow if asked for. The 1x1 convolution is ``dilation`` (one channel, starts at 1 everywhere) or
-    ``offsets`` (18 channels, start at 0), none for regular sampling.
+    ``offsets`` (18 channels, start at 0), none for regular sampling. It reads all inputs but the last ``skipped``.
     """
 
     def __init__(
-        self, config: NetworkConfig, inputs: int, outputs: int | None = None, norm: bool = False, relu: bool = False
+        self,
+        config: NetworkConfig,
+        inputs: int,
+        outputs: int | None = None,
+        norm: bool = False,
+        relu: bool = False,
+        skipped: int = 0,
     ) -> None:
         super().__init__()
         self.sampling, self.dilations, self.kernel = config.sampling, config.dilations, config.kernel
         if self.sampling in ("square", "rounded"):
-            self.dilation = _constant_conv(inputs, 1, 1.0)
+            self.dilation = _constant_conv(inputs - skipped, 1, 1.0)
         elif self.sampling != "regular":
-            self.offsets = _constant_conv(inputs, 18, 0.0)
+            self.offsets = _constant_conv(inputs - skipped, 18, 0.0)
         shape = (inputs, 1) if outputs is None else (outputs, inputs)
         self.weight = nn.Parameter(torch.empty(*shape, self.kernel, self.kernel))
         self.norm = nn.BatchNorm2d(shape[0]) if norm else None
@@ -168,21 +284,26 @@ class DeformConv(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # In float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory that
-        # nobody wrote.
+        # On a CPU in float32: oneDNN's gradient of a dilated depthwise convolution's weights in bfloat16 reads memory
+        # that nobody wrote.
         with torch.autocast(x.device.type, enabled=False):
-            x = self._sample(single(x))
+            x = self._sample(x if x.is_cuda and self.sampling == "rounded" else single(x))
         x = x if self.norm is None else self.norm(x)
         return x if self.relu is None else self.relu(x)
 
     def _sample(self, x: torch.Tensor) -> torch.Tensor:
         if self.sampling == "rounded":
-            return rounded_conv(x, self.weight, self.dilation(x), self.dilations)
+            return rounded_conv(x, self.weight, on_first(self.dilation, single(x)), self.dilations)
         if self.sampling == "square":
-            return sampled_conv(x, self.weight, square_places(self.dilation(x)))
+            return sampled_conv(x, self.weight, square_places(on_first(self.dilation, x)))
         if self.sampling == "regular":
             return F.conv2d(x, self.weight, padding=self.kernel // 2, groups=x.shape[1] // self.weight.shape[1])
-        return sampled_conv(x, self.weight, offset_places(self.offsets(x), self.sampling == "bounded"))
+        return sampled_conv(x, self.weight, offset_places(on_first(self.offsets, x), self.sampling == "bounded"))
+
+
+def on_first(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """``conv`` of as many of the first channels of ``x`` as it reads."""
+    return conv(x[:, : conv.in_channels])  # type: ignore[no-any-return]
 
 
 def _constant_conv(inputs: int, outputs: int, bias: float) -> nn.Conv2d:

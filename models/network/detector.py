@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.network.backbone import Backbone, describe_sequence
+from models.network.backbone import Backbone, computed, describe_sequence
 from models.network.blocks import ConvNorm, single
 from models.network.config import NetworkConfig
 from models.network.deform import DeformConv
@@ -29,25 +29,28 @@ SIZE_BIAS = 16.0
 
 
 class DeformStage(nn.Module):
-    """``[N, inputs, H, W]`` to ``[N, outputs, 2H, 2W]``: deformable depthwise and 1x1, BN, ReLU, nearest upsample.
+    """``[N, inputs + skipped, H, W]`` to ``[N, outputs, 2H, 2W]``: deformable depthwise and 1x1, BN, ReLU, nearest
+    upsample.
 
     Variant ``"i"`` runs the depthwise convolution first, at the input's width (the one that the paper timed); variant
     ``"ii"`` the 1x1 convolution first, then dilation and depthwise at the output's width. A full convolution needs no
-    1x1 beside it.
+    1x1 beside it. The last ``skipped`` channels, of the backbone, have no part in where the convolution samples, unless
+    the 1x1 comes first.
     """
 
-    def __init__(self, config: NetworkConfig, inputs: int, outputs: int) -> None:
+    def __init__(self, config: NetworkConfig, inputs: int, outputs: int, skipped: int = 0) -> None:
         super().__init__()
         self.order: tuple[str, ...] = ("deform",)
+        width = inputs + skipped
         if not config.depthwise:
-            self.deform = DeformConv(config, inputs, outputs, norm=True, relu=True)
+            self.deform = DeformConv(config, width, outputs, norm=True, relu=True, skipped=skipped)
         elif config.deform == "i":
             self.order = ("deform", "point")
-            self.deform = DeformConv(config, inputs)
-            self.point = ConvNorm(inputs, outputs)
+            self.deform = DeformConv(config, width, skipped=skipped)
+            self.point = ConvNorm(width, outputs)
         else:
             self.order = ("point", "deform")
-            self.point = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.point = nn.Conv2d(width, outputs, 1, bias=False)
             self.deform = DeformConv(config, outputs, norm=True, relu=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,10 +58,15 @@ class DeformStage(nn.Module):
             x = getattr(self, name)(x)
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
-    def describe(self, builder: GraphBuilder, x: str) -> str:
-        """Add this stage to a graph; ``x`` and the result are tensor names."""
-        modules = [getattr(self, name) for name in self.order]
-        return builder.upsample(f"{builder.names[self]}.upsample", describe_sequence(modules, builder, x))
+    def describe(self, builder: GraphBuilder, x: str, skip: str | None = None) -> str:
+        """Add this stage to a graph; ``x``, ``skip`` (of the backbone) and the result are tensor names."""
+        name, modules = builder.names[self], [getattr(self, part) for part in self.order]
+        if skip is not None:
+            joined = builder.concat(f"{name}.concat", (x, skip))
+            # The dilation's convolution of the decoder's tensor alone runs before the upsampling.
+            where = {"where": x} if self.order[0] == "deform" else {}
+            x, modules = modules[0].describe(builder, joined, **where), modules[1:]
+        return builder.upsample(f"{name}.upsample", describe_sequence(modules, builder, x))
 
 
 class Head(nn.Module):
@@ -91,7 +99,9 @@ class CoDeNet(nn.Module):
         self.classes = classes
         self.backbone = Backbone(config)
         widths = (config.channels[4], *config.decoder)
-        self.decoder = nn.Sequential(*(DeformStage(config, i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)))
+        self.decoder = nn.Sequential(
+            *(DeformStage(config, *shape) for shape in zip(widths[:-1], widths[1:], config.skip_channels, strict=True))
+        )
         if config.fpn:
             self.laterals = nn.ModuleList(
                 ConvNorm(i, o) for i, o in zip(config.channels[2::-1], config.decoder, strict=True)
@@ -103,12 +113,13 @@ class CoDeNet(nn.Module):
         nn.init.constant_(self.heads["size"].out.bias, SIZE_BIAS)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        levels = self.backbone.pyramid(x)
-        x = levels.pop()
+        *levels, x = self.backbone.pyramid(x)
         for number, stage in enumerate(self.decoder):
+            if self.config.skip_channels[number]:
+                x = torch.cat([x, computed(levels[3 - number])], dim=1)
             x = stage(x)
             if self.config.fpn:
-                x = x + self.laterals[number](levels.pop())
+                x = x + self.laterals[number](levels[2 - number])
         return {name: head(x) for name, head in self.heads.items()}
 
     def describe(self, builder: GraphBuilder) -> dict[str, str]:
@@ -117,8 +128,9 @@ class CoDeNet(nn.Module):
         Raises `CodenetError` for a network that the accelerator cannot run (`NetworkConfig.check_accelerator`).
         """
         self.config.check_accelerator()
-        x = self.backbone.describe(builder, "image")
-        x = describe_sequence(self.decoder, builder, x)
+        x, halves = self.backbone.describe(builder, "image")
+        for number, stage in enumerate(self.decoder):
+            x = stage.describe(builder, x, halves[2 - number] if self.config.skip_channels[number] else None)
         tensors = dict.fromkeys(self.heads, x)
         for layer in ("point", "depth", "out"):
             blocks = {name: getattr(head, layer) for name, head in self.heads.items()}

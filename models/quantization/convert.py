@@ -68,7 +68,9 @@ def calibrate(network: CoDeNet, images: Iterable[torch.Tensor]) -> dict[str, flo
 
 
 def _share_ranges(network: CoDeNet, ranges: dict[str, float], precision: Precision) -> dict[str, nn.Module]:
-    """One activation quantizer per tensor, but a single one for all tensors that a backbone stage concatenates."""
+    """One activation quantizer per tensor, but a single one for all tensors that a backbone stage concatenates, and
+    that a deformable stage concatenates with these.
+    """
     quantizers: dict[str, nn.Module] = {}
     for number, stage in enumerate(network.backbone.stages):
         branches = [
@@ -77,10 +79,15 @@ def _share_ranges(network: CoDeNet, ranges: dict[str, float], precision: Precisi
             for branch in ("branch1", "branch2")
             if hasattr(unit, branch)
         ]
+        joined = f"backbone.stages.{number}"
+        if network.config.skips and number < 2:
+            before = 1 - number
+            branches.append(f"decoder.{before}.{network.decoder[before].order[-1]}")
+            joined += f" and decoder.{before}"
         bits = {precision.activation_bits(name) for name in branches}
         if len(bits) > 1:
             raise CodenetError(
-                f"precision {precision}: activations of {sorted(bits)} bits in backbone.stages.{number}, "
+                f"precision {precision}: activations of {sorted(bits)} bits in {joined}, "
                 f"expected one width, because a stage concatenates its tensors"
             )
         shared = activation(max(ranges[name] for name in branches), True, bits.pop())
@@ -116,7 +123,7 @@ def quantize(network: CoDeNet, ranges: dict[str, float], precision: Precision = 
     """The Brevitas network for a floating-point ``network`` and the ``ranges`` that `calibrate` found for it.
 
     The structure stays; every convolution becomes a quantized one, with an activation quantizer after its batch norm.
-    All tensors that a backbone stage concatenates share one. Batch norms stay for training: `to_graph` folds them,
+    All tensors that a stage concatenates share one. Batch norms stay for training: `to_graph` folds them,
     which needs no rounding, since weight scales are per channel. ``network`` itself is unchanged.
 
     `CodenetError` for a network with another convolution than the accelerator's, a ``precision`` with an exception for

@@ -13,7 +13,7 @@ from brevitas.quant.solver.weight import WeightQuantSolver
 from torch import nn
 
 from models.network.config import ALL_DILATIONS
-from models.network.deform import deform_depthwise
+from models.network.deform import deform_depthwise, on_first
 from models.network.graph_builder import GraphBuilder, Grid
 
 # Otherwise loading a state puts new parameters in the place of the learned scales, and an optimizer that knows the old
@@ -120,13 +120,17 @@ class QuantDeformBlock(nn.Module):
         self.act = act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv(x, self.dilation(x))
+        x = self.conv(x, on_first(self.dilation, x))
         return self.act(x if self.norm is None else self.norm(x))
 
-    def describe(self, builder: GraphBuilder, x: str) -> str:
-        """Snap this block and add it to a graph; ``x`` and the result are tensor names."""
+    def describe(self, builder: GraphBuilder, x: str, where: str | None = None) -> str:
+        """Snap this block and add it to a graph; ``x`` and the result are tensor names, ``where`` what the dilation is
+        of, ``x`` if None.
+        """
         name = builder.names[self]
-        dilation = builder.dilation(f"{name}.dilation", self.dilation, x, self.conv.dilations)
+        dilation = builder.dilation(
+            f"{name}.dilation", self.dilation, x if where is None else where, self.conv.dilations
+        )
         return builder.deform(name, self.conv, x, dilation, grid(self.act))
 
 

@@ -108,7 +108,7 @@ def untrained(
 
     Parameters
     ----------
-    config: configuration, or its name (a to e).
+    config: configuration, or its name (a to g).
     photo: uint8 ``[S, S, 3]`` of the configuration's size; None takes a synthetic picture.
     """
     config = get_config(config) if isinstance(config, str) else config

@@ -39,7 +39,8 @@ def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tens
     variance = target.var(dim=(0, 2, 3))
     error = (features - target).square().mean(dim=(0, 2, 3))
     alive = variance > 1e-4
-    return (error[alive] / variance[alive]).clamp(max=10).sum() / alive.sum().clamp(min=1)
+    ratio = torch.where(alive, error / variance.clamp(min=1e-4), 0)
+    return ratio.clamp(max=10).sum() / alive.sum().clamp(min=1)
 
 
 class Distillation:
@@ -111,9 +112,10 @@ class FloatDistillation:
         """Difference of the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, from the
         teacher's.
         """
-        with torch.no_grad():
+        # Half precision for a teacher on a GPU: its results need no more.
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=images.is_cuda):
             self.teacher(images)
-        found, expected = self.kept, self.targets
+        found, expected = self.kept, {name: value.float() for name, value in self.targets.items()}
         features = [
             normalized_error(found[name], expected[name]) for name in expected if name not in self.teacher.heads
         ]

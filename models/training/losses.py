@@ -58,31 +58,38 @@ def focal_loss(
     alpha: float = 2.0,
     beta: float = 4.0,
     peaks: torch.Tensor | None = None,
+    confidence: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Penalty-reduced focal loss over all pixels, divided by ``peaks``: None is the number of peaks (at least 1).
 
     ``-(1 - p)^alpha log p`` where the target is 1, else ``-(1 - target)^beta p^alpha log(1 - p)``. Stable for any
-    logit.
+    logit. ``confidence``, of ``target``'s shape, says instead how far each pixel is an object's centre, 0 to 1: what a
+    teacher is not sure of counts as both, in these parts.
     """
     p = torch.sigmoid(logits)
-    peak = (target == 1).to(logits.dtype)
+    peak = (target == 1).to(logits.dtype) if confidence is None else confidence
     positive = (1 - p) ** alpha * F.logsigmoid(logits) * peak
     negative = (1 - target) ** beta * p**alpha * F.logsigmoid(-logits) * (1 - peak)
     return -(positive.sum() + negative.sum()) / (peak.sum().clamp(min=1) if peaks is None else peaks)
 
 
 def generalized_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Generalized IoU (Rezatofighi et al., CVPR 2019) of boxes ``[K, 4]`` (x0, y0, x1, y1) with their counterparts:
-    ``[K]`` in (-1, 1].
+    """Generalized IoU (Rezatofighi et al., CVPR 2019) of boxes ``[..., 4]`` (x0, y0, x1, y1) with their counterparts:
+    ``[...]`` in (-1, 1].
 
     A box with x1 < x0 or y1 < y0 counts as empty.
     """
-    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
-    common = (high - low).clamp(min=0).prod(dim=1)
-    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (a, b)]
-    union = areas[0] + areas[1] - common
+    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    hull = _area(torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:]))
+    common = _area(low, high)
+    union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - common
     return common / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+
+
+def _area(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Area between corners ``[..., 2]``, 0 if they are swapped; `torch.prod` would cost a GPU's step a tenth."""
+    width, height = (high - low).clamp(min=0).unbind(dim=-1)
+    return width * height
 
 
 def predicted_boxes(outputs: dict[str, torch.Tensor], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,15 +111,29 @@ def detection_loss(
     the pixels' weights. ``divided_by``: `divisors` of the whole batch where ``batch`` is a part of one.
     """
     peaks, weight = divisors(batch.totals()) if divided_by is None else divided_by
-    centre, size = predicted_boxes(outputs, batch)
-    box = torch.cat([centre - size / 2, centre + size / 2], dim=1)
-    true_centre, true_size = (batch.box[:, :2] + batch.box[:, 2:]) / 2, batch.box[:, 2:] - batch.box[:, :2]
-    distance = ((centre - true_centre).abs() + (size - true_size).abs()).sum(dim=1)
-    share = batch.weight / weight
     parts = {
         "heatmap": focal_loss(outputs["heatmap"], batch.heatmap, peaks=peaks),
-        "overlap": (share * (1 - generalized_iou(box, batch.box))).sum(),
+        **box_losses(*predicted_boxes(outputs, batch), batch.box, batch.weight / weight),
+    }
+    return with_total(parts)
+
+
+def box_losses(
+    centre: torch.Tensor, size: torch.Tensor, box: torch.Tensor, share: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """``overlap`` and ``distance`` of predicted centres and sizes ``[..., 2]`` from ``box`` ``[..., 4]``, each pixel
+    with its ``share`` ``[...]``.
+    """
+    predicted = torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+    true_centre, true_size = (box[..., :2] + box[..., 2:]) / 2, box[..., 2:] - box[..., :2]
+    distance = ((centre - true_centre).abs() + (size - true_size).abs()).sum(dim=-1)
+    return {
+        "overlap": (share * (1 - generalized_iou(predicted, box))).sum(),
         "distance": (share * distance).sum(),
     }
-    parts["total"] = sum((WEIGHTS[name] * part for name, part in parts.items()), torch.zeros(()))
-    return parts
+
+
+def with_total(parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parts and their weighted ``total``."""
+    total = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
+    return {**parts, "total": total}

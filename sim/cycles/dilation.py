@@ -9,6 +9,7 @@ import numpy as np
 
 from codenet.config import CONFLICT_FREE, MAX_DILATION
 from codenet.errors import ConfigError
+from codenet.isa import Descriptor
 from codenet.program import PlacedTensor, Program
 
 TAPS = 9
@@ -21,21 +22,35 @@ ASSUMED_DILATIONS = np.full(MAX_DILATION + 1, 1 / (MAX_DILATION + 1))
 
 
 def dilation_sources(program: Program) -> dict[int, PlacedTensor]:
-    """The tensor that each deformable step, by its index, reads its dilations from (in channel 0 of that tensor's only
-    plane).
+    """The tensor that each deformable step, by its index, has its dilations from: in channel 0 of that tensor's only
+    plane, which the step reads, or a copy of it at full size.
     """
-    sources = {}
-    for number, step in enumerate(program.descriptors):
-        if not step.dilated:
-            continue
-        table = np.frombuffer(program.image, "<u8", step.input_planes + 1, step.parameter_address)
-        offset = int(table[step.input_planes]) & 0xFFFFFFFF
-        # Memory is used again: the dilations are what was written there last.
-        sources[number] = max(
-            (placed for placed in program.tensors if placed.planes[0] == offset and placed.step < number),
-            key=lambda placed: placed.step,
-        )
-    return sources
+    tables = [_tables(program, step) for step in program.descriptors]
+    return {
+        number: _origin(program, tables, number, tables[number][0][-1])
+        for number, step in enumerate(program.descriptors)
+        if step.dilated
+    }
+
+
+def _tables(program: Program, step: Descriptor) -> tuple[list[int], list[int]]:
+    """Offsets of the planes that a step reads, and of those that it writes."""
+    read = step.expand_planes if step.expand else step.input_planes + step.dilated
+    table = np.frombuffer(program.image, "<u8", read + step.output_planes, step.parameter_address)
+    offsets = (table & np.uint64(0xFFFFFFFF)).tolist()
+    return offsets[:read], offsets[read:]
+
+
+def _origin(program: Program, tables: list[tuple[list[int], list[int]]], reader: int, offset: int) -> PlacedTensor:
+    """The tensor in the plane at ``offset`` that step ``reader`` reads: what was written there last, as memory is used
+    again.
+    """
+    writer = max(number for number in range(reader) if offset in tables[number][1])
+    for placed in program.tensors:
+        if placed.planes[0] == offset and placed.step == writer:
+            return placed
+    inputs, outputs = tables[writer]
+    return _origin(program, tables, writer, inputs[outputs.index(offset)])
 
 
 def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
@@ -52,7 +67,7 @@ def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[i
     """
     maps = {}
     for number, source in dilation_sources(program).items():
-        scale = 1 << source.upsample
+        scale = 1 << program.descriptors[number].upsample
         maps[number] = tensors[source.name][::scale, ::scale, int(source.index[0])]
     return maps
 

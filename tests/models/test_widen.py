@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wider networks compute what the narrow ones do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,8 @@ def same_outputs(narrow, wide, size):
         TINY.replace(sampling="square", fpn=True),
         TINY.replace(sampling="original"),
         TINY.replace(depthwise=False),
+        TINY.replace(skips=True),
+        TINY_II.replace(skips=True),
     ],
     ids=str,
 )
@@ -56,6 +60,82 @@ def test_wider_networks_compute_the_same(config):
     wide = widen.widen(narrow, config.replace(name="wide", **WIDER))
     assert sum(p.numel() for p in wide.parameters()) > 1.5 * sum(p.numel() for p in narrow.parameters())
     assert same_outputs(narrow, wide, config.size)
+
+
+@pytest.mark.parametrize("changes", [{}, WIDER], ids=["as wide", "wider"])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, TINY_II, TINY.replace(deform_backbone=True, fpn=True), TINY.replace(depthwise=False, sampling="original")],
+    ids=str,
+)
+def test_more_units_and_skips_compute_the_same(config, changes):
+    narrow = spread_out(config)
+    wide = widen.widen(narrow, config.replace(name="large", units=(2, 4, 3), skips=True, **changes))
+    assert same_outputs(narrow, wide, config.size)
+
+
+def test_added_units_and_skips_learn():
+    """In training, batch norms included, an added unit is nearly the identity, and all that is new has a gradient."""
+    torch.manual_seed(1)
+    narrow = spread_out(TINY)
+    large = widen.widen(narrow, TINY.replace(name="large", units=(2, 3, 2), skips=True)).double().train()
+    found = []
+    large.backbone.stages[1][2].register_forward_hook(lambda _m, inputs, output: found.extend([inputs[0], output]))
+    outputs = large(torch.randn(8, 3, 64, 64).double())
+    first, second = found[0].chunk(2, dim=1)
+    assert torch.equal(found[1][:, 0::2], first)
+    correlation = torch.corrcoef(torch.stack([found[1][:, 1::2].flatten(), second.flatten()]))[0, 1]
+    assert correlation > 0.95
+    sum(output.square().mean() for output in outputs.values()).backward()
+    for stage, inputs in ((1, 24), (2, 16)):
+        weight = large.decoder[stage].point.conv.weight
+        assert not weight[:, inputs:].any() and (weight.grad[:, inputs:] != 0).any(dim=0).all()
+
+
+def test_pruning_keeps_what_matters():
+    """Channels that do not matter, and only these, can go without a trace."""
+    narrow = spread_out(TINY)
+    for norm, keep in (
+        (narrow.backbone.last.norm, 20),
+        (narrow.decoder[0].point.norm, 9),
+        (narrow.decoder[1].point.norm, 9),
+        (narrow.decoder[2].point.norm, 9),
+        *((head.depth.norm, 7) for head in narrow.heads.values()),
+    ):
+        gone = torch.randperm(len(norm.weight))[keep:]
+        norm.weight.data[gone], norm.bias.data[gone] = 0.0, 0.0
+    config = TINY.replace(name="pruned", channels=(8, 16, 32, 48, 20), decoder=(9, 9, 9), head=7)
+    assert same_outputs(narrow, widen.widen(narrow, config, prune=True), 64)
+    fewer = widen.widen(narrow, config.replace(decoder=(9, 2, 9), skips=True, units=(2, 3, 2)), prune=True)
+    assert not same_outputs(narrow, fewer, 64)
+    with pytest.raises(CodenetError, match="channels are .*, expected none below those of tiny"):
+        widen.widen(narrow, config.replace(channels=(8, 16, 24, 48, 32)), prune=True)
+
+
+def test_strength_of_a_channel():
+    """Root mean square behind the ReLU, of normally distributed values, times the readers' norms."""
+    norm = nn.BatchNorm1d(3)
+    norm.weight.data, norm.bias.data = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([0.5, -1.0, 3.0])
+    values = (torch.randn(1_000_000, 3) * norm.weight + norm.bias).clamp(min=0)
+    mean, variance = widen._moments(norm)
+    assert torch.allclose(mean.float(), values.mean(0), atol=0.01)
+    assert torch.allclose(variance.float(), values.var(0), atol=0.02)
+    readers = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]), torch.tensor([[2.0], [1.0], [1.0]])
+    expected = values.square().mean(0).sqrt() * torch.tensor([10.0, 1.0, 0.0])
+    assert torch.allclose(widen._strength(norm, *readers).float(), expected, atol=0.05)
+
+
+@pytest.mark.parametrize(("small", "large"), [("a", "f"), ("c", "g")])
+def test_shaped_configurations_from_shipped_networks(small, large, tmp_path):
+    """f from a, g from c: the command with --prune; the same function where nothing has to be narrower."""
+    zoo = Path(widen.__file__).parent / "zoo" / f"codenet-{small}.pt"
+    output = tmp_path / "start.pt"
+    assert widen.main([str(zoo), "--config", large, "-o", str(output)]) == 2
+    assert widen.main([str(zoo), "--config", large, "--prune", "-o", str(output)]) == 0
+    assert load_network(output).config == CONFIGS[large]
+    narrow, config = load_network(zoo), CONFIGS[small]
+    kept = {"channels": (*CONFIGS[large].channels[:4], config.channels[4]), "decoder": config.decoder}
+    assert same_outputs(narrow, widen.widen(narrow, CONFIGS[large].replace(**kept)), 96)
 
 
 @pytest.mark.parametrize("changes", [{}, {"channels": (24, 128, 256, 512, 1024)}], ids=["2x", "128, 256, 512"])
@@ -82,13 +162,17 @@ def test_what_cannot_be_widened():
     network = CoDeNet(TINY, CLASSES)
     for changes, message in (
         ({"channels": (8, 16, 30, 48, 32)}, r"channels are \(8, 16, 30, 48, 32\), expected none below those of tiny"),
-        ({"decoder": (24, 8, 16)}, "decoder are"),
+        ({"decoder": (24, 8, 16)}, "decoder are .*, or --prune$"),
+        ({"channels": (8, 16, 32, 48, 24)}, "channels are .*, or --prune$"),
+        ({"deform": "ii"}, "deform is 'ii', expected 'i'"),
         ({"head": 8}, "head is 8, expected 16 or more"),
-        ({"units": (2, 3, 2)}, r"units is \(2, 3, 2\), expected \(2, 2, 2\) as in tiny"),
+        ({"units": (2, 1, 2)}, r"units are \(2, 1, 2\), expected none below those of tiny, \(2, 2, 2\)$"),
         ({"stem": "s2max"}, "stem is 's2max', expected 's4'"),
     ):
         with pytest.raises(CodenetError, match=f"widening to x: {message}"):
             widen.widen(network, TINY.replace(name="x", **changes))
+    with pytest.raises(CodenetError, match="skips is False, expected True as in tiny"):
+        widen.widen(CoDeNet(TINY.replace(skips=True), CLASSES), TINY.replace(name="x"))
 
 
 def test_channels_that_units_pass_on():

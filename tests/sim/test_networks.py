@@ -21,6 +21,8 @@ NETWORKS = {
     "pointwise before deformable": dict(size=32, deform="ii"),
     "not square": dict(size=(32, 96), classes=9),
     "merged heads": dict(size=32, equal_heads=True),
+    "skips": dict(size=64, skips=True),
+    "skips, pointwise before deformable": dict(size=32, skips=True, deform="ii"),
 }
 
 IRREGULAR = DramTiming(jitter=30, stall=0.05, seed=2)
@@ -50,7 +52,7 @@ def test_default_accelerator(photo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deform", ["i", "ii"])
-@pytest.mark.parametrize("configuration", "abcde")
+@pytest.mark.parametrize("configuration", networks.CONFIGURATIONS)
 def test_configuration(configuration, deform, photo):
     result = check(networks.codenet(configuration, deform=deform), AcceleratorConfig(), photo, DramTiming())
     print(f"{configuration} ({deform}): {result}")

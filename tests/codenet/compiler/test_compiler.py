@@ -36,6 +36,9 @@ CONFIGS = {
         {"size": (4, 4), "seed": 5},
         {"size": (4, 4), "stem": "s2max", "classes": 1, "seed": 6},
         {"size": (36, 4), "channels": (5, 34, 38, 66, 70), "units": (3, 3, 3), "seed": 7},
+        {"skips": True, "seed": 8},
+        {"skips": True, "deform": "ii", "size": (96, 64), "seed": 9},
+        {"skips": True, "decoder": (70, 33, 16), "size": 128, "seed": 10},
     ],
     ids=lambda settings: ",".join(f"{key}={value}" for key, value in settings.items()) or "plain",
 )
@@ -44,7 +47,7 @@ def test_small_networks(settings: dict[str, Any], config: AcceleratorConfig) -> 
 
 
 @pytest.mark.parametrize("deform", ["i", "ii"])
-@pytest.mark.parametrize("name", "abcde")
+@pytest.mark.parametrize("name", networks.CONFIGURATIONS)
 def test_configurations_at_small_size(name: str, deform: str) -> None:
     """Real channel counts of the paper, of which the number of steps and all weights depend, on a small photo."""
     graph = networks.codenet(name, size=128, deform=deform, equal_heads=deform == "ii")
@@ -53,7 +56,7 @@ def test_configurations_at_small_size(name: str, deform: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", "abcde")
+@pytest.mark.parametrize("name", networks.CONFIGURATIONS)
 def test_configurations(name: str) -> None:
     check(networks.codenet(name), AcceleratorConfig())
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from codenet.vision.boxes import Detection
-from models.data import DetectionData, Record
+from models.data import DetectionData, Record, overlaps
 from models.evaluation import average_precision
-from models.evaluation.voc_metric import all_point, eleven_point, overlaps, voc_average_precision
+from models.evaluation.voc_metric import all_point, eleven_point, voc_average_precision
 
 CLASSES = ("cat", "dog")
 

@@ -97,8 +97,8 @@ def test_bad_configurations(changes, message):
 
 def test_configuration_by_name_and_as_plain_values():
     assert get_config("d").channels == (24, 244, 488, 976, 2153)
-    with pytest.raises(CodenetError, match="'f', expected one of a, b, c, d, e"):
-        get_config("f")
+    with pytest.raises(CodenetError, match="'h', expected one of a, b, c, d, e, f, g"):
+        get_config("h")
     values = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(TINY).items()}
     assert NetworkConfig.from_dict(values) == TINY
 

@@ -17,6 +17,9 @@ VARIANTS = [
     {"dilations": CONFLICT_FREE_OR_ZERO},
     {"deform_backbone": True},
     {"fpn": True},
+    {"skips": True},
+    {"skips": True, "fpn": True, "sampling": "original", "units": (1, 1, 1)},
+    {"skips": True, "depthwise": False},
     {"sampling": "square", "deform_backbone": True, "fpn": True},
 ]
 
@@ -101,6 +104,7 @@ def test_the_accelerator_takes_the_rest():
         *CONFIGS.values(),
         TINY.replace(dilations=CONFLICT_FREE_OR_ZERO),
         TINY.replace(deform_backbone=True),
+        TINY.replace(skips=True),
     ):
         config.check_accelerator()
 
@@ -115,6 +119,24 @@ def test_pyramid_adds_the_tensor_of_each_resolution():
     for number, level in enumerate((2, 1, 0)):
         expected = network.decoder[number](expected) + network.laterals[number](levels[level])
     assert torch.equal(network(x)["size"], network.heads["size"](expected))
+
+
+@pytest.mark.parametrize("units", [(2, 2, 2), (1, 1, 1)])
+def test_skips_join_what_the_last_unit_computed(units):
+    network = CoDeNet(TINY.replace(skips=True, units=units), ("a",)).eval()
+    found = {}
+    for number, stage in enumerate(network.backbone.stages):
+        stage[-1].branch2.register_forward_hook(lambda _m, _i, output, number=number: found.update({number: output}))
+    for number, stage in enumerate(network.decoder):
+        stage.register_forward_hook(lambda _m, inputs, output, n=number: found.update({f"d{n}": (inputs[0], output)}))
+    network(torch.randn(1, 3, 64, 64))
+    for number in (1, 2):
+        assert torch.equal(found[f"d{number}"][0], torch.cat([found[f"d{number - 1}"][1], found[2 - number]], dim=1))
+
+
+def test_skips_have_no_part_in_the_dilation():
+    stage = CoDeNet(TINY.replace(skips=True), ("a",)).decoder[1]
+    assert stage.deform.weight.shape[0] == 24 + 16 and stage.deform.dilation.in_channels == 24
 
 
 def test_plain_trunk_in_a_deformable_backbone_computes_the_same():

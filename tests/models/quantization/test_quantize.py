@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from codenet.checkout import ROOT
+from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError
 from codenet.golden.interpreter import run
 from codenet.graph import Convolution, Depthwise, Graph, walk
@@ -19,7 +20,9 @@ from models.quantization.convert import calibrate, quantize
 from models.quantization.graph import to_graph
 from models.quantization.modules import QuantBlock, best_scale, fold_norm, quant_conv
 from models.quantization.untrained import _normalize_on, synthetic_photo, untrained
+from models.quantization.precision import Exemption, Precision
 from models.training import TrainConfig, Trainer
+from tests.codenet.compiler.compiling import check
 from tests.models.common import TINY, TINY_II
 from tests.models.exact import CLASSES, mismatches, prepared
 
@@ -95,7 +98,11 @@ def test_bias_beyond_48_bits_is_refused():
         snap(conv, Grid(1.0, 0, -128, 127), Grid(1.0, 0, -128, 127), 40)
 
 
-@pytest.mark.parametrize("config", [TINY, TINY_II], ids=lambda config: config.name)
+@pytest.mark.parametrize(
+    "config",
+    [TINY, TINY_II, *(config.replace(name=f"{config.name}-skips", skips=True) for config in (TINY, TINY_II))],
+    ids=lambda config: config.name,
+)
 def test_every_tensor_equals_the_golden_models(config):
     network, photos = prepared(config)
     quantized = quantize(network, calibrate(network, [normalize(photos)]))
@@ -105,6 +112,21 @@ def test_every_tensor_equals_the_golden_models(config):
     assert len(dilations) == 3
     values = [run(graph, to_activation(photo), dilations)[name].ravel() for photo in photos for name in dilations]
     assert len(np.unique(np.concatenate(values))) >= 6
+    check(graph, AcceleratorConfig.small())
+
+
+@pytest.mark.parametrize("deform", ["i", "ii"])
+def test_what_a_deformable_stage_joins_has_one_scale(deform):
+    network, photos = prepared(TINY.replace(skips=True, deform=deform))
+    quantized = quantize(network, calibrate(network, [normalize(photos)]))
+    last = {"i": "point", "ii": "deform"}[deform]
+    for stage, before in ((1, 0), (0, 1)):
+        own = getattr(quantized.decoder[before], last).act
+        assert own is quantized.backbone.stages[stage][-1].branch2[-1].act
+    assert getattr(quantized.decoder[2], last).act is not own
+    mixed = Precision(mixed=(Exemption("decoder", 4, 4),))
+    with pytest.raises(CodenetError, match=r"\[4, 8\] bits in backbone.stages.0 and decoder.1, expected one width"):
+        quantize(network, calibrate(network, [normalize(photos)]), mixed)
 
 
 @pytest.mark.slow
@@ -222,7 +244,7 @@ def test_untrained_network_is_lively_and_repeatable(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list("abcde"))
+@pytest.mark.parametrize("name", list(CONFIGS))
 @pytest.mark.parametrize("variant", ["i", "ii"])
 def test_configurations_export(name, variant):
     graph = untrained(CONFIGS[name].replace(deform=variant))

@@ -220,7 +220,7 @@ def test_failed_simulation(bench, monkeypatch, capsys):
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit):
         benchmark.main(arguments)
-    assert "expected letters of abcde" in capsys.readouterr().err
+    assert "expected letters of abcdefg" in capsys.readouterr().err
 
 
 def test_key_depends_on_the_network(monkeypatch):

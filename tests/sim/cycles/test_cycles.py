@@ -25,7 +25,7 @@ from hw.window.axis import WindowAxis
 from hw.window.beats import WindowBeats
 from sim.cycles import dilation_maps, latency, predict
 from sim.cycles.bandwidth import FETCH, LOAD, WRITE, Bandwidth
-from sim.cycles.dilation import window_beats
+from sim.cycles.dilation import dilation_sources, window_beats
 from sim.cycles.fetch import Fetch
 from sim.cycles.flow import Flow
 from sim.cycles.work import work_of
@@ -177,6 +177,15 @@ def test_dilations_that_conflict_are_slower(program):
     assert changed <= {*steps, *(n + 1 for n in steps)}
 
 
+def test_dilations_are_found_behind_a_copy():
+    """With skips, stages 1 and 2 read a copy of their dilations at full size."""
+    graph = networks.network(64, skips=True)
+    program = compiler.compile(graph, SMALL)
+    assert [placed.name for placed in dilation_sources(program).values()] == [f"decoder{n}.dilation" for n in range(3)]
+    maps = dilation_maps(program, interpreter.run(graph, networks.random_image(64, 64)))
+    assert [dilations.shape for dilations in maps.values()] == [(2, 2), (4, 4), (8, 8)]
+
+
 def test_larger_arrays_are_faster():
     graph = networks.codenet("a", size=64)
     cycles = [predict(compiler.compile(graph, AcceleratorConfig(outputs=n))).cycles for n in (8, 16, 32)]
@@ -230,6 +239,7 @@ NETWORKS = {
     "pointwise before deformable": dict(size=32, deform="ii"),
     "merged heads": dict(size=32, equal_heads=True),
     "four times the pixels": dict(size=128),
+    "skips": dict(size=64, skips=True),
 }
 
 

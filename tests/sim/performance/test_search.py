@@ -80,4 +80,4 @@ def test_command(capsys, monkeypatch):
     assert "a, fps | b, fps" in out and out.count("16x") == 2 and out.count("chosen") == 1
     with pytest.raises(SystemExit):
         command.main(["--configs", "xyz"])
-    assert "'xyz': expected letters of abcde" in capsys.readouterr().err
+    assert "'xyz': expected letters of abcdefg" in capsys.readouterr().err

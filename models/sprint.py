@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train detectors for a given time, on one GPU to the full: ``python -m models.sprint --minutes 8 a=START.pt ...``.
+
+Photos lie on the device, batches are made there, and a step is one captured graph. Each positional argument is a lane,
+a process that trains its networks one after another; lanes share the device. Every network is trained in floating
+point, then quantized, and both are written: OUTPUT/NAME/float.pt and OUTPUT/NAME/quantized.pt, checkpoints as those of
+models.train and models.qat. A start of a narrower configuration is widened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import multiprocessing
+
+from codenet.errors import CodenetError
+from models.command import Parser, check_folder, exit_status, number
+from models.data import LISTS, DetectionData, cached_images, named_classes
+from models.data.teacher import TeacherBoxes, with_teacher
+from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
+from models.training import pick_device
+from models.training.resident import Budget, Recipe, resident_photos, train_float, train_quantized
+from models.training.run import setup_logging, training_data
+from models.widen import widen
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network to train: its configuration, and the floating-point checkpoint that it starts from."""
+
+    config: NetworkConfig
+    start: Path
+
+    @classmethod
+    def parse(cls, text: str, output: Path) -> Job:
+        """``NAME=CHECKPOINT``, or ``NAME=@OTHER``: from what this run made of another network, in ``output``.
+
+        `CodenetError` for anything else.
+        """
+        name, equals, start = text.partition("=")
+        if not (equals and start and name in CONFIGS):
+            raise CodenetError(f"job {text!r}: expected NAME=CHECKPOINT with a name of {', '.join(CONFIGS)}")
+        return cls(get_config(name), output / start[1:] / "float.pt" if start[0] == "@" else Path(start))
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a process trains, and until when (`time.time`, which processes share); ``steps`` replaces the time."""
+
+    jobs: tuple[Job, ...]
+    output: Path
+    recipe: Recipe
+    device: str
+    batch: int | None
+    deadline: float
+    quantized_share: float
+    steps: int | None
+
+
+def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
+    """The job's network with its start's weights, widened where it is wider and pruned where it is narrower.
+
+    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one.
+    """
+    found = tuple(load_checkpoint(job.start)["classes"])
+    if found != classes:
+        raise CodenetError(f"checkpoint {job.start}: classes are {found}, expected {classes}")
+    network = load_network(job.start)
+    return network if network.config == job.config else widen(network, job.config, prune=True)
+
+
+def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seconds: float) -> None:
+    output = lane.output / job.config.name
+    setup_logging(output)
+    device = pick_device(lane.device)
+    torch.manual_seed(lane.recipe.seed)
+    start = time.monotonic()
+    photos = resident_photos(data, images, device)
+    network = starting_network(job, data.classes)
+    logger.info("%s: %d photos on %s after %.1f s", job.config.name, len(photos), device, time.monotonic() - start)
+    recipe = replace(lane.recipe, batch=lane.batch or (64 if job.config.size <= 320 else 32))
+    share = seconds * (1 - lane.quantized_share)
+    floating = train_float(
+        network,
+        photos,
+        recipe,
+        Budget(max(1.0, share - (time.monotonic() - start)), lane.steps),
+        output / "float.pt",
+    )
+    left = max(1.0, seconds - (time.monotonic() - start))
+    train_quantized(floating, photos, recipe, Budget(left, lane.steps), output / "quantized.pt")
+    logger.info("%s: done after %.1f s", job.config.name, time.monotonic() - start)
+
+
+def _run_lane(_number: int, lanes: list[Lane], data: DetectionData, cache: Path) -> None:
+    lane = lanes[_number]
+    for done, job in enumerate(lane.jobs):
+        images = cached_images(data, _cache_size(job.config), cache)
+        seconds = (lane.deadline - time.time()) / (len(lane.jobs) - done)
+        _run_job(job, lane, data, images, seconds)
+
+
+def _cache_size(config: NetworkConfig) -> int:
+    """Side at which photos are kept: a view of a part of one should not be blurred."""
+    return max(320, config.size)
+
+
+def _data(options: argparse.Namespace) -> DetectionData:
+    data = training_data(options.data, named_classes(options.classes))
+    if options.teacher is not None:
+        data = with_teacher(data, TeacherBoxes.load(options.teacher), incomplete=options.incomplete)
+    return data
+
+
+def _run(options: argparse.Namespace) -> None:
+    begin = time.time()
+    check_folder(options.output)
+    recipe = replace(
+        Recipe(),
+        rate=options.rate,
+        quantized_rate=options.quantized_rate,
+        mosaics=options.mosaic,
+        compiled=options.compile,
+        seed=options.seed,
+    )
+    lanes = [
+        Lane(
+            tuple(Job.parse(text, options.output) for text in words.split(",")),
+            options.output,
+            recipe,
+            options.device,
+            options.batch,
+            begin + 60 * options.minutes,
+            options.quantized_share,
+            options.steps,
+        )
+        for words in options.lanes
+    ]
+    setup_logging(options.output)
+    data = _data(options)
+    for size in sorted({_cache_size(job.config) for lane in lanes for job in lane.jobs}):
+        cached_images(data, size, options.output / "cache")
+    logger.info("%d photos decoded after %.1f s", len(data), time.time() - begin)
+    multiprocessing.spawn(_run_lane, (lanes, data, options.output / "cache"), nprocs=len(lanes))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = Parser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("lanes", nargs="+", metavar="NAME=START[,...]", help="networks of a process, in turn; START: file, @NAME")
+    add("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="as of models.train")
+    add("--classes", nargs="+", default=["auto"], help=f"names, or one of {', '.join(LISTS)}")
+    add("--teacher", type=Path, metavar="FILE", help="boxes of a teacher, from models.teacher")
+    add(
+        "--incomplete",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="of --data: there, the teacher's boxes alone count",
+    )
+    add("--output", type=Path, required=True, help="folder for checkpoints and logs")
+    add("--minutes", type=number(float, 0), default=8.0, help="until all is done, decoding included")
+    add("--steps", type=number(int, 1), help="steps of each run instead: the same length on any machine")
+    add("--quantized-share", type=number(float, 0, 1), default=0.3, help="part of a network's time for fine-tuning")
+    add("--batch", type=number(int, 1), help="pictures a step (default: 64, or 32 of more than 320 pixels)")
+    add("--rate", type=number(float, 0), default=Recipe.rate, help="highest learning rate")
+    add("--quantized-rate", type=number(float, 0), default=Recipe.quantized_rate, help="of fine-tuning")
+    add("--mosaic", type=number(float, 0, 1), default=Recipe.mosaics, help="part of the pictures that are mosaics")
+    add("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
+    add("--seed", type=number(int, 0), default=Recipe.seed)
+    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Command line; status 2 for arguments or data that do not fit, 130 if interrupted."""
+    return exit_status(lambda: _run(make_parser().parse_args(words)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

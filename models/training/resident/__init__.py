@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training with all photos on the device, where batches are made too: for a GPU, and the same code on a CPU."""
+
+from models.training.resident.photos import Boxes, Photos, padded_boxes, resident_photos
+from models.training.resident.run import Budget, Recipe, train_float, train_quantized
+from models.training.resident.step import Shape, Step, dense_loss
+from models.training.resident.targets import DenseTargets, dense_targets
+from models.training.resident.views import Views
+
+__all__ = [
+    "Boxes",
+    "Budget",
+    "DenseTargets",
+    "Photos",
+    "Recipe",
+    "Shape",
+    "Step",
+    "Views",
+    "dense_loss",
+    "dense_targets",
+    "padded_boxes",
+    "resident_photos",
+    "train_float",
+    "train_quantized",
+]

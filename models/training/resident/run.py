@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training for a given time: floating point, then quantization, with all data on the device."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from codenet.errors import CodenetError
+from models.data import Augmentation
+from models.network import CoDeNet, float_identity, write_checkpoint
+from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
+from models.quantization.modules import QuantConv2d
+from models.training.config import TrainConfig
+from models.training.distill import FloatDistillation
+from models.training.fine_tune import CALIBRATION_BATCHES
+from models.training.resident.photos import Photos
+from models.training.resident.step import Shape, Step
+from models.training.resident.views import Views
+
+logger = logging.getLogger(__name__)
+
+#: Steps between looks at the clock, which wait for the device.
+_LOOK = 10
+
+#: Seconds between lines of the log, and between checkpoints on the way.
+_REPORT, _SAVE = 10.0, 60.0
+
+#: Part of a run in which the learning rate grows.
+_WARM_UP = 0.03
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after ``seconds``, or after ``steps`` if that is given (a run of the same length anywhere)."""
+
+    seconds: float
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained: pictures a step, learning rate and pictures, in floating point and quantized.
+
+    ``mosaics``: part of the pictures that are mosaics, up to ``mosaic_end`` of the run.
+    """
+
+    batch: int = 64
+    rate: float = 1e-3
+    quantized_rate: float = 2e-4
+    decay: float = 0.05
+    ema: float = 0.998
+    mosaics: float = 0.5
+    augmentation: Augmentation = Augmentation(scale=(0.5, 1.25), aspect=1.35, jitter=0.3, hue=0.03)
+    compiled: bool = False
+    seed: int = 1
+
+
+class _Order:
+    """The next photos of an endless sequence of shuffled epochs."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._rng, self._left = count, np.random.default_rng(seed), np.zeros(0, np.int64)
+
+    def take(self, count: int) -> torch.Tensor:
+        """Numbers of the next ``count`` photos, int64."""
+        while len(self._left) < count:
+            self._left = np.concatenate([self._left, self._rng.permutation(self._count)])
+        taken, self._left = self._left[:count], self._left[count:]
+        return torch.from_numpy(taken)
+
+
+def learning_rate(rate: float, progress: float) -> float:
+    """Linear warm-up, then half a cosine down to zero at ``progress`` 1."""
+    if progress < _WARM_UP:
+        return rate * (progress / _WARM_UP * 0.98 + 0.02)
+    return float(rate * (1 + np.cos(np.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP)))) / 2)
+
+
+def _loop(
+    step: Step, order: _Order, recipe: Recipe, mosaics: float, rate: float, budget: Budget, save: Callable[[], None]
+) -> None:
+    """Train until the budget is spent; the rate and the mosaics follow the part of it that is spent."""
+    count = round(recipe.batch * mosaics)
+    mixed, plain = Shape(recipe.batch - count, count), Shape(recipe.batch)
+    start = time.monotonic()
+    begin, reported, saved, progress = start, start, start, 0.0
+    pictures = 0
+    while progress < 1:
+        shape = mixed if count and progress < recipe.augmentation.mosaic_end else plain
+        step.run(order.take(shape.photos), shape, learning_rate(rate, progress))
+        pictures += shape.pictures
+        if budget.steps is not None:
+            progress = step.step / budget.steps
+        if step.step % _LOOK and progress < 1:
+            continue
+        if step.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.monotonic()
+        if step.step == _LOOK:  # compiled and captured: the time that is left is for training
+            begin, pictures = now, 0
+            logger.info("first %d steps after %.1f s", _LOOK, now - start)
+        if budget.steps is None:
+            progress = (now - begin) / max(1e-6, budget.seconds - (begin - start))
+        if now - reported > _REPORT or progress >= 1:
+            reported, speed = now, pictures / max(1e-6, now - begin)
+            losses = step.take_losses()
+            text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            logger.info("%3.0f %%  step %d  %.0f pictures/s  %s", 100 * progress, step.step, speed, text)
+            if not np.isfinite(losses["total"]):
+                raise CodenetError(f"training: loss before step {step.step} is not finite: {losses}")
+        if now - saved > _SAVE:
+            saved = now
+            save()
+
+
+def _shipped(network: nn.Module, average: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Averaged weights as they are kept: kernels in half precision, on the CPU."""
+    return {key: (v.half() if v.ndim == 4 else v).detach().cpu().clone() for key, v in average.items()}
+
+
+def _snap_weights(network: CoDeNet) -> None:
+    """Replace the weights of a quantized network by what they are quantized to, which half precision keeps."""
+    for module in network.modules():
+        if isinstance(module, QuantConv2d):
+            with torch.no_grad():
+                module.weight.copy_(module.quant_weight().value)
+
+
+def _write(identity: dict[str, Any], network: nn.Module, average: dict[str, torch.Tensor], path: Path) -> None:
+    state = _shipped(network, average)
+    write_checkpoint({**identity, "network": state, "average": state}, path, keep=False)
+
+
+def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path) -> CoDeNet:
+    """Train ``network`` in floating point; its averaged weights, which are returned, are written to ``path``."""
+    device = photos.pixels.device
+    network = network.to(device, memory_format=torch.channels_last).train()
+    views = Views(photos, recipe.augmentation, network.config.size)
+    config = TrainConfig(rate=recipe.rate, decay=recipe.decay, ema=recipe.ema, mixed=device.type == "cuda")
+    step = Step(network, views, config, part=_part(recipe), compiled=recipe.compiled)
+    save = lambda: _write(float_identity(network), network, step.averaged_state(), path)  # noqa: E731
+    _loop(step, _Order(len(photos), recipe.seed), recipe, recipe.mosaics, recipe.rate, budget, save)
+    save()
+    result = CoDeNet(network.config, network.classes).to(device, memory_format=torch.channels_last)
+    result.load_state_dict(step.averaged_state())
+    return result.eval()
+
+
+def train_quantized(
+    network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path, precision: Precision = W4A8
+) -> CoDeNet:
+    """Fine-tune a floating-point ``network`` with quantization, learning from its features too; written to ``path``."""
+    device = photos.pixels.device
+    gentle = replace(recipe.augmentation, scale=(0.7, 1.15), aspect=1.2, jitter=0.2, hue=0.0)
+    views = Views(photos, gentle, network.config.size)
+    order = _Order(len(photos), recipe.seed + 1)
+    with torch.no_grad():
+        batches = [views.single(order.take(16).to(device))[0] for _ in range(CALIBRATION_BATCHES)]
+    quantized = quantize(network, calibrate(network, batches), precision)
+    quantized = quantized.to(device, memory_format=torch.channels_last).train()
+    config = TrainConfig(rate=recipe.quantized_rate, decay=0.0, ema=0.99, rates=(), mixed=False)
+    step = Step(quantized, views, config, FloatDistillation(quantized, network), _part(recipe))
+    identity = quantized_identity(quantized, precision)
+    save = lambda: _write(identity, quantized, step.averaged_state(), path)  # noqa: E731
+    _loop(step, order, recipe, 0.0, recipe.quantized_rate, budget, save)
+    result = quantize(network, calibrate(network, batches[:1]), precision).to(device)
+    result.load_state_dict(step.averaged_state())
+    _snap_weights(result)
+    _write(identity, result, result.state_dict(), path)
+    return result.eval()
+
+
+def _part(recipe: Recipe) -> int:
+    """Pictures drawn at once: what both halves of a batch are made of."""
+    return max(1, recipe.batch - round(recipe.batch * recipe.mosaics)) if recipe.mosaics < 1 else recipe.batch
