@@ -35,6 +35,8 @@ class BurstReader(wiring.Component):
         The beats of all runs, in order. After an error response they are whatever the bus gave.
     clear:
         Pulse or level: forget all runs and beats, accept and drop what bursts in flight still bring, clear ``error``.
+    reset:
+        With ``clear``, and the bus in reset too: forget what is in flight.
     idle:
         No run, burst or beat is left inside. While ``clear`` stays high too.
     beat:
@@ -53,6 +55,7 @@ class BurstReader(wiring.Component):
                 "port": Out(ReadPort()),
                 "data": Out(stream.Signature(unsigned(64))),
                 "clear": In(1),
+                "reset": In(1),
                 "idle": Out(1),
                 "beat": Out(1),
                 "error": Out(1),
@@ -89,6 +92,8 @@ class BurstReader(wiring.Component):
             m.d.sync += self.error.eq(1)
         with m.If(self.clear | draining):
             m.d.sync += self.error.eq(0)
+        with m.If(self.reset):
+            m.d.sync += [in_flight.eq(0), self.port.ar_valid.eq(0)]
         return m
 
     def _issue(self, m: Module, splitter: BurstSplitter, draining: Signal) -> Signal:

@@ -47,7 +47,7 @@ class DepthwiseFilter(wiring.Component):
         )
 
     FETCHED = READ_LATENCY + 1
-    ROUTED = FETCHED + 2 - TAP_LEAD
+    ROUTED = FETCHED + 3 - TAP_LEAD
     ACCUMULATED = ROUTED + TapSums.LATENCY
 
     @property
@@ -79,11 +79,11 @@ class DepthwiseFilter(wiring.Component):
             address = relay(m, plane, f"plane_{first}")
             bus = relay(m, self.parameters.payload, f"bus_{first}")
             is_here = self.parameters.valid & (self.parameters.payload.section == ParameterSection.DEPTHWISE)
-            write = relay(m, is_here, f"write_{first}", reset=True)
             for n in numbers:
+                write = is_here & (self.parameters.payload.beat == n)
                 m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.depthwise_depth)
                 m.d.comb += [
-                    mem.write_enable.eq(write & (bus.beat == n)),
+                    mem.write_enable.eq(relay(m, write, f"write_{n}", reset=True)),
                     mem.write_address.eq(Cat(bus.index[:bits], bus.half)),
                     mem.write_data.eq(bus.data),
                     mem.read_address.eq(address),
@@ -92,7 +92,7 @@ class DepthwiseFilter(wiring.Component):
         return entries
 
     def _route(self, m: Module, taps: list) -> list:
-        """The weights of each bank: first by rows, then by columns."""
+        """The weights of each bank: first by rows, then by columns; and a register on the way to the lanes."""
         beat = self.i_taps
         by_rows = []
         for rho in range(3):
@@ -108,7 +108,7 @@ class DepthwiseFilter(wiring.Component):
                 column_tap = delay(m, beat.column_tap[kappa], self.FETCHED + 1, f"column_tap_{rho}_{kappa}")
                 routed = Signal(WEIGHTS, name=f"weights_{rho}_{kappa}", reset_less=True)
                 m.d.sync += routed.as_value().eq(Array([*by_rows[rho], Const(0, 64)])[column_tap])
-                weights.append(routed)
+                weights.append(delay(m, routed, 1, f"weights_here_{rho}_{kappa}"))
         return weights
 
     def _sums(self, m: Module, weights: list) -> list:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
 from hw.axi import BurstReader, ReadPort
-from hw.dma.plane_table import OffsetTable
+from hw.dma.plane_runs import PlaneRuns
 from hw.interfaces import STEP, VECTOR, ParameterBus
 from hw.lib import StreamRegister, delay
 
@@ -39,6 +39,8 @@ class Loader(wiring.Component):
     clear:
         Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when
         all is back.
+    reset:
+        With ``clear``, and the bus in reset too: forget what is in flight.
     parameters:
         Fills the input table.
     port:
@@ -62,6 +64,7 @@ class Loader(wiring.Component):
                 "start": In(1),
                 "base": In(unsigned(32)),
                 "clear": In(1),
+                "reset": In(1),
                 "parameters": In(ParameterBus()),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(VECTOR)),
@@ -74,11 +77,15 @@ class Loader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = BurstReader()
-        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.INPUT_TABLE)
+        runs = PlaneRuns(self.config.plane_depth, Section.INPUT_TABLE)
+        m.submodules.runs = ResetInserter(self.clear)(runs)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
+        wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
+        wiring.connect(m, runs.o, reader.runs)
         m.d.comb += [
+            runs.half.eq(self.half),
             reader.clear.eq(self.clear),
+            reader.reset.eq(self.reset),
             self.beat.eq(reader.beat),
             self.error.eq(reader.error),
         ]
@@ -86,7 +93,7 @@ class Loader(wiring.Component):
         wiring.connect(m, output.o, wiring.flipped(self.o))
         control = Module()
         begin, settled = (delay(control, self.start, n, f"start_{n}", reset=True) for n in (1, 2))
-        requesting = self._request(control, reader, table, begin)
+        requesting = self._request(control, runs, begin)
         self._assemble(control, reader, output, settled)
         starting, running, quiet = Signal(), Signal(), Signal()
         control.d.sync += quiet.eq(~starting & ~requesting & reader.idle & ~self.o.valid)
@@ -100,7 +107,7 @@ class Loader(wiring.Component):
         m.d.comb += self.busy.eq(running | ~reader.idle)
         return m
 
-    def _request(self, m: Module, reader: BurstReader, table: OffsetTable, begin: Value) -> Value:
+    def _request(self, m: Module, runs: PlaneRuns, begin: Value) -> Value:
         """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked
         for.
         """
@@ -131,11 +138,14 @@ class Loader(wiring.Component):
             next_piece.eq(row_address + (columns << 4)),
             next_columns.eq(columns_left - columns),
         ]
-        advance = Signal()
-        pending = self._look_up(m, reader, table, plane, row_address, row_beats, active & even, advance)
-        with m.If(advance):
-            m.d.sync += even.eq(~even)
-        with m.If(advance & active & even):
+        m.d.comb += [
+            runs.i_valid.eq(active & even & runs.room),
+            runs.plane.eq(plane),
+            runs.i_payload.address.eq(row_address),
+            runs.i_payload.beats.eq(row_beats),
+        ]
+        m.d.sync += even.eq(~even)
+        with m.If(runs.i_valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(at_last_plane):
                 m.d.sync += [plane.eq(0), row_address.eq(next_piece), columns_left.eq(next_columns)]
@@ -157,49 +167,7 @@ class Loader(wiring.Component):
                 columns_left.eq(width),
                 rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
             ]
-        return active | pending
-
-    def _look_up(
-        self,
-        m: Module,
-        reader: BurstReader,
-        table: OffsetTable,
-        plane: Signal,
-        address: Signal,
-        beats: Signal,
-        fire: Value,
-        advance: Signal,
-    ) -> Value:
-        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its
-        way.
-
-        Drives ``advance``: all stages go on.
-        """
-        runs = reader.runs
-        looked_up, registered, valid = Signal(), Signal(), Signal()
-        looked_up_address, registered_address = (
-            Signal(32, name=f"{name}_address", reset_less=True) for name in ("looked_up", "registered")
-        )
-        request = Signal.like(runs.payload, reset_less=True)
-        m.d.comb += [
-            runs.payload.eq(request),
-            runs.valid.eq(valid),
-            advance.eq(~valid | runs.ready),
-            table.index.eq(plane),
-            table.half.eq(self.half),
-            table.enable.eq(advance),
-        ]
-        with m.If(advance):
-            m.d.sync += [
-                looked_up.eq(fire),
-                looked_up_address.eq(address),
-                registered.eq(looked_up),
-                registered_address.eq(looked_up_address),
-                valid.eq(registered),
-                request.address.eq(registered_address + table.offset),
-                request.beats.eq(beats),
-            ]
-        return looked_up | registered | valid
+        return active | runs.busy
 
     def _assemble(self, m: Module, reader: BurstReader, output: StreamRegister, settled: Value) -> None:
         """Join beats to vectors."""

@@ -65,6 +65,8 @@ class ParameterFetcher(wiring.Component):
     clear:
         Pulse or level: forget the fetch, accept what bursts in flight still bring, clear ``ready``, ``bad`` and
         ``error``.
+    reset:
+        With ``clear``, and the bus in reset too: forget what is in flight.
     next_step:
         The descriptor, stable from ``ready`` until the next ``fetch``.
     ready:
@@ -93,6 +95,7 @@ class ParameterFetcher(wiring.Component):
                 "target_half": In(1),
                 "base": In(unsigned(32)),
                 "clear": In(1),
+                "reset": In(1),
                 "next_step": Out(STEP),
                 "ready": Out(1),
                 "bad": Out(1),
@@ -110,6 +113,7 @@ class ParameterFetcher(wiring.Component):
         wiring.connect(m, reader.port, wiring.flipped(self.port))
         m.d.comb += [
             reader.clear.eq(self.clear),
+            reader.reset.eq(self.reset),
             self.beat.eq(reader.beat),
             self.error.eq(reader.error),
         ]
@@ -191,13 +195,19 @@ class ParameterFetcher(wiring.Component):
         used = (max(field.word for field in FIELDS) + 2) // 2
         self._descriptor = [Signal(64, name=f"descriptor_{n}", reset_less=True) for n in range(used)]
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
-        outputs, used_groups = Signal(9), Signal.like(step.groups)
+
+        def stage(width: int, name: str) -> Signal:
+            return Signal(width, name=name, reset_less=True)
+
+        outputs, used_groups = stage(9, "outputs"), stage(len(step.groups), "used_groups")
         # Not as a product: that would be a DSP slice.
-        products = [Signal(15, name=f"products_{n}") for n in range(0, len(step.groups), 3)]
-        words, weights, weight_beats = Signal(22), Signal(22), Signal(22 + 7)
-        depthwise, chunks = Signal(9), Signal(11)
-        inputs, tables, depthwise_beats, other_beats, total = Signal(10), Signal(11), Signal(14), Signal(16), Signal(30)
-        strange, too_large, different, refused = Signal(), Signal(), Signal(), Signal()
+        products = [stage(15, f"products_{n}") for n in range(0, len(step.groups), 3)]
+        words, weights, weight_beats = stage(22, "words"), stage(22, "weights"), stage(22 + 7, "weight_beats")
+        depthwise, chunks, inputs = stage(9, "depthwise"), stage(11, "chunks"), stage(10, "inputs")
+        tables, depthwise_beats = stage(11, "tables"), stage(14, "depthwise_beats")
+        other_beats, total = stage(16, "other_beats"), stage(30, "total")
+        strange, too_large = stage(1, "strange"), stage(1, "too_large")
+        different, refused = stage(1, "different"), stage(1, "refused")
         m.d.sync += [
             # Stage 1: entries of each section.
             inputs.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),

@@ -184,8 +184,8 @@ def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
     options: list[str | Path] = [
         "--part_file",
         part_file,
-        "--part_name",
-        board.part,
+        "--part_name",  # only written to the header
+        board.header_part,
         "--frm_file",
         frames,
         "--output_file",
@@ -197,6 +197,6 @@ def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
     raw = bit.read_bytes()
     if raw.startswith(b"\xff"):  # without header
         now = datetime.now(timezone.utc)
-        part = f"{board.chip.removeprefix('xc')}{board.package}"
+        part = board.header_part
         return parse_raw(raw, BITSTREAM, design="", part=part, date=f"{now:%Y/%m/%d}", time=f"{now:%H:%M:%S}")
     return BitFile.parse(raw, BITSTREAM)

@@ -127,16 +127,16 @@ class Pointwise(wiring.Component):
         for cycles in range(1, max(map(skew, range(LANES))) + 1):
             address = due[cycles] = relay(m, address, f"word_{cycles}")
         nibbles: dict[int, Value] = {}
-        bus, write = self._write_port(m)
+        buses = self._write_port(m)
         for n in range(outputs):
             lanes = [(LANES * n + k) // outputs for k in range(LANES)]
             first = min(map(skew, lanes))
             m.submodules[f"weights{n}"] = mem = BlockMemory(64, self.config.weight_depth)
-            bus_here, write_here = bus[n * len(bus) // outputs], write[n * len(bus) // outputs]
+            write, before, bus = buses[n * len(buses) // outputs]
             m.d.comb += [
-                mem.write_enable.eq(write_here & (bus_here.beat == n)),
-                mem.write_address.eq(Cat(bus_here.index[: len(word)], bus_here.half)),
-                mem.write_data.eq(bus_here.data),
+                mem.write_enable.eq(relay(m, write & (before.beat == n), f"write_{n}", reset=True)),
+                mem.write_address.eq(Cat(bus.index[: len(word)], bus.half)),
+                mem.write_data.eq(bus.data),
                 mem.read_address.eq(due[first]),
             ]
             for k, lane in enumerate(lanes):
@@ -144,17 +144,17 @@ class Pointwise(wiring.Component):
                 nibbles[LANES * n + k] = delay(m, nibble, skew(lane) - first, f"nibble_{LANES * n + k}")
         return Cat(nibbles[lane * outputs + output] for output in range(outputs) for lane in range(LANES))
 
-    def _write_port(self, m: Module) -> tuple[list, list]:
-        """The parameter bus and "a beat of weights", in registers that follow each other past the memories, eight at a
-        register.
+    def _write_port(self, m: Module) -> list:
+        """The parameter bus in registers that follow each other past the memories, eight at a register: "a beat of
+        weights" and the bus before each, and the bus in it.
         """
         bus, valid = self.parameters.payload, self.parameters.valid
-        buses, writes = [], []
+        buses = []
         for n in range(-(-self.config.outputs // 8)):
-            writes.append(relay(m, valid & (bus.section == ParameterSection.WEIGHTS), f"write_{n}", reset=True))
+            before, write = bus, valid & (bus.section == ParameterSection.WEIGHTS)
             bus, valid = relay(m, bus, f"bus_{n}"), relay(m, valid, f"valid_{n}", reset=True)
-            buses.append(bus)
-        return buses, writes
+            buses.append((write, before, bus))
+        return buses
 
     def _queue(self, m: Module, issue, drain, bypass_valid, bypass) -> None:
         """Result queue, and the count of its places that are not promised to anyone."""

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.interfaces import STEP, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory
+from hw.lib import READ_LATENCY, BlockMemory, delay
 
 MARGIN = 6
 """Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way
@@ -64,6 +64,7 @@ class VectorBuffer(wiring.Component):
         write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
         used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
         rewind, done, issued, freed = Signal(), Signal(), Signal(), Signal()
+        without = delay(m, self.step.vectors, 1, "vectors")
         m.d.comb += [
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.free),
@@ -78,15 +79,16 @@ class VectorBuffer(wiring.Component):
         # ``ahead != 0``.
         m.d.sync += [
             write.eq(write + self.i_valid),
-            read.eq(Mux(rewind, pixel, read + self.take)),
-            # Three sums, so that ``take``, which comes late, only chooses.
+            # ``take`` comes late and only chooses between sums.
             ahead.eq(Mux(rewind, held + self.i_valid, Mux(self.take, ahead - ~self.i_valid, ahead + self.i_valid))),
             self.ready.eq(self.i_valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
-            held.eq(Mux(done, held - self.step.vectors, held) + self.i_valid),
+            held.eq(Mux(done, held - without + self.i_valid, held + self.i_valid)),
             freed.eq(self.take & self.free),
             used.eq(used + issued - freed),
             self.space.eq(used <= depth - MARGIN),
         ]
+        with m.If(self.take):
+            m.d.sync += read.eq(Mux(self.last & ~self.free, pixel, read + 1))
         with m.If(done):
             m.d.sync += pixel.eq(read + 1)
         return m

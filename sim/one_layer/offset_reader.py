@@ -25,7 +25,7 @@ class OffsetReader(wiring.Component):
 
     Members
     -------
-    step, start, base, clear, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
+    step, start, base, clear, reset, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
     port : AXI read channels.
     o : offsets.
     """
@@ -37,6 +37,7 @@ class OffsetReader(wiring.Component):
                 "start": In(1),
                 "base": In(unsigned(32)),
                 "clear": In(1),
+                "reset": In(1),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(OFFSETS)),
                 "busy": Out(1),
@@ -49,7 +50,12 @@ class OffsetReader(wiring.Component):
         m = Module()
         m.submodules.reader = reader = BurstReader()
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        m.d.comb += [reader.clear.eq(self.clear), self.beat.eq(reader.beat), self.error.eq(reader.error)]
+        m.d.comb += [
+            reader.clear.eq(self.clear),
+            reader.reset.eq(self.reset),
+            self.beat.eq(reader.beat),
+            self.error.eq(reader.error),
+        ]
         control = Module()
         asking = Signal()
         control.d.comb += reader.runs.valid.eq(asking)
