@@ -14,8 +14,8 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
-from hw.interfaces import STORE_ITEM, VECTOR
-from hw.lib import StreamRegister, delay, relay
+from hw.interfaces import STORE_ITEM, VECTOR, VectorReader
+from hw.lib import StreamRegister, connect_bundle, delay, relay
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
@@ -232,15 +232,11 @@ class Accelerator(wiring.Component):
             row_buffer.i.valid.eq(loader.o.valid & expand),
             row_buffer.i.payload.eq(loader.o.payload),
             loader.o.ready.eq(Mux(expand, row_buffer.i.ready, entrance.i.ready)),
-            pointwise.e_ready.eq(row_buffer.ready),
-            pointwise.e_payload.eq(row_buffer.o_payload),
-            row_buffer.take.eq(pointwise.e_take),
-            row_buffer.last.eq(pointwise.e_last),
-            row_buffer.free.eq(pointwise.e_final),
             entrance.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
             entrance.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
             pointwise.expanded.ready.eq(entrance.i.ready & expand),
         ]
+        connect_bundle(m, VectorReader(), row_buffer, pointwise.rows)
         wiring.connect(m, entrance.o, parts.window.i)
 
     def _connect_datapath(self, m, parts):
@@ -259,12 +255,8 @@ class Accelerator(wiring.Component):
             peaks.i_payload.eq(window.o_payload),
             vector_buffer.i_valid.eq(depthwise.o_valid),
             vector_buffer.i_payload.eq(depthwise.o_payload),
-            pointwise.v_ready.eq(vector_buffer.ready),
-            pointwise.v_payload.eq(vector_buffer.o_payload),
-            vector_buffer.take.eq(pointwise.v_take),
-            vector_buffer.last.eq(pointwise.v_last),
-            vector_buffer.free.eq(pointwise.v_final),
         ]
+        connect_bundle(m, VectorReader(), vector_buffer, pointwise.vectors)
 
     def _connect_results(self, m, parts):
         """To the storer come results of the array, or peaks; only one of them has any."""

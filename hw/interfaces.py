@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures and layouts that components share.
-
-Every component of the datapath takes ``step`` (the fields of the running step's descriptor) and ``half`` (which half of
-the double-buffered parameter memories it uses), both stable from one ``start`` pulse to the next.
-"""
+"""Signatures and layouts that components share."""
 
 from amaranth import signed, unsigned
 from amaranth.lib import data, enum, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
 from codenet.isa import DESCRIPTOR_WORDS, FIELDS, Section
@@ -42,6 +38,56 @@ PARAMETER = data.StructLayout(
 )
 """One beat of a parameter block on its way to the memory that keeps it: entry ``index`` of ``section`` (table entry,
 plane, chunk, weight word), beat ``beat`` of that entry, for half ``half`` of the memory."""
+
+
+class StepControl(wiring.Signature):
+    """From the sequencer to every component of the datapath.
+
+    Members
+    -------
+    step:
+        The running step, valid from ``start`` until the next one.
+    start:
+        One cycle: a step begins.
+    half:
+        Which half of its parameter memories the step uses; stable as ``step``. Only for components that have any.
+    """
+
+    def __init__(self, half: bool = False):
+        super().__init__({"step": Out(STEP), "start": Out(1)} | ({"half": Out(1)} if half else {}))
+
+
+class VectorWalk(wiring.Signature):
+    """Read pointer of a buffer of vectors, seen from the buffer.
+
+    Members
+    -------
+    ready:
+        The vector at the read pointer is there.
+    take:
+        Only while ``ready``: go on to the next vector of the pixel.
+    last:
+        With ``take``: this was the pixel's last vector; return to its first, or, with ``free``, go on to the next
+        pixel.
+    free:
+        With ``take``: the vector is not needed again, its place becomes free.
+    """
+
+    def __init__(self):
+        super().__init__({"ready": Out(1), "take": In(1), "last": In(1), "free": In(1)})
+
+
+class VectorReader(wiring.Signature):
+    """:class:`VectorWalk`, with what is read.
+
+    Members
+    -------
+    payload:
+        The vector that the read pointer pointed at some cycles ago: the buffer's ``latency``.
+    """
+
+    def __init__(self):
+        super().__init__({**VectorWalk().members, "payload": Out(VECTOR)})
 
 
 class ParameterBus(wiring.Signature):

@@ -7,7 +7,8 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.burst_splitter import RUN, BurstSplitter, check_limits
-from hw.axi.signatures import WritePort
+from hw.axi.signatures import BusControl, WritePort
+from hw.lib import taken
 
 _MARGIN = 4
 """Places of the data queue that are kept free, as its level is known a cycle late."""
@@ -38,20 +39,14 @@ class BurstWriter(wiring.Component):
         The beats of all runs, in order. May come before their run.
     port:
         AXI write channels.
-    clear:
-        Pulse or level: forget all runs and beats but those of bursts whose address was given, complete these, await
-        their responses, clear ``error``.
-    reset:
-        With ``clear``, and the bus in reset too: forget what is in flight.
+    clear, reset, beat, error:
+        :class:`hw.axi.signatures.BusControl`; ``clear`` completes the bursts whose address was given, and awaits their
+        responses.
     spacious:
         The next :data:`LEAD` beats will be taken as they come; a cycle late.
     idle:
         No run or beat is left inside or waits to enter, and every burst has its response; a cycle late. While ``clear``
         stays high too.
-    beat:
-        One cycle high for each beat written.
-    error:
-        Sticky: a response was not OKAY.
     """
 
     def __init__(self, outstanding: int = 8, depth: int = 64) -> None:
@@ -63,12 +58,9 @@ class BurstWriter(wiring.Component):
                 "runs": In(stream.Signature(RUN)),
                 "data": In(stream.Signature(unsigned(64))),
                 "port": Out(WritePort()),
-                "clear": In(1),
-                "reset": In(1),
+                **taken(BusControl()),
                 "spacious": Out(1),
                 "idle": Out(1, init=1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 

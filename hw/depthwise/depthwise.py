@@ -9,8 +9,8 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.depthwise.filter import DepthwiseFilter
 from hw.depthwise.maximum import DepthwiseMaximum
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, VECTOR, ParameterBus
-from hw.lib import delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, VECTOR, ParameterBus, StepControl
+from hw.lib import delay, taken
 
 
 class Depthwise(wiring.Component):
@@ -33,9 +33,7 @@ class Depthwise(wiring.Component):
         self.filter = DepthwiseFilter(config)
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_payload": In(SAMPLES),

@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, STORE_ITEM, VECTOR
-from hw.lib import StreamQueue, delay
+from hw.interfaces import SAMPLES, STORE_ITEM, VECTOR, StepControl
+from hw.lib import StreamQueue, delay, taken
 
 LANES = 8
 """int16 lanes of a vector."""
@@ -67,9 +67,7 @@ class Peaks(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
                 "i_valid": In(1),

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the input planes of a step and hands them to the window as vectors."""
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
-from hw.axi import BurstReader, ReadPort
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
 from hw.dma.plane_runs import PlaneRuns
-from hw.interfaces import STEP, VECTOR, ParameterBus
-from hw.lib import StreamRegister, delay
+from hw.interfaces import VECTOR, ParameterBus, StepControl
+from hw.lib import StreamRegister, connect_bundle, delay, taken
 
 
 class Loader(wiring.Component):
@@ -32,45 +32,27 @@ class Loader(wiring.Component):
 
     Members
     -------
-    step, half, start:
-        The running step (valid from ``start`` until the next one) and the half of the input table that it uses.
-    base:
-        Added to every address; stable while ``busy``.
-    clear:
-        Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when
-        all is back.
-    reset:
-        With ``clear``, and the bus in reset too: forget what is in flight.
+    step, start, half:
+        :class:`hw.interfaces.StepControl`; ``half`` is that of the input table.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`; ``busy`` lasts until the last vector is taken.
     parameters:
         Fills the input table.
     port:
         AXI read channels.
     o:
         Vectors.
-    busy:
-        High from the cycle after ``start`` until the last vector is taken, and while clearing.
-    beat:
-        One cycle high for each beat read, for counters.
-    error:
-        Sticky: a read was answered with an error. Cleared by ``clear``.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
-                "reset": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(VECTOR)),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -80,15 +62,10 @@ class Loader(wiring.Component):
         runs = PlaneRuns(self.config.plane_depth, Section.INPUT_TABLE)
         m.submodules.runs = ResetInserter(self.clear)(runs)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
+        connect_bundle(m, BusControl(), self, reader)
         wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
         wiring.connect(m, runs.o, reader.runs)
-        m.d.comb += [
-            runs.half.eq(self.half),
-            reader.clear.eq(self.clear),
-            reader.reset.eq(self.reset),
-            self.beat.eq(reader.beat),
-            self.error.eq(reader.error),
-        ]
+        m.d.comb += runs.half.eq(self.half)
         m.submodules.output = output = ResetInserter(self.clear)(StreamRegister(VECTOR))
         wiring.connect(m, output.o, wiring.flipped(self.o))
         control = Module()

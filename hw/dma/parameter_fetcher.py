@@ -16,9 +16,9 @@ from codenet.isa import (
     MAGIC,
     DepthwiseOp,
 )
-from hw.axi import BurstReader, ReadPort
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
 from hw.interfaces import PARAMETER, STEP, ParameterBus, unpack_descriptor
-from hw.lib import delay, relays
+from hw.lib import connect_bundle, delay, relays, taken
 
 _DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
 
@@ -60,26 +60,15 @@ class ParameterFetcher(wiring.Component):
         ``fetch``.
     address:
         Absolute byte address of the descriptor, a multiple of 128.
-    base:
-        Added to the descriptor's ``parameter_address``; stable while ``busy``.
-    clear:
-        Pulse or level: forget the fetch, accept what bursts in flight still bring, clear ``ready``, ``bad`` and
-        ``error``.
-    reset:
-        With ``clear``, and the bus in reset too: forget what is in flight.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`. ``clear`` clears ``ready`` and ``bad`` too; ``busy`` lasts until ``ready``, ``bad``,
+        or, after an error, until all bursts are back.
     next_step:
         The descriptor, stable from ``ready`` until the next ``fetch``.
     ready:
-        Level: descriptor and parameters are completely delivered. Low from the cycle after ``fetch``.
+        Level: descriptor and parameters are completely delivered. Low from the cycle after ``fetch``, and after errors.
     bad:
         Level, until the next ``fetch``: the descriptor was refused (``ready`` stays low).
-    error:
-        Sticky: a read was answered with an error (``ready`` stays low). Cleared by ``clear``.
-    busy:
-        High from the cycle after ``fetch`` until ``ready``, ``bad``, or, after an error, until all bursts are back; and
-        while clearing.
-    beat:
-        One cycle high for each beat read, for counters.
     port:
         AXI read channels.
     bus:
@@ -93,15 +82,10 @@ class ParameterFetcher(wiring.Component):
                 "fetch": In(1),
                 "address": In(unsigned(32)),
                 "target_half": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
-                "reset": In(1),
+                **taken(BusMaster()),
                 "next_step": Out(STEP),
                 "ready": Out(1),
                 "bad": Out(1),
-                "error": Out(1),
-                "busy": Out(1),
-                "beat": Out(1),
                 "port": Out(ReadPort()),
                 "bus": Out(ParameterBus()),
             }
@@ -111,12 +95,7 @@ class ParameterFetcher(wiring.Component):
         m = Module()
         m.submodules.reader = reader = BurstReader()
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        m.d.comb += [
-            reader.clear.eq(self.clear),
-            reader.reset.eq(self.reset),
-            self.beat.eq(reader.beat),
-            self.error.eq(reader.error),
-        ]
+        connect_bundle(m, BusControl(), self, reader)
         control = Module()
         running = self._control(control, reader)
         m.submodules.control = ResetInserter(self.clear)(control)

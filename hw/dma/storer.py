@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import BEAT_BYTES, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DepthwiseOp, Section
-from hw.axi import BURST_BEATS, BurstWriter, WritePort
+from hw.axi import BURST_BEATS, BurstWriter, BusControl, BusMaster, WritePort
 from hw.dma.plane_runs import PlaneRuns
-from hw.interfaces import STEP, STORE_ITEM, ParameterBus
-from hw.lib import count_to, delay
+from hw.interfaces import STORE_ITEM, ParameterBus, StepControl
+from hw.lib import connect_bundle, count_to, delay, taken
 
 _SETTLE_CYCLES = 4
 """From ``start`` until what is derived from ``step`` may be used."""
@@ -46,15 +46,10 @@ class Storer(wiring.Component):
 
     Members
     -------
-    step, half, start:
-        The running step (valid from ``start`` until the next one) and the half of the output table that it uses.
-    base:
-        Added to every address; stable while ``busy``.
-    clear:
-        Pulse or level: forget the step, complete the bursts whose address was given, await their responses, clear
-        ``error``. ``busy`` falls when all is back.
-    reset:
-        With ``clear``, and the bus in reset too: forget what is in flight.
+    step, start, half:
+        :class:`hw.interfaces.StepControl`; ``half`` is that of the output table.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`; ``busy`` lasts until ``done``.
     parameters:
         Fills the output table.
     port:
@@ -64,31 +59,18 @@ class Storer(wiring.Component):
     done:
         Level: the step's data are written and every response has come (for no peaks at all too). Low after reset, after
         ``clear`` and from the cycle after ``start``.
-    busy:
-        High from the cycle after ``start`` until ``done``, and while clearing.
-    beat:
-        One cycle high for each beat written, for counters.
-    error:
-        Sticky: a write was answered with an error. Cleared by ``clear``.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
-                "reset": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "port": Out(WritePort()),
                 "i": In(stream.Signature(STORE_ITEM)),
                 "done": Out(1),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -100,15 +82,10 @@ class Storer(wiring.Component):
         m.submodules.runs = ResetInserter(self.clear)(runs)
         m.submodules.blocks = blocks = memory.Memory(shape=unsigned(64), depth=2 * half_depth, init=[])
         wiring.connect(m, writer.port, wiring.flipped(self.port))
+        connect_bundle(m, BusControl(), self, writer)
         wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
         wiring.connect(m, runs.o, writer.runs)
-        m.d.comb += [
-            runs.half.eq(self.half),
-            writer.clear.eq(self.clear),
-            writer.reset.eq(self.reset),
-            self.beat.eq(writer.beat),
-            self.error.eq(writer.error),
-        ]
+        m.d.comb += runs.half.eq(self.half)
         control = Module()
         begin = delay(control, self.start, _SETTLE_CYCLES, "start", reset=True)
         self._peaks = delay(control, self.step.depthwise_op == DepthwiseOp.PEAKS, 1, "peaks")

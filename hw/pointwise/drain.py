@@ -9,8 +9,8 @@ from codenet.config import CHUNK, AcceleratorConfig
 from hw.arithmetic import CLAMPED, SHIFTED, Requantizer
 from hw.arithmetic.mac_array import SUM_WIDTH
 from hw.depthwise import REQUANTIZE
-from hw.interfaces import STEP, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays
+from hw.interfaces import ParameterBus, ParameterSection, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays, taken
 from hw.pointwise.issue import operation_layout
 
 ACC_WIDTH = 24
@@ -42,9 +42,7 @@ class PointwiseDrain(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_operation": In(operation_layout(config)),

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import VECTOR, StepControl, VectorReader
+from hw.lib import READ_LATENCY, BlockMemory, delay, taken
 
 MARGIN = 6
 """Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way
@@ -27,29 +27,19 @@ class VectorBuffer(wiring.Component):
     issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says
         that there is one.
     i_valid, i_payload : the vectors; always taken.
-    ready : the vector at the read pointer is there.
-    take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's
-        first or, with ``free``, goes on to the next pixel. ``free``: the vector is not needed again, its place becomes
-        free.
-    o_payload : the vector that the read pointer pointed at :attr:`latency` cycles ago.
+    ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
                 "i_valid": In(1),
                 "i_payload": In(VECTOR),
-                "ready": Out(1),
-                "take": In(1),
-                "last": In(1),
-                "free": In(1),
-                "o_payload": Out(VECTOR),
+                **VectorReader().members,
             }
         )
 
@@ -73,7 +63,7 @@ class VectorBuffer(wiring.Component):
             mem.write_address.eq(write),
             mem.write_data.eq(self.i_payload),
             mem.read_address.eq(read),
-            self.o_payload.eq(mem.read_data),
+            self.payload.eq(mem.read_data),
         ]
         # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is
         # ``ahead != 0``.

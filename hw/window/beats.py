@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP
-from hw.lib import count_to, delay
+from hw.interfaces import StepControl
+from hw.lib import count_to, delay, taken
 from hw.window.pixels import pixel_layout
 
 NO_TAP = 3
@@ -52,8 +52,7 @@ class WindowBeats(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
+                **taken(StepControl()),
                 "i_valid": In(1),
                 "i_payload": In(pixel_layout(config)),
                 "i_take": Out(1),

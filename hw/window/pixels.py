@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP
-from hw.lib import READ_LATENCY, BlockMemory, StreamRegister, count_to, delay
+from hw.interfaces import StepControl
+from hw.lib import READ_LATENCY, BlockMemory, StreamRegister, count_to, delay, taken
 from hw.window.axis import WindowAxis
 from hw.window.row_cursor import RowCursor
 from hw.window.writer import dilation_write
@@ -55,8 +55,7 @@ class WindowPixels(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
+                **taken(StepControl()),
                 "rows": In(13),
                 "dilations": In(dilation_write(config)),
                 "o_valid": Out(1),

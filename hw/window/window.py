@@ -6,8 +6,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay, relays
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, connect_bundle, delay, relays, taken
 from hw.window.beats import WindowBeats
 from hw.window.pixels import WindowPixels
 from hw.window.writer import WindowWriter
@@ -46,9 +46,7 @@ class Window(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),
                 "o_payload": Out(SAMPLES),
@@ -65,17 +63,13 @@ class Window(wiring.Component):
         m.submodules.writer = writer = WindowWriter(self.config)
         m.submodules.pixels = pixels = WindowPixels(self.config)
         m.submodules.beats = beats = WindowBeats(self.config)
+        for part in (writer, pixels, beats):
+            connect_bundle(m, StepControl(), self, part)
         wiring.connect(m, writer.i, wiring.flipped(self.i))
         m.d.comb += [
-            writer.step.eq(self.step),
-            writer.start.eq(self.start),
             writer.row_limit.eq(self._row_limit(m, beats.row_done)),
-            pixels.step.eq(self.step),
-            pixels.start.eq(self.start),
             pixels.rows.eq(writer.rows),
             pixels.dilations.eq(writer.dilations),
-            beats.step.eq(self.step),
-            beats.start.eq(self.start),
             beats.i_valid.eq(pixels.o_valid),
             beats.i_payload.eq(pixels.o_payload),
             pixels.o_take.eq(beats.i_take),

@@ -6,8 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import STEP, VECTOR
-from hw.lib import count_to, delay
+from hw.interfaces import VECTOR, StepControl
+from hw.lib import count_to, delay, taken
 from hw.window.row_cursor import RowCursor
 
 
@@ -45,8 +45,7 @@ class WindowWriter(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
+                **taken(StepControl()),
                 "i": In(stream.Signature(VECTOR)),
                 "row_limit": In(13),
                 "rows": Out(13),

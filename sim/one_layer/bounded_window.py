@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import MAX_DILATION, AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, connect_bundle, delay, taken
 from hw.window import RowCursor, Window, WindowWriter
 from sim.one_layer.offset_reader import OFFSETS, TAPS
 
@@ -46,9 +46,7 @@ class BoundedWindow(Window):
         wiring.Component.__init__(
             self,
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "offsets": In(stream.Signature(OFFSETS)),
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),
@@ -64,6 +62,7 @@ class BoundedWindow(Window):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.writer = writer = WindowWriter(self.config)
+        connect_bundle(m, StepControl(), self, writer)
         wiring.connect(m, writer.i, wiring.flipped(self.i))
         following, full = Signal(tap_table(self.config)), Signal()
         current, valid = Signal(tap_table(self.config)), Signal()
@@ -74,8 +73,6 @@ class BoundedWindow(Window):
         with m.Elif(pixel_end):
             m.d.sync += valid.eq(0)
         m.d.comb += [
-            writer.step.eq(self.step),
-            writer.start.eq(self.start),
             writer.row_limit.eq(self._row_limit(m, pixel_end & current.row_end)),
             self.busy.eq(~writer.idle | walking | full | valid),
         ]

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
-from hw.axi import BurstReader, ReadPort
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
 from hw.dma import PlaneRuns
-from hw.interfaces import STEP, VECTOR, ParameterBus
+from hw.interfaces import VECTOR, ParameterBus, StepControl
+from hw.lib import connect_bundle, taken
 from sim.one_layer.offset_reader import OFFSETS, TAPS
 
 POSITION = data.StructLayout({"row": signed(14), "column": signed(14)})
@@ -35,20 +36,13 @@ class GatherLoader(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
-                "reset": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "offsets": In(stream.Signature(OFFSETS)),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(VECTOR)),
                 "inside": Out(stream.Signature(unsigned(TAPS))),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -58,14 +52,9 @@ class GatherLoader(wiring.Component):
         runs = PlaneRuns(self.config.plane_depth, Section.INPUT_TABLE)
         m.submodules.runs = ResetInserter(self.clear)(runs)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
+        connect_bundle(m, BusControl(), self, reader)
         wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
         wiring.connect(m, runs.o, reader.runs)
-        m.d.comb += [
-            reader.clear.eq(self.clear),
-            reader.reset.eq(self.reset),
-            self.beat.eq(reader.beat),
-            self.error.eq(reader.error),
-        ]
         control = Module()
         sample, active = Signal(32), Signal()
         walking = self._walk(control, sample, active)

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, delay, taken
 from sim.one_layer.offset_reader import TAPS
 
 SLOTS = 4
@@ -33,7 +33,7 @@ class SampleBuffer(wiring.Component):
     -------
     inside : for each pixel, which taps will come; the others read as ``pad``.
     i : vectors of these taps: by pixel, tap, plane.
-    step, half, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
+    step, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
     it waits for samples, not rows.
     """
 
@@ -41,9 +41,7 @@ class SampleBuffer(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "inside": In(stream.Signature(unsigned(TAPS))),
                 "i": In(stream.Signature(VECTOR)),
                 "o_valid": Out(1),

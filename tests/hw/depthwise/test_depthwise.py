@@ -15,8 +15,8 @@ from codenet.config import LANES, AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DEPTHWISE_BEATS, DepthwiseOp
 from hw.depthwise import Depthwise
-from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection
-from hw.lib import delay
+from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection, StepControl
+from hw.lib import connect_bundle, delay, taken
 from sim import testbench as bench
 from sim.testbench.stimulus import send_beats
 
@@ -36,9 +36,7 @@ class LedDepthwise(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_payload": In(SAMPLES),
@@ -50,7 +48,7 @@ class LedDepthwise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.depthwise = depthwise = Depthwise(CONFIG)
-        m.d.comb += [getattr(depthwise, name).eq(getattr(self, name)) for name in ("step", "half", "start")]
+        connect_bundle(m, StepControl(half=True), self, depthwise)
         m.d.comb += [depthwise.i_taps[name].eq(self.i_payload[name]) for name in ("plane", "row_tap", "column_tap")]
         m.d.comb += [
             depthwise.i_valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),

@@ -102,7 +102,7 @@ def beats_of(heatmap: np.ndarray, rng: random.Random) -> list[int]:
 @cocotb.parametrize(stalls=[(0.0, 0.0), (0.3, 0.3), (0.0, 0.7)])
 async def check_cases(dut, stalls):
     rng, arrays = random.Random(1), np.random.default_rng(1)
-    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    await bench.reset(dut, step=0, start=0, issue=0, i_valid=0, i_payload=0)
     sink = bench.Sink(dut, "o", bench.pauses(rng, stalls[1]))
     for case in CASES:
         heatmap = heatmap_of(case, arrays)
@@ -133,7 +133,7 @@ async def check_cases(dut, stalls):
 @cocotb.test()
 async def check_other_steps(dut):
     """Samples of other steps leave no trace."""
-    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    await bench.reset(dut, step=0, start=0, issue=0, i_valid=0, i_payload=0)
     sink = bench.Sink(dut, "o")
     rng = random.Random(2)
     dut.step.value = bench.pack(

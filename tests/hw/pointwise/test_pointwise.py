@@ -15,7 +15,8 @@ from cocotb.utils import get_sim_time
 from codenet.config import AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
-from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
+from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection, StepControl, VectorReader
+from hw.lib import connect_bundle, taken
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from sim import testbench as bench
 from sim.testbench.stimulus import issue, send_beats
@@ -42,9 +43,7 @@ class BufferedPointwise(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "issue": In(1),
                 "space": Out(1),
@@ -65,23 +64,16 @@ class BufferedPointwise(wiring.Component):
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.pointwise = pointwise = Pointwise(self.config)
         m.submodules.rows = rows = RowBuffer(self.config)
-        for unit in (buffer, rows, pointwise):
-            m.d.comb += [unit.step.eq(self.step), unit.half.eq(self.half), unit.start.eq(self.start)]
+        for unit in (buffer, rows):
+            connect_bundle(m, StepControl(), self, unit)
+        connect_bundle(m, StepControl(half=True), self, pointwise)
+        connect_bundle(m, VectorReader(), buffer, pointwise.vectors)
+        connect_bundle(m, VectorReader(), rows, pointwise.rows)
         m.d.comb += [
             buffer.issue.eq(self.issue),
             self.space.eq(buffer.space),
             buffer.i_valid.eq(self.i_valid),
             buffer.i_payload.eq(self.i_payload),
-            pointwise.v_ready.eq(buffer.ready),
-            buffer.take.eq(pointwise.v_take),
-            buffer.last.eq(pointwise.v_last),
-            buffer.free.eq(pointwise.v_final),
-            pointwise.v_payload.eq(buffer.o_payload),
-            pointwise.e_ready.eq(rows.ready),
-            rows.take.eq(pointwise.e_take),
-            rows.last.eq(pointwise.e_last),
-            rows.free.eq(pointwise.e_final),
-            pointwise.e_payload.eq(rows.o_payload),
         ]
         wiring.connect(m, wiring.flipped(self.e), rows.i)
         wiring.connect(m, wiring.flipped(self.expanded), pointwise.expanded)
