@@ -72,7 +72,7 @@ napoleon_custom_sections = [("Members", "params_style")]
 nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|models|sim)\.).*")]
 suppress_warnings = ["ref.python"]
 
-EXEMPT = {"elaborate", "latency", "main"}
+EXEMPT = {"elaborate", "forward", "latency", "main"}
 """Names that say the same in every class or command, and so need no text of their own."""
 
 logger = logging.getLogger(__name__)
