@@ -14,13 +14,10 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
-from hw.interfaces import STORE_ITEM, VECTOR, VectorReader
+from hw.interfaces import STORE_ITEM, TO_COMPONENTS, VECTOR, VectorReader
 from hw.lib import StreamRegister, connect_bundle, delay, relay
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
-
-TO_COMPONENTS = 2
-"""Registers between the sequencer and each component: one to cross the chip, one to spread from."""
 
 
 class Accelerator(wiring.Component):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signatures and layouts that components share."""
 
-from amaranth import signed, unsigned
+from amaranth import Module, Value, signed, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
 from codenet.isa import DESCRIPTOR_WORDS, FIELDS, Section
+from hw.lib import delay
 
 VECTOR = data.ArrayLayout(signed(8), LANES)
 """One pixel of one plane: 16 int8 channels (128 bits)."""
@@ -55,6 +56,29 @@ class StepControl(wiring.Signature):
 
     def __init__(self, half: bool = False):
         super().__init__({"step": Out(STEP), "start": Out(1)} | ({"half": Out(1)} if half else {}))
+
+
+TO_COMPONENTS = 2
+"""Registers between the sequencer and each component: one to cross the chip, one to spread from."""
+
+TO_MEMORIES = 8
+"""Cycles from a parameter beat on the bus to its place in the farthest memory, at most: a step that uses it must not
+begin before.
+"""
+
+RESET_CYCLES = 16
+"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request
+that was already decided.
+"""
+
+
+def begin_after(m: Module, start: Value, stages: int) -> Value:
+    """``start``, once ``stages`` registers behind ``step`` have followed it.
+
+    What is worked out from the step alone goes through registers, so that it is on no path of a beat. It may take its
+    time, but for the beginning of a step: what uses it begins when the last of the registers has the new step's value.
+    """
+    return delay(m, start, stages, "begin", reset=True)
 
 
 class VectorWalk(wiring.Signature):

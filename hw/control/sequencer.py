@@ -6,14 +6,8 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
-from hw.interfaces import STEP
+from hw.interfaces import RESET_CYCLES, STEP
 from hw.lib import relays
-
-SETTLE_CYCLES = 16
-"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request
-that was already decided.
-"""
-
 
 LOADERS = 4
 """Parts of the step, each with a copy of what loads it."""
@@ -97,7 +91,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         state = Signal(State)
-        settle = Signal(range(SETTLE_CYCLES))
+        settle = Signal(range(RESET_CYCLES))
         failed, cause = self._failure(m)
         begin, load = Signal(), Signal()
         self._load(m, begin)
@@ -122,7 +116,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.clear.eq(1)
             with m.Case(State.RESET):
                 m.d.comb += [self.busy.eq(1), self.clear.eq(1)]
-                with m.If(settle != SETTLE_CYCLES - 1):
+                with m.If(settle != RESET_CYCLES - 1):
                     m.d.sync += settle.eq(settle + 1)
                 with m.Elif(self.idle):
                     m.d.sync += state.eq(State.IDLE)

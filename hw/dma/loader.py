@@ -9,8 +9,8 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import Section
 from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
 from hw.dma.plane_runs import PlaneRuns
-from hw.interfaces import VECTOR, ParameterBus, StepControl
-from hw.lib import StreamRegister, connect_bundle, delay, taken
+from hw.interfaces import VECTOR, ParameterBus, StepControl, begin_after
+from hw.lib import StreamRegister, connect_bundle, taken
 
 
 class Loader(wiring.Component):
@@ -69,7 +69,7 @@ class Loader(wiring.Component):
         m.submodules.output = output = ResetInserter(self.clear)(StreamRegister(VECTOR))
         wiring.connect(m, output.o, wiring.flipped(self.o))
         control = Module()
-        begin, settled = (delay(control, self.start, n, f"start_{n}", reset=True) for n in (1, 2))
+        begin, settled = (begin_after(control, self.start, stages) for stages in (1, 2))
         requesting = self._request(control, runs, begin)
         self._assemble(control, reader, output, settled)
         starting, running, quiet = Signal(), Signal(), Signal()

@@ -17,16 +17,13 @@ from codenet.isa import (
     DepthwiseOp,
 )
 from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
-from hw.interfaces import PARAMETER, STEP, ParameterBus, unpack_descriptor
+from hw.interfaces import PARAMETER, STEP, TO_MEMORIES, ParameterBus, unpack_descriptor
 from hw.lib import connect_bundle, delay, relays, taken
 
 _DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
 
 _CHECK_CYCLES = 10
 """Pipeline stages from the descriptor's last beat to the verdict on it, and one."""
-
-_SETTLE_CYCLES = 8
-"""From the last beat on the bus to its place in the farthest memory."""
 
 _SECTION = data.StructLayout(
     {"section": unsigned(3), "last": unsigned(13), "single": unsigned(1), "short": unsigned(1), "present": unsigned(1)}
@@ -157,11 +154,10 @@ class ParameterFetcher(wiring.Component):
             with m.State("PARAMETERS"):
                 with m.If(delivered):
                     m.d.sync += deliver.eq(0)
-                    m.next = "SETTLE"
-            with m.State("SETTLE"):
-                # The last beat is on the bus now, and memories may register it once more.
+                    m.next = "REACH MEMORIES"
+            with m.State("REACH MEMORIES"):
                 m.d.sync += settled.eq(settled + 1)
-                with m.If(settled == _SETTLE_CYCLES - 1):
+                with m.If(settled == TO_MEMORIES - 1):
                     m.d.sync += [settled.eq(0), self.ready.eq(~reader.error)]
                     m.next = "IDLE"
         return running

@@ -9,11 +9,8 @@ from codenet.config import BEAT_BYTES, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DepthwiseOp, Section
 from hw.axi import BURST_BEATS, BurstWriter, BusControl, BusMaster, WritePort
 from hw.dma.plane_runs import PlaneRuns
-from hw.interfaces import STORE_ITEM, ParameterBus, StepControl
+from hw.interfaces import STORE_ITEM, ParameterBus, StepControl, begin_after
 from hw.lib import connect_bundle, count_to, delay, taken
-
-_SETTLE_CYCLES = 4
-"""From ``start`` until what is derived from ``step`` may be used."""
 
 
 class _Block:
@@ -87,7 +84,7 @@ class Storer(wiring.Component):
         wiring.connect(m, runs.o, writer.runs)
         m.d.comb += runs.half.eq(self.half)
         control = Module()
-        begin = delay(control, self.start, _SETTLE_CYCLES, "start", reset=True)
+        begin = begin_after(control, self.start, 4)
         self._peaks = delay(control, self.step.depthwise_op == DepthwiseOp.PEAKS, 1, "peaks")
         queue = [_Block(half_depth, name=f"block_{n}") for n in range(2)]
         filling = self._fill(control, blocks.write_port(), queue, begin)

@@ -7,12 +7,9 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import StepControl, VectorWalk
-from hw.lib import delay, taken
+from hw.interfaces import StepControl, VectorWalk, begin_after
+from hw.lib import taken
 from hw.pointwise.walk import PointwiseWalk
-
-SETTLE = 4
-"""Cycles from ``start`` until what is derived from ``step`` may be used."""
 
 
 def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -87,7 +84,7 @@ class PointwiseIssue(wiring.Component):
         m.submodules.main = main = PointwiseWalk(self.config)
         m.submodules.expansion = expansion = PointwiseWalk(self.config)
         self._set_up(m, main, expansion)
-        begin = delay(m, self.start, SETTLE, "start", reset=True)
+        begin = begin_after(m, self.start, 4)
         running, expanding, pixels, last_pixel = Signal(), Signal(), Signal(24), Signal()
         expansion_turn, spaced = Signal(), Signal()
         main_fires, expansion_fires = Signal(), Signal()

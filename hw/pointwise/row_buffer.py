@@ -6,7 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import VECTOR, StepControl, VectorReader
+from hw.interfaces import VECTOR, StepControl, VectorReader, begin_after
 from hw.lib import READ_LATENCY, BlockMemory, count_to, delay, taken
 
 
@@ -43,7 +43,7 @@ class RowBuffer(wiring.Component):
         depth = self.config.expand_depth
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         last_column = delay(m, self.step.expand_columns - 1, 1, "last_column")
-        restart = delay(m, self.start, 2, "start", reset=True)
+        restart = begin_after(m, self.start, 2)
         used, pieces = Signal(range(depth + 1)), Signal(range(depth + 1))
         accept = Signal()
         # The depth is a power of two: full is one bit.

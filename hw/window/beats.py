@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import StepControl
+from hw.interfaces import StepControl, begin_after
 from hw.lib import count_to, delay, taken
 from hw.window.pixels import pixel_layout
 
@@ -76,7 +76,7 @@ class WindowBeats(wiring.Component):
         fire, advance, nine, at_first, at_last = Signal(), Signal(), Signal(), Signal(init=1), Signal()
         first_tap, last_tap = Signal(), Signal()
         most = delay(m, step.input_planes - 1, 1, "most_planes")
-        last_plane = count_to(m, "planes", most, advance, delay(m, self.start, 3, "start", reset=True))
+        last_plane = count_to(m, "planes", most, advance, begin_after(m, self.start, 3))
         m.d.sync += off.eq(step.depthwise_op == DepthwiseOp.OFF)
         m.d.comb += [
             nine.eq(pixel.nine),

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import StepControl
+from hw.interfaces import StepControl, begin_after
 from hw.lib import READ_LATENCY, BlockMemory, StreamRegister, count_to, delay, taken
 from hw.window.axis import WindowAxis
 from hw.window.row_cursor import RowCursor
@@ -79,7 +79,7 @@ class WindowPixels(wiring.Component):
         # These follow ``y`` and ``credit``.
         last_y = delay(m, self.y == delay(m, step.output_height - 1, 1, "output_height"), 1, "last_y")
         emit = Signal()
-        last_x = self._columns(m, emit, delay(m, self.start, 3, "start", reset=True))
+        last_x = self._columns(m, emit, begin_after(m, self.start, 3))
         credit, has_credit = Signal(range(PIXEL_QUEUE + 1), init=PIXEL_QUEUE), Signal(init=1)
         taken = delay(m, self.o_take, 1, "taken", reset=True)
         m.d.sync += [
