@@ -245,14 +245,11 @@ class Accelerator(wiring.Component):
             window.space.eq(space),
             vector_buffer.issue.eq(relay(m, window.issue, "issue_vector", reset=True)),
             peaks.issue.eq(relay(m, window.issue, "issue_peaks", reset=True)),
-            depthwise.i_valid.eq(window.o_valid),
-            depthwise.i_payload.eq(window.o_payload),
             depthwise.i_taps.eq(window.o_taps),
-            peaks.i_valid.eq(window.o_valid),
-            peaks.i_payload.eq(window.o_payload),
-            vector_buffer.i_valid.eq(depthwise.o_valid),
-            vector_buffer.i_payload.eq(depthwise.o_payload),
         ]
+        for taker in (depthwise, peaks):
+            wiring.connect(m, window.o, taker.i)
+        wiring.connect(m, depthwise.o, vector_buffer.i)
         connect_bundle(m, VectorReader(), vector_buffer, pointwise.vectors)
 
     def _connect_results(self, m, parts):
@@ -289,7 +286,7 @@ class Accelerator(wiring.Component):
         ]
         with m.If(self._in_peaks(m, parts, "profile")):
             m.d.sync += [
-                profiler.active.eq(window.o_valid),
+                profiler.active.eq(window.o.valid),
                 profiler.waiting_output.eq(~parts.peaks.space),
                 profiler.finished.eq(~window.busy),
             ]

@@ -69,7 +69,7 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Members", "params_style")]
 
 # References into other projects, and the short names of types in signatures. Two classes may have one short name.
-nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|models|sim)\.).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|models|sim)\.).*"), ("py:class", r".*\.T")]
 suppress_warnings = ["ref.python"]
 
 EXEMPT = {"elaborate", "forward", "latency", "main"}

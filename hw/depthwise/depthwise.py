@@ -2,7 +2,7 @@
 """Depthwise unit: 16 channels x 9 taps a cycle, or their maximum, or the sample itself."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
@@ -23,9 +23,9 @@ class Depthwise(wiring.Component):
     Members
     -------
     parameters : writes the depthwise entries, into the half that no running step uses.
-    i_valid, i_payload : beats of samples from the window.
+    i : beats of samples from the window.
     i_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
-    o_valid, o_payload : vectors.
+    o : vectors.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -35,11 +35,9 @@ class Depthwise(wiring.Component):
             {
                 **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "i_taps": In(BEAT_TAPS),
-                "o_valid": Out(1),
-                "o_payload": Out(VECTOR),
+                "o": Out(stream.Signature(VECTOR, always_ready=True)),
             }
         )
 
@@ -53,7 +51,8 @@ class Depthwise(wiring.Component):
         m.submodules.filter = self.filter
         m.submodules.maximum = maximum = DepthwiseMaximum()
         for unit in (self.filter, maximum):
-            m.d.comb += [unit.step.eq(step), unit.i_valid.eq(self.i_valid), unit.i_payload.eq(self.i_payload)]
+            m.d.comb += unit.step.eq(step)
+            wiring.connect(m, wiring.flipped(self.i), unit.i)
         m.d.comb += [
             self.filter.half.eq(self.half),
             self.filter.i_taps.eq(self.i_taps),
@@ -63,9 +62,9 @@ class Depthwise(wiring.Component):
 
         waited = delay(m, maximum.o_payload, self.filter.latency - maximum.latency, "maximum")
         is_filter = step.depthwise_op == DepthwiseOp.MAC
-        leaves = self.i_valid & self.i_payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
+        leaves = self.i.valid & self.i.payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
         result = Signal(VECTOR, reset_less=True)
         m.d.sync += result.eq(Mux(is_filter, self.filter.o_payload, waited))
-        m.d.comb += self.o_payload.eq(result)
-        m.d.comb += self.o_valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
+        m.d.comb += self.o.payload.eq(result)
+        m.d.comb += self.o.valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
         return m

@@ -2,7 +2,7 @@
 """Depthwise filter: weights brought to the banks, 144 products, their sums, and 16 requantizers."""
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES, AcceleratorConfig
@@ -27,7 +27,7 @@ class DepthwiseFilter(wiring.Component):
     Members
     -------
     parameters : writes the entries of planes: nine weights of 16 lanes, and 16 times ``m`` and ``b``.
-    i_valid, i_payload : beats of samples.
+    i : beats of samples.
     i_taps : of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. Banks with ``row_tap`` or
         ``column_tap`` 3 get weight zero.
     """
@@ -39,8 +39,7 @@ class DepthwiseFilter(wiring.Component):
                 "step": In(STEP),
                 "half": In(1),
                 "parameters": In(ParameterBus()),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "i_taps": In(BEAT_TAPS),
                 "o_payload": Out(VECTOR),
             }
@@ -115,10 +114,10 @@ class DepthwiseFilter(wiring.Component):
         """Sums of nine products, and over beats."""
         # A copy for every four lanes.
         valid = relays(
-            m, delay(m, self.i_valid, self.ACCUMULATED - 2, "valid", reset=True), 4, "valid_here", reset=True
+            m, delay(m, self.i.valid, self.ACCUMULATED - 2, "valid", reset=True), 4, "valid_here", reset=True
         )
-        first = relays(m, delay(m, self.i_payload.first, self.ACCUMULATED - 2, "first"), 4, "first_here")
-        samples = [delay(m, self.i_payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
+        first = relays(m, delay(m, self.i.payload.first, self.ACCUMULATED - 2, "first"), 4, "first_here")
+        samples = [delay(m, self.i.payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
         sums = []
         for lane in range(LANES):
             m.submodules[f"products{lane}"] = products = TapSums()

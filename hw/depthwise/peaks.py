@@ -57,7 +57,7 @@ class Peaks(wiring.Component):
     -------
     issue, space : credits of the window, as in :class:`hw.pointwise.vector_buffer.VectorBuffer`; only PEAKS steps are
         counted.
-    i_valid, i_payload : samples from the window; ignored outside PEAKS steps.
+    i : samples from the window; ignored outside PEAKS steps.
     o : peak records, then one ``end`` item.
     active : a vector was compared.
     count : peaks of this step (all of them, saturating); complete when the ``end`` item is out, 0 in other steps.
@@ -70,8 +70,7 @@ class Peaks(wiring.Component):
                 **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "o": Out(stream.Signature(STORE_ITEM)),
                 "active": Out(1),
                 "count": Out(16),
@@ -82,11 +81,11 @@ class Peaks(wiring.Component):
         m = Module()
         enabled = self.step.depthwise_op == DepthwiseOp.PEAKS
         m.submodules.queue = queue = StreamQueue(FOUND, QUEUE)
-        valid, found = self._compare(m, self.i_valid & enabled)
+        valid, found = self._compare(m, self.i.valid & enabled)
         keep, drop, kept = Signal(), Signal(), Signal(FOUND, reset_less=True)
         some = found.peaks.any() | found.end
         m.d.sync += [keep.eq(valid & some), drop.eq(valid & ~some), kept.eq(found)]
-        m.d.comb += [queue.i_valid.eq(keep), queue.i_payload.eq(kept), self.active.eq(valid)]
+        m.d.comb += [queue.i.valid.eq(keep), queue.i.payload.eq(kept), self.active.eq(valid)]
 
         # A place is taken at issue and given back by a vector without peaks, or when one with peaks leaves the queue.
         used, change = Signal(range(QUEUE + 1)), Signal(signed(3))
@@ -100,7 +99,7 @@ class Peaks(wiring.Component):
 
     def _compare(self, m: Module, valid):
         """The centre against the nine samples of its lane (itself among them). Returns "a result is here", and it."""
-        beat = self.i_payload
+        beat = self.i.payload
         step = self.step
         centre = Signal(data.ArrayLayout(signed(16), LANES), reset_less=True)
         samples, central = [], []

@@ -116,13 +116,13 @@ class Loader(wiring.Component):
             next_columns.eq(columns_left - columns),
         ]
         m.d.comb += [
-            runs.i_valid.eq(active & even & runs.room),
+            runs.i.valid.eq(active & even & runs.room),
             runs.plane.eq(plane),
-            runs.i_payload.address.eq(row_address),
-            runs.i_payload.beats.eq(row_beats),
+            runs.i.payload.address.eq(row_address),
+            runs.i.payload.beats.eq(row_beats),
         ]
         m.d.sync += even.eq(~even)
-        with m.If(runs.i_valid):
+        with m.If(runs.i.valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(at_last_plane):
                 m.d.sync += [plane.eq(0), row_address.eq(next_piece), columns_left.eq(next_columns)]

@@ -32,8 +32,8 @@ class PlaneRuns(wiring.Component):
         Offsets of the planes, and the half of them that is used.
     room:
         A run may enter.
-    i_valid, plane, i_payload:
-        A run of a plane; with ``room`` only.
+    i, plane:
+        Runs, and the plane of each; with ``room`` only.
     absolute:
         The address is one already. Stable in a step.
     o:
@@ -49,9 +49,8 @@ class PlaneRuns(wiring.Component):
                 "parameters": In(ParameterBus()),
                 "half": In(1),
                 "room": Out(1),
-                "i_valid": In(1),
+                "i": In(stream.Signature(RUN, always_ready=True)),
                 "plane": In(self.table.index.shape()),
-                "i_payload": In(RUN),
                 "absolute": In(1),
                 "o": Out(stream.Signature(RUN)),
                 "busy": Out(1),
@@ -65,10 +64,10 @@ class PlaneRuns(wiring.Component):
         wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
         m.d.comb += [table.half.eq(self.half), table.index.eq(self.plane)]
         # Looked up, added, in the queue.
-        stages = [self.i_valid]
+        stages = [self.i.valid]
         for n in range(table.LATENCY + 2):
             stages.append(delay(m, stages[-1], 1, f"stage_{n}", reset=True))
-        run = delay(m, self.i_payload, table.LATENCY, "run")
+        run = delay(m, self.i.payload, table.LATENCY, "run")
         payload = Signal(RUN, reset_less=True)
         m.d.sync += [
             payload.address.eq(run.address + Mux(self.absolute, 0, table.offset)),

@@ -173,14 +173,14 @@ class Storer(wiring.Component):
         first = Signal(32, name="first_address", reset_less=True)
         m.d.sync += first.eq(self.base + Mux(self._peaks, step.peak_address, 0))
         m.d.comb += [
-            runs.i_valid.eq(even & runs.room & Mux(half, queue[1].to_address, queue[0].to_address)),
+            runs.i.valid.eq(even & runs.room & Mux(half, queue[1].to_address, queue[0].to_address)),
             runs.plane.eq(plane),
-            runs.i_payload.address.eq(block_address),
-            runs.i_payload.beats.eq(Mux(half, queue[1].run_beats, queue[0].run_beats)),
+            runs.i.payload.address.eq(block_address),
+            runs.i.payload.beats.eq(Mux(half, queue[1].run_beats, queue[0].run_beats)),
             runs.absolute.eq(self._peaks),
         ]
         m.d.sync += even.eq(~even)
-        with m.If(runs.i_valid):
+        with m.If(runs.i.valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(at_last_plane):
                 m.d.sync += [plane.eq(0), half.eq(~half), block_address.eq(next_address)]

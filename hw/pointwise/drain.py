@@ -2,7 +2,7 @@
 """Pointwise drain: accumulators, and the way of their sums through eight requantizers."""
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import CHUNK, AcceleratorConfig
@@ -34,7 +34,7 @@ class PointwiseDrain(wiring.Component):
     parameters : writes ``m`` and ``b`` of chunks.
     i_valid, i_operation : an operation, a cycle before its sums.
     i_sums : the sums.
-    o_valid, o_payload : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
+    o : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
     o_expand : they are the expansion's, int8 whatever ``wide_output``.
     """
 
@@ -47,8 +47,7 @@ class PointwiseDrain(wiring.Component):
                 "i_valid": In(1),
                 "i_operation": In(operation_layout(config)),
                 "i_sums": In(data.ArrayLayout(signed(SUM_WIDTH), config.outputs)),
-                "o_valid": Out(1),
-                "o_payload": Out(64),
+                "o": Out(stream.Signature(64, always_ready=True)),
                 "o_expand": Out(1),
             }
         )
@@ -164,6 +163,6 @@ class PointwiseDrain(wiring.Component):
         m.d.comb += [
             wide.eq(self.step.wide_output & ~expanded),
             self.o_expand.eq(expanded & ~upper),
-            self.o_valid.eq(done | upper),
-            self.o_payload.eq(Mux(upper, later, Mux(wide, Cat(results[:4]), Cat(result[:8] for result in results)))),
+            self.o.valid.eq(done | upper),
+            self.o.payload.eq(Mux(upper, later, Mux(wide, Cat(results[:4]), Cat(result[:8] for result in results)))),
         ]

@@ -154,8 +154,8 @@ class Pointwise(wiring.Component):
             free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
             # A cycle late: for the group that has just begun, and another one, each of two beats a chunk.
             issue.room.eq(free >= 4 * self.config.chunks_per_group),
-            write.eq(bypass_valid | (drain.o_valid & ~drain.o_expand)),
-            beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
+            write.eq(bypass_valid | (drain.o.valid & ~drain.o_expand)),
+            beat.eq(Mux(bypass_valid, bypass, drain.o.payload)),
         ]
         m.d.comb += [
             queue.w_en.eq(write),
@@ -172,7 +172,7 @@ class Pointwise(wiring.Component):
         free = Signal(range(depth + 1), init=depth)
         upper, write = Signal(), Signal()
         low, vector = Signal(64, reset_less=True), Signal(VECTOR.size, reset_less=True)
-        arrives = drain.o_valid & drain.o_expand
+        arrives = drain.o.valid & drain.o_expand
         taken = self.expanded.valid & self.expanded.ready
         m.d.sync += [
             free.eq(free - issue.e_reserve + (taken << 1)),
@@ -181,7 +181,7 @@ class Pointwise(wiring.Component):
             issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
         ]
         with m.If(arrives):
-            m.d.sync += [upper.eq(~upper), low.eq(drain.o_payload), vector.eq(Cat(low, drain.o_payload))]
+            m.d.sync += [upper.eq(~upper), low.eq(drain.o.payload), vector.eq(Cat(low, drain.o.payload))]
         m.d.comb += [
             queue.w_en.eq(write),
             queue.w_data.eq(vector),

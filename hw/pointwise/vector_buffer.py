@@ -2,7 +2,7 @@
 """Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
@@ -26,7 +26,7 @@ class VectorBuffer(wiring.Component):
     -------
     issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says
         that there is one.
-    i_valid, i_payload : the vectors; always taken.
+    i : the vectors; always taken.
     ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`.
     """
 
@@ -37,8 +37,7 @@ class VectorBuffer(wiring.Component):
                 **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
-                "i_valid": In(1),
-                "i_payload": In(VECTOR),
+                "i": In(stream.Signature(VECTOR, always_ready=True)),
                 **VectorReader().members,
             }
         )
@@ -59,20 +58,20 @@ class VectorBuffer(wiring.Component):
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.free),
             done.eq(self.take & self.last & self.free),
-            mem.write_enable.eq(self.i_valid),
+            mem.write_enable.eq(self.i.valid),
             mem.write_address.eq(write),
-            mem.write_data.eq(self.i_payload),
+            mem.write_data.eq(self.i.payload),
             mem.read_address.eq(read),
             self.payload.eq(mem.read_data),
         ]
         # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is
         # ``ahead != 0``.
         m.d.sync += [
-            write.eq(write + self.i_valid),
+            write.eq(write + self.i.valid),
             # ``take`` comes late and only chooses between sums.
-            ahead.eq(Mux(rewind, held + self.i_valid, Mux(self.take, ahead - ~self.i_valid, ahead + self.i_valid))),
-            self.ready.eq(self.i_valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
-            held.eq(Mux(done, held - without + self.i_valid, held + self.i_valid)),
+            ahead.eq(Mux(rewind, held + self.i.valid, Mux(self.take, ahead - ~self.i.valid, ahead + self.i.valid))),
+            self.ready.eq(self.i.valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
+            held.eq(Mux(done, held - without + self.i.valid, held + self.i.valid)),
             freed.eq(self.take & self.free),
             used.eq(used + issued - freed),
             self.space.eq(used <= depth - MARGIN),

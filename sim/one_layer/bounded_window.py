@@ -49,8 +49,7 @@ class BoundedWindow(Window):
                 **taken(StepControl()),
                 "offsets": In(stream.Signature(OFFSETS)),
                 "i": In(stream.Signature(VECTOR)),
-                "o_valid": Out(1),
-                "o_payload": Out(SAMPLES),
+                "o": Out(stream.Signature(SAMPLES, always_ready=True)),
                 "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
@@ -217,7 +216,7 @@ class BoundedWindow(Window):
 
     def _beats(self, m: Module, writes: list[BlockMemory], current: data.View, valid: Value, pixel_end: Value) -> None:
         """Reads of the current pixel, plane by plane and turn by turn, and the samples that they gather."""
-        step, out = self.step, self.o_payload
+        step, out = self.step, self.o.payload
         off = step.depthwise_op == DepthwiseOp.OFF
         plane, turn = Signal(8), Signal(4)
         fire, last = Signal(), Signal()
@@ -277,5 +276,5 @@ class BoundedWindow(Window):
             self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
-            self.o_valid.eq(delay(m, self.issue, late + 1, "valid", reset=True)),
+            self.o.valid.eq(delay(m, self.issue, late + 1, "valid", reset=True)),
         ]

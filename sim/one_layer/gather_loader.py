@@ -130,12 +130,12 @@ class GatherLoader(wiring.Component):
         step, plane = self.step, Signal(9)
         m.d.comb += [
             runs.half.eq(self.half),
-            runs.i_valid.eq(active & runs.room),
+            runs.i.valid.eq(active & runs.room),
             runs.plane.eq(plane),
-            runs.i_payload.address.eq(sample),
-            runs.i_payload.beats.eq(Mux(step.packed, step.input_planes << 1, 2)),
+            runs.i.payload.address.eq(sample),
+            runs.i.payload.beats.eq(Mux(step.packed, step.input_planes << 1, 2)),
         ]
-        with m.If(runs.i_valid):
+        with m.If(runs.i.valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(step.packed | (plane == step.input_planes - 1)):
                 m.d.sync += [plane.eq(0), active.eq(0)]

@@ -33,7 +33,7 @@ class SampleBuffer(wiring.Component):
     -------
     inside : for each pixel, which taps will come; the others read as ``pad``.
     i : vectors of these taps: by pixel, tap, plane.
-    step, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
+    step, start, o, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
     it waits for samples, not rows.
     """
 
@@ -44,8 +44,7 @@ class SampleBuffer(wiring.Component):
                 **taken(StepControl()),
                 "inside": In(stream.Signature(unsigned(TAPS))),
                 "i": In(stream.Signature(VECTOR)),
-                "o_valid": Out(1),
-                "o_payload": Out(SAMPLES),
+                "o": Out(stream.Signature(SAMPLES, always_ready=True)),
                 "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
@@ -113,7 +112,7 @@ class SampleBuffer(wiring.Component):
 
     def _read(self, m: Module, banks: list[BlockMemory], masks: list[Signal], ready: Value) -> Signal:
         """Beats of complete pixels. Returns "a slot is free again"."""
-        step, out = self.step, self.o_payload
+        step, out = self.step, self.o.payload
         off = step.depthwise_op == DepthwiseOp.OFF
         slot, plane, tap = Signal(range(SLOTS)), Signal(range(MAX_PLANES)), Signal(range(TAPS))
         fire, last_tap, freed = Signal(), Signal(), Signal()
@@ -152,6 +151,6 @@ class SampleBuffer(wiring.Component):
             self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
-            self.o_valid.eq(delay(m, fire, late, "valid", reset=True)),
+            self.o.valid.eq(delay(m, fire, late, "valid", reset=True)),
         ]
         return freed

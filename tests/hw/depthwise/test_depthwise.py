@@ -51,10 +51,10 @@ class LedDepthwise(wiring.Component):
         connect_bundle(m, StepControl(half=True), self, depthwise)
         m.d.comb += [depthwise.i_taps[name].eq(self.i_payload[name]) for name in ("plane", "row_tap", "column_tap")]
         m.d.comb += [
-            depthwise.i_valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
-            depthwise.i_payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
-            self.o_valid.eq(depthwise.o_valid),
-            self.o_payload.eq(depthwise.o_payload),
+            depthwise.i.valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
+            depthwise.i.payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
+            self.o_valid.eq(depthwise.o.valid),
+            self.o_payload.eq(depthwise.o.payload),
         ]
         wiring.connect(m, depthwise.parameters, wiring.flipped(self.parameters))
         return m

@@ -72,8 +72,8 @@ class BufferedPointwise(wiring.Component):
         m.d.comb += [
             buffer.issue.eq(self.issue),
             self.space.eq(buffer.space),
-            buffer.i_valid.eq(self.i_valid),
-            buffer.i_payload.eq(self.i_payload),
+            buffer.i.valid.eq(self.i_valid),
+            buffer.i.payload.eq(self.i_payload),
         ]
         wiring.connect(m, wiring.flipped(self.e), rows.i)
         wiring.connect(m, wiring.flipped(self.expanded), pointwise.expanded)
