@@ -274,8 +274,8 @@ class _Widening:
             lower, upper = places.halves(channels)
             self.branch(wide.branch2, narrow.branch2, upper, made)
             channels = places.after_unit(lower)
-        for number in range(len(source), len(target)):  # type: ignore[arg-type]
-            self.identity(target[number], _stage_moments(target[:number]))  # type: ignore[index]
+        for added in range(len(source), len(target)):  # type: ignore[arg-type]
+            self.identity(target[added], _stage_moments(target[:added]))  # type: ignore[index]
             channels = Copies(channels.index.reshape(2, -1).T.reshape(-1), channels.count)
         return channels
 

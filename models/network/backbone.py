@@ -31,7 +31,7 @@ def shuffle(x: torch.Tensor, groups: int = 2) -> torch.Tensor:
 
 
 def computed(x: torch.Tensor) -> torch.Tensor:
-    """The half of a stage's result that its last unit computed, ``[N, C / 2, H, W]``: what it had before the shuffle."""
+    """What a stage's last unit computed, ``[N, C / 2, H, W]``: the odd channels of its result, as they are shuffled."""
     return x[:, 1::2]
 
 
@@ -120,7 +120,9 @@ class Backbone(nn.Module):
         return [*levels[:-1], self.last(levels[-1])]
 
     def describe(self, builder: GraphBuilder, x: str) -> tuple[str, list[str]]:
-        """Add the backbone to a graph; ``x`` and the result are tensor names, the second of `computed` of each stage."""
+        """Add the backbone to a graph; ``x`` and the results are tensor names, the second those of `computed` of each
+        stage.
+        """
         x = self.stem.describe(builder, x)
         if self.pool:
             x = builder.max_pool(f"{builder.names[self]}.pool", x)
