@@ -2,10 +2,10 @@
 """All performance figures: whole frames in RTL simulation, the cycle model beside them, charts, traces, the search, one
 report.
 
-``python -m sim.benchmark [--configs abcdefg] [--search ac] [--no-search] [--again]``, also ``make bench``. Frames run one
-after the other in processes of their own, and are kept in ``build/bench`` until graph, photo, hardware or memory timing
-change. Writes ``build/bench.json``, ``build/bench/*.svg``, ``build/bench/trace-*.json`` (docs/performance.md), and the
-generated sections of ``docs/results.md``.
+``python -m sim.benchmark [--configs abcdefg] [--search ac] [--no-search] [--again]``, also ``make bench``. Frames run
+one after the other in processes of their own, and are kept in ``build/bench`` until graph, photo, hardware or memory
+timing change. Writes ``build/bench.json``, ``build/bench/*.svg``, ``build/bench/trace-*.json`` (docs/performance.md)
+and the generated sections of ``docs/results.md``.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from models.quantization import load_quantized, quantized_identity
 from models.quantization.convert import calibrate, quantize
 from models.quantization.graph import to_graph
 from models.quantization.modules import QuantBlock, best_scale, fold_norm, quant_conv
-from models.quantization.untrained import _normalize_on, synthetic_photo, untrained
 from models.quantization.precision import Exemption, Precision
+from models.quantization.untrained import _normalize_on, synthetic_photo, untrained
 from models.training import TrainConfig, Trainer
 from tests.codenet.compiler.compiling import check
 from tests.models.common import TINY, TINY_II
