@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -36,21 +38,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train: its configuration, and the floating-point checkpoint that it starts from."""
+    """A network to train: its configuration, the floating-point checkpoint it starts from, its part of the time."""
 
     config: NetworkConfig
     start: Path
+    weight: float = 1.0
 
     @classmethod
     def parse(cls, text: str, output: Path) -> Job:
         """``NAME=CHECKPOINT``, or ``NAME=@OTHER``: from what this run made of another network, in ``output``.
 
-        `CodenetError` for anything else.
+        ``NAME*2`` has twice the time of others of its lane. `CodenetError` for anything else.
         """
-        name, equals, start = text.partition("=")
-        if not (equals and start and name in CONFIGS):
-            raise CodenetError(f"job {text!r}: expected NAME=CHECKPOINT with a name of {', '.join(CONFIGS)}")
-        return cls(get_config(name), output / start[1:] / "float.pt" if start[0] == "@" else Path(start))
+        match = re.fullmatch(r"(\w+)(?:\*(\d+(?:\.\d+)?))?=(@?)(.+)", text)
+        if match is None or match[1] not in CONFIGS:
+            raise CodenetError(
+                f"job {text!r}: expected NAME=CHECKPOINT, NAME=@OTHER or NAME*WEIGHT=..., names being "
+                f"{', '.join(CONFIGS)}"
+            )
+        name, weight, same_run, start = match.groups()
+        return cls(get_config(name), output / start / "float.pt" if same_run else Path(start), float(weight or 1))
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,11 @@ def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seco
 
 def _run_lane(_number: int, lanes: list[Lane], data: DetectionData, cache: Path) -> None:
     lane = lanes[_number]
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // len(lanes)))
     for done, job in enumerate(lane.jobs):
         images = cached_images(data, _cache_size(job.config), cache)
-        seconds = (lane.deadline - time.time()) / (len(lane.jobs) - done)
+        share = job.weight / sum(other.weight for other in lane.jobs[done:])
+        seconds = (lane.deadline - time.time()) * share
         _run_job(job, lane, data, images, seconds)
 
 

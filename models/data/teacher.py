@@ -156,16 +156,12 @@ def merge(
     found: Boxes,
     score_threshold: float = SCORE_THRESHOLD,
     iou_threshold: float = IOU_THRESHOLD,
-    annotated: bool = True,
 ) -> Record:
     """A record with the boxes that a teacher ``found`` added, with their score as confidence.
 
     Those of at least ``score_threshold`` are added whose IoU with each annotated box, of whatever class and crowds
-    included, is less than ``iou_threshold``. With ``annotated`` False annotated boxes are left out: those of the
-    teacher are all there are.
+    included, is less than ``iou_threshold``.
     """
-    if not annotated:
-        record = record.take(np.zeros(len(record.boxes), bool))
     known = (overlaps(found.corners, record.boxes) >= iou_threshold).any(axis=1)
     new = found.take((found.scores >= score_threshold) & ~known)
     return replace(
@@ -177,6 +173,18 @@ def merge(
     )
 
 
+def agrees(
+    record: Record,
+    found: Boxes,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+) -> bool:
+    """Whether a teacher found each annotated box: with its class, and the score and IoU of `merge` or more."""
+    found = found.take(found.scores >= score_threshold)
+    same = (overlaps(record.boxes, found.corners) >= iou_threshold) & (record.labels[:, None] == found.labels)
+    return bool(same.any(axis=1).all())
+
+
 def with_teacher(
     data: DetectionData,
     teacher: TeacherBoxes,
@@ -184,14 +192,22 @@ def with_teacher(
     iou_threshold: float = IOU_THRESHOLD,
     incomplete: Collection[Path | str] = (),
 ) -> DetectionData:
-    """``data`` with a teacher's boxes (`merge`); in the folders ``incomplete`` only these count.
+    """``data`` with a teacher's boxes added (`merge`).
+
+    In the folders ``incomplete``, where photos have more objects than are annotated, only the teacher's boxes count.
+    The photos there whose annotated boxes it does not find (`agrees`) are left out, with a warning.
 
     `CodenetError` for classes that the teacher did not look for, and photos that its file lacks or has in another size.
     """
     teacher = teacher.select(data.classes)
     folders = [os.path.abspath(folder) for folder in incomplete]
-    records = []
+    records, warnings = [], list(data.warnings)
     for record in data:
-        annotated = not any(Path(os.path.abspath(record.path)).is_relative_to(folder) for folder in folders)
-        records.append(merge(record, teacher.find(record), score_threshold, iou_threshold, annotated))
-    return DetectionData(data.classes, records, data.warnings)
+        found = teacher.find(record)
+        if any(Path(os.path.abspath(record.path)).is_relative_to(folder) for folder in folders):
+            if not agrees(record, found, score_threshold, iou_threshold):
+                warnings.append(f"{record.path}: the teacher does not find what is annotated; left out")
+                continue
+            record = record.take(np.zeros(len(record.boxes), bool))
+        records.append(merge(record, found, score_threshold, iou_threshold))
+    return DetectionData(data.classes, records, warnings)

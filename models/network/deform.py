@@ -139,22 +139,25 @@ class _Gathered(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(x, weight, s)
         ctx.dilations = dilations
-        rows, taps = _rows(x), _taps(weight, x.dtype)
-        out = (_samples(rows, round_dilation(s, dilations)) * taps).sum(dim=1)
-        return _image(out, x.shape)
+        taps = _taps(weight, x.dtype)
+        out = (_samples(_padded_rows(x), round_dilation(s, dilations)) * taps).sum(dim=1)
+        return _image(out, *x.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         x, weight, s = ctx.saved_tensors
-        rows, taps, grad = _rows(x), _taps(weight, x.dtype), _rows(grads[0])
+        rows, taps, grad = _padded_rows(x), _taps(weight, x.dtype), _rows(grads[0])
         chosen = round_dilation(s, ctx.dilations)
         samples = _samples(rows, chosen)
         weight_grad = (samples * grad[:, None]).sum(dim=0, dtype=weight.dtype).T.reshape(weight.shape)
-        index, inside = _tap_rows(chosen)
-        parts = (grad[:, None] * taps * inside[..., None]).to(weight.dtype).flatten(0, 1)
-        x_grad = torch.zeros(rows.shape, dtype=weight.dtype, device=x.device).index_add_(0, index.flatten(), parts)
+        parts = (grad.to(weight.dtype)[:, None] * taps.to(weight.dtype)).flatten(0, 1)
+        x_grad = torch.zeros(rows.shape, dtype=weight.dtype, device=x.device)
+        x_grad.index_add_(0, _tap_rows(chosen).flatten(), parts)
+        n, channels, height, width = x.shape
+        padded = _image(x_grad, n, channels, height + 2 * MAX_DILATION, width + 2 * MAX_DILATION)
+        inner = padded[:, :, MAX_DILATION : MAX_DILATION + height, MAX_DILATION : MAX_DILATION + width]
         s_grad = _slope(rows, s, chosen, (samples * taps).sum(dim=1), taps, grad, ctx.dilations)
-        return _image(x_grad.to(x.dtype), x.shape), weight_grad, s_grad, None
+        return inner.to(x.dtype), weight_grad, s_grad, None
 
 
 def _slope(
@@ -188,33 +191,31 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _image(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def _image(rows: torch.Tensor, n: int, channels: int, height: int, width: int) -> torch.Tensor:
     """Inverse of `_rows`."""
-    n, channels, height, width = shape
     return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _tap_rows(dilation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that the nine taps of each pixel read, int64 ``[N * H * W, 9]``, and whether they lie inside of the image.
+def _padded_rows(x: torch.Tensor) -> torch.Tensor:
+    """`_rows` of an image with zeros around it as far as a tap reaches: no tap needs a comparison with the border."""
+    return _rows(F.pad(x, [MAX_DILATION] * 4))
 
-    ``dilation``: ``[N, 1, H, W]``. Taps outside of it read a row of its border.
-    """
+
+def _tap_rows(dilation: torch.Tensor) -> torch.Tensor:
+    """`_padded_rows` that the taps of each pixel read, int64 ``[N * H * W, 9]``; ``dilation``: ``[N, 1, H, W]``."""
     n, _, height, width = dilation.shape
     d = dilation.long().view(n, height, width, 1)
     tap = torch.arange(9, device=d.device)
-    y = torch.arange(height, device=d.device).view(-1, 1, 1) + d * (tap // 3 - 1)
-    x = torch.arange(width, device=d.device).view(-1, 1) + d * (tap % 3 - 1)
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    image = torch.arange(n, device=d.device).view(-1, 1, 1, 1) * (height * width)
-    index = image + y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    return index.view(-1, 9), inside.view(-1, 9)
+    columns = width + 2 * MAX_DILATION
+    image = torch.arange(n, device=d.device).view(-1, 1, 1, 1) * (height + 2 * MAX_DILATION)
+    y = torch.arange(MAX_DILATION, MAX_DILATION + height, device=d.device).view(-1, 1, 1) + d * (tap // 3 - 1)
+    x = torch.arange(MAX_DILATION, MAX_DILATION + width, device=d.device).view(-1, 1) + d * (tap % 3 - 1)
+    return ((image + y) * columns + x).view(-1, 9)
 
 
 def _samples(rows: torch.Tensor, dilation: torch.Tensor) -> torch.Tensor:
-    """The nine samples of each pixel, ``[N * H * W, 9, C]``, zero outside of the image."""
-    index, inside = _tap_rows(dilation)
-    samples = rows.index_select(0, index.flatten()).view(-1, 9, rows.shape[1])
-    return samples.mul_(inside[..., None])
+    """The nine samples of each pixel, ``[N * H * W, 9, C]``, from `_padded_rows`."""
+    return rows.index_select(0, _tap_rows(dilation).flatten()).view(-1, 9, rows.shape[1])
 
 
 def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ PARSERS = {
     "offsets": "_parse",
     "precisions": "_parse",
     "qat": "make_parser",
+    "teacher": "_parse",
     "train": "make_parser",
     "widen": "_parse",
     "zoo": "__main__._parse",

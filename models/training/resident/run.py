@@ -158,7 +158,11 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
 def train_quantized(
     network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path, precision: Precision = W4A8
 ) -> CoDeNet:
-    """Fine-tune a floating-point ``network`` with quantization, learning from its features too; written to ``path``."""
+    """Fine-tune a floating-point ``network`` with quantization, learning from its features too; written to ``path``.
+
+    Half as many pictures a step: of a short run the number of steps counts.
+    """
+    recipe = replace(recipe, batch=max(1, recipe.batch // 2))
     device = photos.pixels.device
     gentle = replace(recipe.augmentation, scale=(0.7, 1.15), aspect=1.2, jitter=0.2, hue=0.0)
     views = Views(photos, gentle, network.config.size)

@@ -84,6 +84,28 @@ def test_incomplete_annotations_do_not_count():
     assert [r.confidence.tolist()[0] for r in result] == [1, np.float32(0.9), 1]
 
 
+@pytest.mark.parametrize(
+    "boxes, labels, kept",
+    [
+        ([A], [0], True),
+        ([A], [1], False),  # found, as another class
+        ([(10.0, 20.0, 30.0, 40.0)], [0], False),  # IoU 1/3
+        ([A, B], [0, 1], True),
+        ([A, B], [0, 2], False),
+        ([(0.0, 50.0, 20.0, 70.0)], [2], False),  # found with too low a score
+        ([], [], True),
+    ],
+)
+def test_photos_of_incomplete_annotations_need_the_teacher_s_agreement(boxes, labels, kept):
+    data = DetectionData(CLASSES, [record("/data/pose/a.jpg", boxes, labels)], ["a warning"])
+    teacher = teacher_of({"pose/a.jpg": [(1, 0.9, B), (0, 0.8, A), (2, 0.2, (0.0, 50.0, 20.0, 70.0))]})
+    result = with_teacher(data, teacher, incomplete=["/data/pose"])
+    assert [r.labels.tolist() for r in result] == [[1, 0]] * kept
+    left_out = [] if kept else ["/data/pose/a.jpg: the teacher does not find what is annotated; left out"]
+    assert result.warnings == ["a warning", *left_out] and data.warnings == ["a warning"]
+    assert len(with_teacher(data, teacher)) == 1
+
+
 def test_labels_are_those_of_the_data():
     data = DetectionData(("cow", "cat"), [record("/data/voc/images/a.jpg")])
     rows = [(0, 0.9, A), (1, 0.8, A), (2, 0.7, B)]
