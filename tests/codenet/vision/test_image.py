@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codenet.checkout import ROOT
 from codenet.errors import ConfigError, FormatError
 from codenet.vision.image import BILINEAR, GREY, load, resize, stretch, to_activation
+from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
 
