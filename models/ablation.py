@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codenet import command, files
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
-from models.command import Parser, exit_status, number, write_text
+from models.command import number
 from models.data import ANIMALS, load_data
 from models.network.config import CONFIGS, CONFLICT_FREE_OR_ZERO, NetworkConfig, get_config
 from models.quantization import Precision, add_arguments, from_arguments
@@ -196,7 +197,7 @@ def estimate(rows: Sequence[Row], base: NetworkConfig, schedule: Schedule, seeds
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.ablation", description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
     parser.add_argument(
         "--val-data",
@@ -279,7 +280,7 @@ def _run(options: argparse.Namespace) -> None:
 
     def table() -> str:
         text = make_table(store, rows, options.seeds, shown)
-        write_text(options.output / "table.md", text)
+        files.write(options.output / "table.md", text)
         return text
 
     if not options.table:
@@ -298,7 +299,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.ablation", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 
 import torch
 
-from models.command import Parser, check_folder, exit_status, write_text
+from codenet import command, files
+from models.command import check_folder
 from models.network.config import CONFLICT_FREE_OR_ZERO, MAX_DILATION, NetworkConfig, get_config
 from models.network.deform import offset_places, round_dilation, square_places
 
@@ -185,7 +186,7 @@ def drawings() -> dict[str, str]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.diagrams", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the drawings are written")
     return parser.parse_args(arguments)
 
@@ -193,12 +194,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     check_folder(options.folder)
     for name, text in drawings().items():
-        write_text(options.folder / name, text)
+        files.write(options.folder / name, text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a folder that cannot be written to."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.diagrams", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

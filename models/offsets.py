@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from codenet import command, files
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
 from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
 from codenet.vision import image as photos
 from codenet.vision.boxes import Detection, decode
-from models.command import Parser, check_folder, exit_status, number, replacing, write_json
+from models.command import check_folder, number
 from models.data import load_data, read_image
 from models.evaluation import graph_outputs, read_classes
 from models.network.checkpoints import load_checkpoint, load_network
@@ -200,7 +201,7 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.offsets", description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
@@ -214,8 +215,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    with replacing(path) as partial:
-        picture.save(partial)
+    with files.writing(path) as file:
+        picture.save(file, "PNG")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -224,7 +225,7 @@ def _run(options: argparse.Namespace) -> None:
     records = load_data(options.data, options.split, read_classes(options.network), limit=options.limit).records
     pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
     totals = histograms(source, pictures)
-    write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
+    files.write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
     _save(histogram_picture(totals, source.distances[0], NINE_CYCLES), options.output / "histogram.png")
     for path in options.photos or [record.path for record in records[: options.draw]]:
         _save(drawn(source, read_image(path)), options.output / f"samples-{path.stem}.png")
@@ -233,7 +234,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a network without offsets, or files that do not fit."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.offsets", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import multiprocessing
 
+from codenet import command
 from codenet.errors import CodenetError
-from models.command import Parser, check_folder, exit_status, number
+from models.command import check_folder, number
 from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
@@ -164,7 +165,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.sprint", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("lanes", nargs="+", metavar="NAME=START[,...]", help="networks of a process, in turn; START: file, @NAME")
     add("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="as of models.train")
@@ -193,7 +194,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(words: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit, 130 if interrupted."""
-    return exit_status(lambda: _run(make_parser().parse_args(words)))
+    return command.run("models.sprint", lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":

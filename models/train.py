@@ -8,7 +8,8 @@ import functools
 import sys
 from pathlib import Path
 
-from models.command import Parser, exit_status, number
+from codenet import command
+from models.command import number
 from models.data import LISTS, Augmentation, named_classes
 from models.network import CONFIGS, get_config
 from models.pretrained import NORMALIZATIONS
@@ -146,7 +147,7 @@ def make_run(arguments: argparse.Namespace) -> FloatRun:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.train", description=__doc__)
     add_common_arguments(parser, TrainConfig())
     add_arguments(parser)
     return parser
@@ -162,7 +163,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def main(words: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit, 130 if interrupted."""
-    return exit_status(lambda: _run(make_parser().parse_args(words)))
+    return command.run("models.train", lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from codenet.checkout import BUILD, PHOTOS, ROOT, digest, sources
@@ -13,6 +14,13 @@ ZOO = ROOT / "models" / "zoo"
 GRAPHS = BUILD / "graphs"
 PHOTO = PHOTOS / "chelsea.jpg"
 CONFIGURATIONS = "abcdefg"
+
+
+def letters(text: str) -> str:
+    """Type of an argument: letters of configurations, ``ac`` for example."""
+    if not text or set(text) - set(CONFIGURATIONS):
+        raise ArgumentTypeError(f"{text!r}: expected letters of {CONFIGURATIONS}")
+    return text
 
 
 def load_graph(configuration: str, photo: Path = PHOTO) -> Graph:

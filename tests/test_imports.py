@@ -22,7 +22,7 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup widen teacher zoo precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen teacher sprint zoo precisions ablation offsets diagrams"
     ),
     "sim": (
         "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run "

@@ -244,16 +244,21 @@ class GraphBuilder:
         )
 
     def max_pool(self, name: str, x: str) -> str:
+        """Maximum of 3x3 pixels, stride 2."""
         return self._unchanged(MaxPool(name=name, inputs=(x,), stride=2))
 
     def upsample(self, name: str, x: str) -> str:
+        """Twice as large by repetition."""
         return self._unchanged(Upsample(name=name, inputs=(x,)))
 
     def slice(self, name: str, x: str, start: int, stop: int) -> str:
+        """Channels ``start`` to ``stop``."""
         return self._unchanged(Slice(name=name, inputs=(x,), start=start, stop=stop))
 
     def concat(self, name: str, inputs: tuple[str, ...]) -> str:
+        """Channels one after the other."""
         return self._unchanged(Concat(name=name, inputs=inputs))
 
     def shuffle(self, name: str, x: str) -> str:
+        """Channels of two groups in turn."""
         return self._unchanged(Shuffle(name=name, inputs=(x,), groups=2))

@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
+from codenet import files
 from codenet.errors import CodenetError
-from models.command import check_folder, interrupt_on_termination, sheltered, write_json
+from models.command import check_folder, interrupt_on_termination, sheltered
 from models.data import DetectionData, cached_images, load_data
 from models.evaluation import Score, evaluate, network_source
 from models.network import Backbone, CoDeNet, NetworkConfig, float_identity, load_network, load_plain
@@ -43,7 +44,7 @@ class Store:
         self.folder, path = folder, folder / "settings.json"
         settings = json.loads(json.dumps(settings))
         if not path.is_file():
-            write_json(path, settings)
+            files.write_json(path, settings)
             return
         known = read_json(path)
         for key in sorted(known.keys() | settings.keys()):
@@ -60,7 +61,7 @@ class Store:
 
     def add(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep a result."""
-        write_json(self.folder / f"{name}.json", result)
+        files.write_json(self.folder / f"{name}.json", result)
 
     def run_folder(self, name: str) -> Path:
         """Where a run keeps its checkpoint and log."""

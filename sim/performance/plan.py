@@ -148,7 +148,7 @@ def step_table(plan: Plan) -> str:
         "parameters",
         "input",
     )
-    rows = [(*header, "window", "output", "drain", "name")]
+    rows: list[tuple[str, ...]] = [(*header, "window", "output", "drain", "name")]
     for point in plan.points:
         step = point.step
         utilization = step.useful_macs / (step.cycles * point.roof.macs_per_cycle)

@@ -54,6 +54,7 @@ class Graph:
 
     @property
     def input(self) -> Tensor:
+        """What the first operation gives."""
         return self.tensors[self.operations[0].name]
 
     def __getitem__(self, name: str) -> Operation:

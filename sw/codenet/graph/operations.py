@@ -32,6 +32,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
         return (self.height, self.width, self.channels)
 
 

@@ -233,7 +233,8 @@ def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
-    assert "usage: codenet" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("codenet") and ": error: " in error and len(error.splitlines()) == 1
 
 
 def test_module(files):
