@@ -24,6 +24,7 @@ from codenet.errors import CodenetError, DeviceError
 from codenet.program import Program
 from codenet.vision.image import load
 from codenet.zoo import DEFAULT_PROGRAM
+from hw.flow import shelf
 from hw.flow.wheel import build_wheel
 
 PHOTO = PHOTOS / "chelsea.jpg"
@@ -270,6 +271,15 @@ exit 0
 """
 
 
+def _bitstream(board: str) -> Path:
+    """The one that was built, or otherwise the one that lies in the repository."""
+    built = BUILD / board / shelf.BIT
+    if not built.exists() and (shelved := shelf.take(board, BUILD / "shelf" / board)) is not None:
+        print(f"no {built}: the repository's bitstream is taken. {shelf.LABEL}", flush=True)
+        return shelved
+    return built
+
+
 def _last_lines(text: str) -> str:
     return " / ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
@@ -287,7 +297,7 @@ def _run(options: argparse.Namespace) -> None:
         ssh_config=options.ssh_config,
     )
     build = BUILD / options.board
-    bitstream = None if options.no_bitstream else options.bitstream or build / "codenet.bit"
+    bitstream = None if options.no_bitstream else options.bitstream or _bitstream(options.board)
     cargo = Cargo(Path("codenet.whl"), bitstream, options.programs or [DEFAULT_PROGRAM], options.photo)
     cargo.check()  # Before the wheel is built.
     wheel = build_wheel(BUILD / "wheel")
@@ -301,7 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("host", help="name or address of the board")
     parser.add_argument("--user", default="xilinx", help="default: xilinx, the user of PYNQ images")
     parser.add_argument(
-        "--board", default="pynq-z2", help="whose bitstream: build/BOARD/codenet.bit (default: pynq-z2)"
+        "--board",
+        default="pynq-z2",
+        help="whose bitstream: build/BOARD/codenet.bit, or else the repository's (default: pynq-z2)",
     )
     parser.add_argument("--bitstream", type=Path, metavar="FILE", help="another .bit, its .hwh beside it")
     parser.add_argument("--no-bitstream", action="store_true", help="the board has one")
