@@ -69,9 +69,7 @@ class _Builder(GraphBuilder):
     def shift(self, *_: Any) -> int:
         return _SHIFT
 
-    def integers(
-        self, _name: str, conv: Any, _x: str, target: Grid, shift: int
-    ) -> tuple[np.ndarray, int, Requantize]:
+    def integers(self, _name: str, conv: Any, _x: str, target: Grid, shift: int) -> tuple[np.ndarray, int, Requantize]:
         m = np.full(conv.shape[0], 1 << 14, np.int16)
         b = np.full(conv.shape[0], (1 << (shift - 1)) + (target.zero_point << shift), np.int64)
         return np.ones(conv.shape, np.int8), conv.bits, Requantize(m, b, shift, target.lo, target.hi)

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from codenet.config import CONFLICT_FREE
 from models.network.config import ALL_DILATIONS, CONFIGS, CONFLICT_FREE_OR_ZERO, STEMS, NetworkConfig
 from models.quantization.precision import W4A8, Exemption, Precision
-
-from codenet.config import CONFLICT_FREE
 
 SIZES = tuple(range(160, 641, 32))
 
@@ -75,7 +74,7 @@ class Shape:
     def __getitem__(self, field: str) -> Any:
         """Value of a field of `SPACE`."""
         name, _, place = field.partition(".")
-        value = self.precision if name == "precision" else getattr(self.config, name)
+        value: Any = self.precision if name == "precision" else getattr(self.config, name)
         return value[int(place)] if place else value
 
     def replace(self, changes: Mapping[str, Any]) -> Shape:
