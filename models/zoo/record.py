@@ -12,7 +12,6 @@ from models.quantization.precision import Precision
 #: Scores of a record, and what the card calls them.
 SCORES = {
     "float": "floating point",
-    "quantized": "{precision}, PyTorch",
     "golden": "{precision}, the integers of the hardware (golden model)",
 }
 

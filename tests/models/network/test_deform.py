@@ -9,6 +9,7 @@ from models.network.config import ALL_DILATIONS, CONFLICT_FREE_OR_ZERO, SAMPLING
 from models.network.deform import (
     DeformConv,
     dilation_masks,
+    gathered_conv,
     offset_places,
     round_dilation,
     rounded_conv,
@@ -225,3 +226,18 @@ def test_weight_gradient_in_mixed_precision_is_finite():
     layer(x).sum().backward()
     exact = layer.weight.grad
     assert torch.allclose(found, exact, atol=2.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("members", [ALL_DILATIONS, CONFLICT_FREE_OR_ZERO, (1, 2, 4, 5, 7), (3,)])
+def test_reading_samples_is_the_same_function_with_the_same_gradients(members):
+    """What a GPU computes, `gathered_conv`: also for pixels whose ``s`` lies outside of the members."""
+    generator = torch.Generator().manual_seed(len(members))
+    x = torch.randn(2, 5, 9, 12, generator=generator, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(5, 1, 3, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    s = (torch.rand(2, 1, 9, 12, generator=generator, dtype=torch.float64) * 12 - 2).requires_grad_()
+    grad = torch.randn(2, 5, 9, 12, generator=generator, dtype=torch.float64)
+    expected, found = (conv(x, weight, s, members) for conv in (rounded_conv, gathered_conv))
+    torch.testing.assert_close(found, expected)
+    wanted, given = (torch.autograd.grad(out, (x, weight, s), grad, allow_unused=True) for out in (expected, found))
+    for one, other in zip(wanted, given, strict=True):
+        torch.testing.assert_close(other, torch.zeros_like(other) if one is None else one)

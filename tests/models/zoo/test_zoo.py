@@ -66,7 +66,7 @@ def test_added_detector_is_whole(checkpoints, coco_folder, shelf, monkeypatch):
         found = detector(coco_folder / "images" / "one.png")
     assert all(detection.label in graph.classes for detection in found)
     assert json.loads(shelf.file("tiny", ".json").read_text()) == record
-    assert set(record["scores"]) == {"float", "quantized", "golden"} and record["scores"]["golden"]["images"] == 2
+    assert set(record["scores"]) == {"float", "golden"} and record["scores"]["golden"]["images"] == 2
     text = shelf.file("tiny", ".md").read_text()
     assert text == card("tiny", record)
     for part in ("two squares", "    train it", "cat, dog, cow", "W4A8 heads=W8", "make sim CONFIG=tiny", "64x64"):
@@ -103,7 +103,7 @@ def test_card_of_scores_by_hand():
         "bits": Precision().to_dict(),
         "data": "folder",
         "split": "val",
-        "scores": dict.fromkeys(("float", "quantized", "golden"), scores),
+        "scores": dict.fromkeys(("float", "golden"), scores),
         "cycles": 1234567,
         "about": {},
     }

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m models.sprint``: lanes, networks from one another, and what cannot start."""
+
+import dataclasses
+
+import pytest
+
+from models import sprint
+from models.network import CONFIGS, CoDeNet, load_network
+from models.quantization import load_quantized
+from models.zoo.shelve import save_compact
+from tests.models.common import TINY
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def command(monkeypatch, coco_folder, tmp_path, capfd):
+    """Runs the command for networks ``tiny`` and ``wide``; gives its status, standard error and output folder."""
+    wide = TINY.replace(name="wide", head=2 * TINY.head)
+    monkeypatch.setitem(CONFIGS, "tiny", dataclasses.replace(TINY, name="tiny"))
+    monkeypatch.setitem(CONFIGS, "wide", wide)
+    start = tmp_path / "start.pt"
+    save_compact(CoDeNet(CONFIGS["tiny"], CLASSES), start)
+
+    def run(*words, classes=CLASSES):
+        arguments = [word.replace("START", str(start)) for word in words]
+        fixed = ["--data", str(coco_folder), "--classes", *classes, "--output", str(tmp_path / "out")]
+        short = ["--device", "cpu", "--steps", "2", "--batch", "2"]
+        status = sprint.main([*arguments, *fixed, *short])
+        return status, capfd.readouterr().err, tmp_path / "out"
+
+    # What is spawned would not know the test's configurations.
+    monkeypatch.setattr(
+        sprint.multiprocessing, "spawn", lambda work, rest, nprocs: [work(n, *rest) for n in range(nprocs)]
+    )
+    return run
+
+
+def test_a_network_becomes_the_start_of_a_wider_one(command):
+    status, error, output = command("tiny*2=START,wide=@tiny")
+    assert status == 0, error
+    assert load_network(output / "tiny" / "float.pt").config == CONFIGS["tiny"]
+    assert load_network(output / "wide" / "float.pt").config == CONFIGS["wide"]
+    assert load_quantized(output / "wide" / "quantized.pt").classes == CLASSES
+
+
+@pytest.mark.parametrize("text", ["tiny", "tiny=", "huge=START", "tiny*x=START", "=START"])
+def test_a_job_that_is_none(command, text):
+    status, error, output = command(text)
+    assert status == 2 and "expected NAME=CHECKPOINT" in error and not (output / "tiny").exists()
+
+
+def test_a_start_that_is_missing_or_of_other_classes(command):
+    assert command("tiny=nowhere.pt")[0] == 2
+    status, error, _ = command("tiny=START", classes=("dog", "cat"))
+    assert status == 2 and "classes are ('cat', 'dog'), expected ('dog', 'cat')" in error
