@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from brevitas.nn import QuantConv2d
 from torch import nn
 
 from codenet.errors import CodenetError
 from models.data import Augmentation
 from models.network import CoDeNet, float_identity, write_checkpoint
 from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
-from models.quantization.modules import QuantConv2d
 from models.training.config import TrainConfig
 from models.training.distill import FloatDistillation
 from models.training.fine_tune import CALIBRATION_BATCHES
