@@ -40,7 +40,7 @@ def candidate_row(candidate: Candidate, outputs: int) -> tuple[str, ...]:
         f"{candidate.cycles:,}",
         f"{candidate.macs / 1e6:.0f}",
         f"{100 * utilization:.0f} %",
-        f"{config.size}x{config.size}",
+        "x".join(map(str, candidate.shape.sides)),
         config.stem,
         *("-".join(map(str, widths)) for widths in (config.channels, config.units, config.decoder)),
         f"{config.head}",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,9 +55,14 @@ class Shape:
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.config.size, self.config.size
+
+    @property
     def pixels(self) -> int:
         """Of the input."""
-        return self.config.size**2
+        return math.prod(self.sides)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: those of `NetworkConfig.to_dict` without the name, and ``precision`` as text."""
@@ -69,7 +75,7 @@ class Shape:
         widths = (
             "-".join(map(str, values)) for values in (config.channels, config.units, config.decoder, (config.head,))
         )
-        return " ".join([f"{config.size}", config.stem, *widths, *(["skips"] if config.skips else [])])
+        return " ".join(["x".join(map(str, self.sides)), config.stem, *widths, *(["skips"] if config.skips else [])])
 
     def __getitem__(self, field: str) -> Any:
         """Value of a field of `SPACE`."""
