@@ -147,6 +147,18 @@ class GraphBuilder:
         """The shift for a convolution of tensor ``x``."""
         return choose_shift(float((self.grids[x].scale * weight_scale(conv) / target.scale).max()))
 
+    def integers(
+        self, name: str, conv: QuantConv2d, x: str, target: Grid, shift: int
+    ) -> tuple[np.ndarray, int, Requantize]:
+        """Weights of the convolution ``name`` of tensor ``x``, int8 ``[O, I, K, K]``, their bits, and the rest of it,
+        snapped.
+        """
+        try:
+            requantize = snap(conv, self.grids[x], target, shift)
+        except CodenetError as error:
+            raise CodenetError(f"{name}: {error}") from error
+        return integer_weight(conv).astype(np.int8), int(conv.weight_quant.bit_width()), requantize
+
     def convolution(self, name: str, conv: QuantConv2d, x: str, target: Grid, shift: int | None = None) -> str:
         """A full or a depthwise convolution, snapped; ``shift`` overrides the one for the largest ratio."""
         return self._convolution(name, conv, (x,), target, shift)
@@ -204,11 +216,7 @@ class GraphBuilder:
         self, name: str, conv: QuantConv2d, inputs: tuple[str, ...], target: Grid, shift: int | None
     ) -> str:
         s = self.shift(conv, inputs[0], target) if shift is None else shift
-        try:
-            requantize = snap(conv, self.grids[inputs[0]], target, s)
-        except CodenetError as error:
-            raise CodenetError(f"{name}: {error}") from error
-        weights, bits = integer_weight(conv).astype(np.int8), int(conv.weight_quant.bit_width())
+        weights, bits, requantize = self.integers(name, conv, inputs[0], target, s)
         scale, zero_point, stride = target.scale, target.zero_point, conv.stride[0]
         if conv.groups > 1:
             if bits != 4:
