@@ -13,7 +13,7 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices "
+        "errors files command checkout config fit isa registers graph program golden compiler zoo svg vision devices "
         "runtime codenet cli"
     ),
     "hw": (
@@ -22,7 +22,7 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup widen teacher zoo precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen sprint teacher zoo precisions ablation offsets diagrams"
     ),
     "sim": (
         "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run "
