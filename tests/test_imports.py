@@ -13,7 +13,7 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices "
+        "errors files command checkout config fit isa registers graph program golden compiler zoo svg vision devices "
         "runtime codenet cli"
     ),
     "hw": (

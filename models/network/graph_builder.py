@@ -129,9 +129,10 @@ class GraphBuilder:
     Each method adds operations for a module and returns the name of their result. ``grids`` has every tensor's meaning.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(self, network: nn.Module, input_size: tuple[int, int], fit: str) -> None:
         self.names = {module: name for name, module in network.named_modules()}
-        self.operations: list[Operation] = [Input(name="image", height=size, width=size)]
+        height, width = input_size
+        self.operations: list[Operation] = [Input(name="image", height=height, width=width, fit=fit)]
         self.grids: dict[str, Grid] = {"image": Grid(INPUT_SCALE, INPUT_ZERO_POINT, -128, 127)}
 
     def _add(self, operation: Operation, grid: Grid) -> str:
