@@ -35,6 +35,7 @@ from models.studies import (
     spread,
 )
 from models.training import has_fast_bfloat16
+from models.training.command import input_size
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +213,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[1])
     parser.add_argument("--config", choices=list(CONFIGS), default="b", help="the other parts of the network (b)")
     parser.add_argument(
-        "--size", type=int, default=256, help="input height and width in pixels (256; the paper's: 512)"
+        "--size",
+        type=input_size,
+        default=256,
+        metavar="SIDE|HEIGHTxWIDTH",
+        help="of the input in pixels (256; the paper's: 512)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--iterations", type=number(int, 1), default=600)

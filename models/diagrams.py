@@ -64,8 +64,8 @@ class Drawing:
 
 
 def network_rows(config: NetworkConfig) -> list[tuple[str, str, tuple[int, int]]]:
-    """The network from image to heads: kind of box, text, and (side, channels) of its result."""
-    size, channels = config.size, config.channels
+    """The network, of square input, from image to heads: kind of box, text, and (side, channels) of its result."""
+    size, channels = config.input_size[0], config.channels
     stem = "3x3, stride 4" if config.stem == "s4" else "3x3, stride 2; maximum 3x3, stride 2"
     rows = [("data", "image", (size, 3)), ("conv", f"stem: {stem}", (size // 4, channels[0]))]
     for number, units in enumerate(config.units):
@@ -87,7 +87,7 @@ def network_drawing(config: NetworkConfig) -> str:
         drawing.text(left + width + 16, top + 18, f"{side} x {side} x {channels}")
         drawing.arrow((left + width / 2, top + 28), (left + width / 2, top + pitch))
     top = 20 + len(rows) * pitch
-    side, outputs = config.size // 4, (("heatmap", "classes"), ("size", "2"), ("offset", "2"))
+    side, outputs = config.output_size[0], (("heatmap", "classes"), ("size", "2"), ("offset", "2"))
     drawing.elements.append(f'<line x1="{left}" x2="{left + width}" y1="{top}" y2="{top}" stroke="#555"/>')
     for number, (name, count) in enumerate(outputs):
         x = left + number * 115

@@ -28,7 +28,7 @@ from models.quantization import load_precision, load_quantized, to_graph
 def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> int:
     """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model.
 
-    ``image``: uint8 ``[S, S, 3]``.
+    ``image``: uint8 ``[H, W, 3]``.
     """
     with torch.no_grad():
         outputs = network(normalize(image[None]).double())
@@ -76,9 +76,10 @@ def _run(options: argparse.Namespace) -> int:
     metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
     graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
     program = compile_graph(graph) if options.output.suffix == ".cdn" else None
-    size = network.config.size
+    config = network.config
     differing = sum(
-        differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
+        differing_outputs(snapped, graph, photos.resize(read_image(path), *config.input_size, config.fit))
+        for path in options.check
     )
     if options.check:
         print(f"{len(options.check)} photos: {differing} values of head outputs differ from the golden model")

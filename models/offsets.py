@@ -23,6 +23,7 @@ from tqdm import tqdm
 from codenet import command, files
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
+from codenet.fit import place
 from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
 from codenet.vision import image as photos
@@ -101,13 +102,14 @@ def network_offsets(network: CoDeNet) -> OffsetSource:
     for name, module in modules.items():
         source = module.dilation if module.sampling in ("rounded", "square") else module.offsets
         source.register_forward_hook(lambda _m, _i, value, module=module, name=name: keep(module, name, value))
-    size = network.config.size
+    config = network.config
 
     def sample(photo: Image.Image) -> tuple[dict[str, LayerSampling], list[Detection]]:
         found.clear()
         with torch.no_grad():
-            outputs = network(normalize(photos.resize(photo, size, size)[None]))
-        return dict(found), decode(find_peaks(outputs)[0], network.classes, (photo.height, photo.width))
+            outputs = network(normalize(photos.resize(photo, *config.input_size, config.fit)[None]))
+        placement = config.place((photo.height, photo.width))
+        return dict(found), decode(find_peaks(outputs)[0], network.classes, placement)
 
     distances = SQUARE_DISTANCES if network.config.sampling == "square" else range(len(ALL_DILATIONS))
     return OffsetSource(distances, sample)
@@ -121,12 +123,14 @@ def graph_offsets(graph: Graph) -> OffsetSource:
     names = [op.inputs[1] for op in graph.operations if isinstance(op, Depthwise) and len(op.inputs) == 2]
     if not names:
         raise CodenetError(f"graph {graph.name}: no dilations, expected a deformable network")
+    size = (graph.input.height, graph.input.width)
 
     def sample(photo: Image.Image) -> tuple[dict[str, LayerSampling], list[Detection]]:
-        image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
+        image = photos.to_activation(photos.resize(photo, *size, graph.fit))
         tensors = run(graph, image, keep=[*names, *graph.outputs.values()])
         layers = {n: LayerSampling(dilation_places(tensors[n][:, :, 0]), tensors[n][:, :, 0]) for n in names}
-        return layers, decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, (photo.height, photo.width))
+        placement = place((photo.height, photo.width), size, graph.fit)
+        return layers, decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, placement)
 
     return OffsetSource(range(len(ALL_DILATIONS)), sample)
 

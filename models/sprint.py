@@ -29,7 +29,7 @@ from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device
-from models.training.resident import Budget, Recipe, resident_photos, train_float, train_quantized
+from models.training.resident import Budget, Recipe, resident_photos, square_side, train_float, train_quantized
 from models.training.run import setup_logging, training_data
 from models.widen import widen
 
@@ -77,12 +77,14 @@ class Lane:
 def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
     """The job's network with its start's weights, widened where it is wider and pruned where it is narrower.
 
-    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one.
+    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one or has another kind of
+    input.
     """
     found = tuple(load_checkpoint(job.start)["classes"])
     if found != classes:
         raise CodenetError(f"checkpoint {job.start}: classes are {found}, expected {classes}")
     network = load_network(job.start)
+    square_side(network.config)
     return network if network.config == job.config else widen(network, job.config, prune=True)
 
 
@@ -95,7 +97,7 @@ def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seco
     photos = resident_photos(data, images, device)
     network = starting_network(job, data.classes)
     logger.info("%s: %d photos on %s after %.1f s", job.config.name, len(photos), device, time.monotonic() - start)
-    recipe = replace(lane.recipe, batch=lane.batch or (64 if job.config.size <= 320 else 32))
+    recipe = replace(lane.recipe, batch=lane.batch or (64 if square_side(job.config) <= 320 else 32))
     share = seconds * (1 - lane.quantized_share)
     floating = train_float(
         network,
@@ -121,7 +123,7 @@ def _run_lane(_number: int, lanes: list[Lane], data: DetectionData, cache: Path)
 
 def _cache_size(config: NetworkConfig) -> int:
     """Side at which photos are kept: a view of a part of one should not be blurred."""
-    return max(320, config.size)
+    return max(320, square_side(config))
 
 
 def _data(options: argparse.Namespace) -> DetectionData:

@@ -39,7 +39,7 @@ from models.network import (
 )
 
 #: Fields of a configuration that do not change the function of the weights, or that may grow.
-_FREE = {"name", "size", "channels", "units", "decoder", "head", "skips"}
+_FREE = {"name", "size", "channels", "units", "decoder", "head", "skips", "fit"}
 
 
 @dataclass(frozen=True)

@@ -52,5 +52,5 @@ def _untrained(configuration: str, photo: Path) -> Graph:
     from models.network.config import get_config
     from models.quantization.untrained import untrained
 
-    size = get_config(configuration).size
-    return untrained(configuration, photo=resize(load(photo), size, size))
+    config = get_config(configuration)
+    return untrained(configuration, photo=resize(load(photo), *config.input_size, config.fit))

@@ -13,7 +13,7 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices "
+        "errors files command checkout config fit isa registers graph program golden compiler zoo svg vision devices "
         "runtime codenet cli"
     ),
     "hw": (
@@ -22,10 +22,10 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup widen teacher sprint zoo precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen sprint teacher zoo shape precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run "
+        "timing networks frame verilator testbench platforms cycles performance shape one_layer benchmark pictures run "
         "search dilation_sets"
     ),
 }

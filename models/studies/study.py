@@ -116,15 +116,15 @@ class Schedule:
             "limit": self.limit,
         }
 
-    def train_config(self, size: int, seed: int) -> TrainConfig:
-        """The settings of a run."""
+    def train_config(self, side: int, seed: int) -> TrainConfig:
+        """The settings of a run; ``side``: the input's longer one."""
         return TrainConfig(
             iterations=self.iterations,
             batch=self.batch,
             rate=self.rate,
             seed=seed,
             mixed=self.mixed,
-            cache_size=max(TrainConfig.cache_size, size),
+            cache_size=max(TrainConfig.cache_size, side),
             slope=TrainConfig.slope if self.start is None else 0.0,
         )
 
@@ -178,7 +178,7 @@ def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -
     if schedule.start is not None:
         start_around_decoder(network, schedule.start)
     network = network.to(memory_format=torch.channels_last)
-    training = schedule.train_config(config.size, seed)
+    training = schedule.train_config(max(config.input_size), seed)
     data = schedule.training()
     images = cached_images(data, training.cache_size, cache)
     return Trainer(network, training, float_identity(network)), Batches(data, images, training, config)

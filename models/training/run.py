@@ -152,10 +152,9 @@ def introduce(run: Run, trainer: Trainer, network: NetworkConfig, data: Detectio
     config = trainer.config
     left = config.iterations - trainer.step
     logger.info(
-        "network %s, %dx%d pixels, %d parameters, on %s; %d photos with %d boxes of %s",
+        "network %s, photos to %s, %d parameters, on %s; %d photos with %d boxes of %s",
         network.name,
-        network.size,
-        network.size,
+        network.input_text,
         sum(parameter.numel() for parameter in trainer.network.parameters()),
         trainer.device,
         len(data),
@@ -195,13 +194,13 @@ def starting_network(start: Start, config: NetworkConfig, classes: tuple[str, ..
 def _validation(
     run: FloatRun, network: NetworkConfig, classes: tuple[str, ...], device: torch.device
 ) -> Validation | None:
-    """The validation split, cached at the network's size; None without ``evaluate_every``."""
+    """The validation split, cached at the network's input size; None without ``evaluate_every``."""
     if not run.evaluate_every:
         return None
     sources = run.val_data or [split_of(source, "")[0] for source in run.data]
     data = subset(from_first(load_data(sources, "val", classes) if rank() == 0 else None), run.evaluate_images)
     with first_of_machine():
-        images = cached_images(data, network.size, run.cache)
+        images = cached_images(data, network.input_size, run.cache, network.fit)
     return Validation(data, images, network, device)
 
 

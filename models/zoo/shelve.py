@@ -77,9 +77,10 @@ def _load_pair(float_path: Path, quantized_path: Path) -> tuple[CoDeNet, CoDeNet
 
 def _check_exact(snapped: CoDeNet, graph_path: Path, data: DetectionData) -> None:
     """`CodenetError` if the snapped network and the golden model differ on the first photos."""
-    graph, size = Graph.load(graph_path), snapped.config.size
+    graph, config = Graph.load(graph_path), snapped.config
     for record in data.records[:CHECKED_PHOTOS]:
-        differing = differing_outputs(snapped, graph, photos.resize(read_image(record.path), size, size))
+        pixels = photos.resize(read_image(record.path), *config.input_size, config.fit)
+        differing = differing_outputs(snapped, graph, pixels)
         if differing:
             raise CodenetError(
                 f"{record.path}: {differing} head outputs differ between PyTorch and golden model, expected none"

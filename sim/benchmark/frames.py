@@ -194,7 +194,7 @@ def simulate(name: str) -> Frame:
     key = key_of(name)
     graph = load_kept(name)
     program = compile_for(graph, None)
-    activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width))
+    activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width, program.input.fit))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(program.config) as device:
         result = run_frame(device, program, graph, PHOTO, name=name, threshold=0.3)
