@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from codenet import command
 from codenet.checkout import BUILD
 from codenet.config import AcceleratorConfig
 from codenet.devices.bit_file import BitFile
-from codenet.errors import CodenetError, ConfigError, FormatError
+from codenet.errors import ConfigError, FormatError
 from codenet.isa import ISA_VERSION
 from hw.boards.board import BOARDS, Board
 from hw.flow.bitstream import REPORT
@@ -113,18 +114,16 @@ def _report(path: Path) -> dict[str, Any]:
     return report
 
 
+def _run(options: argparse.Namespace) -> None:
+    print(put(BOARDS[options.board], options.built or BUILD / options.board))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m hw.flow.shelf", description="Put a built bitstream on the shelf.")
+    """Command line."""
+    parser = command.Parser(prog="python -m hw.flow.shelf", description="Put a built bitstream on the shelf.")
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--built", type=Path, metavar="FOLDER", help="default: build/BOARD")
-    options = parser.parse_args(arguments)
-    try:
-        print(put(BOARDS[options.board], options.built or BUILD / options.board))
-    except (CodenetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codenet.checkout import ROOT
 from codenet.errors import ConfigError, FormatError
 from codenet.fit import FITS, LETTERBOX, STRETCH, place
 from codenet.vision.image import BILINEAR, GREY, load, prepare, resize, to_activation
+from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
 
