@@ -25,7 +25,7 @@ TOO_SLOW = 30.0
 ends above the rate; slightly slower ones are still worth a step from them.
 """
 
-_TRIES = 200
+_TRIES = 60
 """Steps from a shape until it counts as surrounded by known ones."""
 
 
