@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,7 @@ def carried_out(graph: Graph) -> dict[str, int]:
     return counts
 
 
+@cache
 def macs(shape: Shape) -> dict[str, int]:
     """`carried_out` of ``shape``."""
     return carried_out(outline(shape.config))
