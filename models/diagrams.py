@@ -73,7 +73,8 @@ def network_rows(config: NetworkConfig) -> list[tuple[str, str, tuple[int, int]]
         rows.append(("conv", text, (size // (8 << number), channels[number + 1])))
     rows.append(("conv", "1x1 convolution", (size // 32, channels[4])))
     for number, width in enumerate(config.decoder):
-        rows.append(("deform", "deformable depthwise, 1x1, upsample", (size // (16 >> number), width)))
+        skip = f"half of stage {3 - number} joined; " if config.skip_channels[number] else ""
+        rows.append(("deform", f"{skip}deformable depthwise, 1x1, upsample", (size // (16 >> number), width)))
     return rows
 
 

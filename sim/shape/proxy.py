@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,7 @@ def carried_out(graph: Graph) -> dict[str, int]:
     return counts
 
 
+@cache
 def macs(shape: Shape) -> dict[str, int]:
     """`carried_out` of ``shape``."""
     return carried_out(outline(shape.config))
@@ -115,7 +116,7 @@ class Proxy:
         return macs(Shape(CONFIGS["a"]))
 
     def _features(self, shape: Shape, counts: Mapping[str, int]) -> list[float]:
-        total, pixels = sum(self._reference.values()), math.log2(shape.pixels / CONFIGS["a"].size ** 2)
+        total, pixels = sum(self._reference.values()), math.log2(shape.pixels / math.prod(CONFIGS["a"].input_size))
         work = sum(part / total * math.log2(counts[name] / part) for name, part in self._reference.items())
         return [pixels, work - pixels, float(shape.config.stem == "s2max")]
 

@@ -11,6 +11,7 @@ from codenet.config import LANES
 from codenet.svg import COLOURS, Axis, Chart
 from sim.shape.proxy import Detector
 from sim.shape.search import Candidate, Search, front
+from sim.shape.shapes import UNNAMED
 
 HEADER = (
     "AP50, estimated",
@@ -35,7 +36,7 @@ def candidate_row(candidate: Candidate, outputs: int) -> tuple[str, ...]:
     config = candidate.shape.config
     utilization = candidate.macs / (candidate.cycles * LANES * outputs)
     return (
-        f"{candidate.ap50:.1f}" + (f" ({config.name})" if config.name != "shape" else ""),
+        f"{candidate.ap50:.1f}" + (f" ({config.name})" if config.name != UNNAMED else ""),
         f"{candidate.fps:.1f}",
         f"{candidate.cycles:,}",
         f"{candidate.macs / 1e6:.0f}",
@@ -58,7 +59,7 @@ def table(candidates: Sequence[Candidate], outputs: int) -> str:
 
 def known(search: Search) -> list[Candidate]:
     """The configurations a to g that the compiler takes."""
-    named = [candidate for candidate in search.found.values() if candidate.shape.config.name != "shape"]
+    named = [candidate for candidate in search.found.values() if candidate.shape.config.name != UNNAMED]
     return sorted(named, key=lambda candidate: (candidate.shape.config.name, str(candidate.shape.precision)))
 
 

@@ -25,7 +25,7 @@ TOO_SLOW = 30.0
 ends above the rate; slightly slower ones are still worth a step from them.
 """
 
-_TRIES = 200
+_TRIES = 60
 """Steps from a shape until it counts as surrounded by known ones."""
 
 
@@ -89,8 +89,8 @@ class Search:
         return sorted(self.found.values(), key=lambda candidate: -candidate.fitness(fps))
 
     def run(self, fps: float, shapes: int, progress: Callable[[], None] = lambda: None) -> None:
-        """Look at ``shapes`` more shapes for ``fps`` frames a second; fewer where there are no others. ``progress`` is
-        called after each.
+        """Look at ``shapes`` more shapes for ``fps`` frames a second; fewer where the fittest are surrounded by known
+        ones. ``progress`` is called after each.
         """
         generator = random.Random(self.seed)
         enough = self.seen + shapes

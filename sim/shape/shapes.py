@@ -38,16 +38,23 @@ SPACE: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+UNNAMED = "shape"
+"""Name of a network that is none of `CONFIGS`."""
+
+_LETTERS = {config.replace(name=UNNAMED): name for name, config in CONFIGS.items()}
+
+
 @dataclass(frozen=True)
 class Shape:
-    """A network and its precision. ``config.name`` is the letter of `CONFIGS`, ``"shape"`` for others."""
+    """A network and its precision. ``config.name`` is the letter of `CONFIGS`, `UNNAMED` for others."""
 
     config: NetworkConfig
     precision: Precision = W4A8
 
     def __post_init__(self) -> None:
-        known = (name for name, config in CONFIGS.items() if self.config.replace(name=name) == config)
-        object.__setattr__(self, "config", self.config.replace(name=next(known, "shape")))
+        unnamed = self.config.replace(name=UNNAMED)
+        letter = _LETTERS.get(unnamed)
+        object.__setattr__(self, "config", unnamed if letter is None else CONFIGS[letter])
 
     @property
     def key(self) -> str:
@@ -57,7 +64,7 @@ class Shape:
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the input."""
-        return self.config.size, self.config.size
+        return self.config.input_size
 
     @property
     def pixels(self) -> int:
