@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codenet import compiler
+from codenet import command, compiler
 from codenet.config import CONFLICT_FREE, MAX_DILATION
-from codenet.errors import CodenetError
 from codenet.program import Program
 from sim.cycles import equally_frequent, predict
-from sim.networks import CONFIGURATIONS
+from sim.networks import CONFIGURATIONS, letters
 from sim.performance.plan import read_dilations
 
 ALL = tuple(range(MAX_DILATION + 1))
@@ -96,20 +95,18 @@ def table(costs: Sequence[SetCost]) -> str:
     return "\n".join(lines)
 
 
+def _run(options: argparse.Namespace) -> None:
+    print(table([item for name in options.configs for item in measure(name, options.offsets)]))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for offsets that do not fit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--configs", default="ac", help=f"letters of {CONFIGURATIONS} (ac)")
+    parser = command.Parser(prog="python -m sim.dilation_sets", description=__doc__.splitlines()[0])
+    parser.add_argument("--configs", type=letters, default="ac", help=f"letters of {CONFIGURATIONS} (ac)")
     parser.add_argument(
         "--offsets", type=Path, help="offsets.json of models.offsets (default: members equally frequent)"
     )
-    options = parser.parse_args(arguments)
-    try:
-        print(table([item for name in options.configs for item in measure(name, options.offsets)]))
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

@@ -129,9 +129,10 @@ class GraphBuilder:
     Each method adds operations for a module and returns the name of their result. ``grids`` has every tensor's meaning.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(self, network: nn.Module, input_size: tuple[int, int], fit: str) -> None:
         self.names = {module: name for name, module in network.named_modules()}
-        self.operations: list[Operation] = [Input(name="image", height=size, width=size)]
+        height, width = input_size
+        self.operations: list[Operation] = [Input(name="image", height=height, width=width, fit=fit)]
         self.grids: dict[str, Grid] = {"image": Grid(INPUT_SCALE, INPUT_ZERO_POINT, -128, 127)}
 
     def _add(self, operation: Operation, grid: Grid) -> str:
@@ -252,16 +253,21 @@ class GraphBuilder:
         )
 
     def max_pool(self, name: str, x: str) -> str:
+        """Maximum of 3x3 pixels, stride 2."""
         return self._unchanged(MaxPool(name=name, inputs=(x,), stride=2))
 
     def upsample(self, name: str, x: str) -> str:
+        """Twice as large by repetition."""
         return self._unchanged(Upsample(name=name, inputs=(x,)))
 
     def slice(self, name: str, x: str, start: int, stop: int) -> str:
+        """Channels ``start`` to ``stop``."""
         return self._unchanged(Slice(name=name, inputs=(x,), start=start, stop=stop))
 
     def concat(self, name: str, inputs: tuple[str, ...]) -> str:
+        """Channels one after the other."""
         return self._unchanged(Concat(name=name, inputs=inputs))
 
     def shuffle(self, name: str, x: str) -> str:
+        """Channels of two groups in turn."""
         return self._unchanged(Shuffle(name=name, inputs=(x,), groups=2))

@@ -106,6 +106,6 @@ def outline(config: NetworkConfig, classes: Sequence[str] = ANIMALS, precision: 
     wide = Grid(HEAD_SCALE, 0, -(1 << (HEAD_BITS - 1)), (1 << (HEAD_BITS - 1)) - 1)
     for name, head in network.heads.items():
         head.out = _Block(_Conv.of(head.out, precision.weight_bits(f"heads.{name}.out")), wide)  # type: ignore[arg-type]
-    builder = _Builder(network, config.size)
+    builder = _Builder(network, config.input_size, config.fit)
     outputs = network.describe(builder)
     return Graph(f"codenet-{config.name} outline", tuple(builder.operations), outputs, network.classes)

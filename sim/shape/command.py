@@ -12,18 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from codenet import command, files
 from codenet.checkout import BUILD
 from codenet.config import AcceleratorConfig
-from models.command import (
-    Parser,
-    check_folder,
-    duration,
-    exit_status,
-    interrupt_on_termination,
-    number,
-    write_json,
-    write_text,
-)
+from models.command import check_folder, duration, interrupt_on_termination, number
 from sim.performance.targets import TARGETS, Target
 from sim.shape.cost import Costs
 from sim.shape.proxy import Detector, Proxy, paper, shipped
@@ -79,7 +71,7 @@ def rates(search: Search, detectors: list[Detector]) -> list[tuple[Detector, flo
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m models.shape", description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m sim.shape", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--fps", type=number(float, 0.1), nargs="+", required=True, metavar="N", help="wanted frames a second"
     )
@@ -130,8 +122,8 @@ def _run(options: argparse.Namespace) -> None:
     outputs = search.costs.accelerator.outputs
     title = f"networks on {target.chip.name}, 16x{outputs} at {clock:g} MHz: cycle model"
     drawing = chart(title, search, best, rates(search, search.proxy.detectors))
-    write_json(options.output / "search.json", report(search, best, target.chip.name))
-    write_text(options.output / "front.svg", drawing)
+    files.write_json(options.output / "search.json", report(search, best, target.chip.name))
+    files.write(options.output / "front.svg", drawing)
     print(f"{search.seen} shapes, of which the compiler refuses {len(search.refused)}")
     for fps, found in best.items():
         print(f"\n{fps:g} frames a second or more:\n", table(found, outputs), sep="\n")
@@ -141,4 +133,4 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a bad argument and for a frame rate that nothing reaches, 130 for Ctrl-C."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("sim.shape", lambda: _run(_parse(arguments)))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from codenet import compiler
 from codenet.checkout import digest, sources
+from codenet.command import describe
 from codenet.config import AcceleratorConfig
-from codenet.errors import CompileError
-from models.command import OutputError, describe
+from codenet.errors import CodenetError, CompileError
 from models.quantization.outline import outline
 from sim.cycles import equally_frequent, predict
 from sim.shape.shapes import Shape
@@ -65,7 +65,7 @@ class Costs:
         return shape.key in self.kept
 
     def __getitem__(self, shape: Shape) -> Cost:
-        """Cost of ``shape``; `OutputError` if it cannot be kept."""
+        """Cost of ``shape``; `CodenetError` if it cannot be kept."""
         if shape not in self:
             cost = measure(shape, self.accelerator, self.timing)
             self._keep(shape.key, cost)
@@ -79,4 +79,4 @@ class Costs:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("\n" + json.dumps([key, cost.cycles, cost.refused]))
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written: {describe(error)}") from error
+            raise CodenetError(f"{self.path}: cannot be written: {describe(error)}") from error

@@ -116,7 +116,7 @@ class Proxy:
         return macs(Shape(CONFIGS["a"]))
 
     def _features(self, shape: Shape, counts: Mapping[str, int]) -> list[float]:
-        total, pixels = sum(self._reference.values()), math.log2(shape.pixels / CONFIGS["a"].size ** 2)
+        total, pixels = sum(self._reference.values()), math.log2(shape.pixels / math.prod(CONFIGS["a"].input_size))
         work = sum(part / total * math.log2(counts[name] / part) for name, part in self._reference.items())
         return [pixels, work - pixels, float(shape.config.stem == "s2max")]
 

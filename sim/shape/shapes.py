@@ -64,7 +64,7 @@ class Shape:
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the input."""
-        return self.config.size, self.config.size
+        return self.config.input_size
 
     @property
     def pixels(self) -> int:
