@@ -105,12 +105,12 @@ class Bench:
 
     def ensure(self, condition: ValueLike) -> None:
         """The contract: to be proven."""
-        self.m.d.comb += Assert(condition)
+        self.m.d.comb += Assert(condition, src_loc_at=1)
 
     def invariant(self, condition: ValueLike) -> None:
         """What holds inside of the component: proven too, for the induction to stand on."""
         if not self._contract:
-            self.m.d.comb += Assert(condition)
+            self.m.d.comb += Assert(condition, src_loc_at=1)
 
     def assume(self, condition: ValueLike) -> None:
         """What the surroundings keep to."""
@@ -118,7 +118,7 @@ class Bench:
 
     def cover(self, condition: ValueLike) -> None:
         """What must be able to happen."""
-        self.m.d.comb += Cover(condition)
+        self.m.d.comb += Cover(condition, src_loc_at=1)
 
     def stable(self, valid: Value, ready: Value, *payload: ValueLike, assume: bool = False) -> None:
         """AXI's rule for a channel (A3.2.1): what is offered stays as it is until it is taken."""

@@ -25,6 +25,9 @@ SOLVER = "yices-smt2"
 FOLDERS = (Path(sys.executable).parent, ROOT / ".venv-formal" / "bin")
 """Where the tools are, before those of the system."""
 
+TIMEOUT = 600
+"""Seconds for one run of the solver."""
+
 
 class ProofError(CodenetError):
     """A tool is missing, or says something else than pass or fail."""
@@ -151,7 +154,7 @@ def _run(proof: Proof, mode: str, depth: int, name: str, contract: bool = False)
     bench = Bench(proof.component(), contract=contract)
     proof.properties(bench)
     (folder / "top.il").write_text(bench.rtlil())
-    lines = ["[options]", f"mode {mode}", f"depth {depth}", "[engines]", "smtbmc yices"]
+    lines = ["[options]", f"mode {mode}", f"depth {depth}", f"timeout {TIMEOUT}", "[engines]", "smtbmc yices"]
     lines += ["[script]", "read_rtlil top.il", "prep -top top", "[files]", "top.il"]
     (folder / "proof.sby").write_text("\n".join(lines) + "\n")
     programs = {key: str(path) for key, path in found.items() if key.isupper()}
