@@ -11,7 +11,7 @@ from typing import Any
 
 from amaranth import ClockDomain, Const, Elaboratable, Module, Signal, Value
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, Cover, Fragment, ValueLike
+from amaranth.hdl import Assert, Assume, Cover, Fragment, MemoryInstance, ValueLike
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In
 
@@ -35,7 +35,9 @@ class Bench:
         self._contract = contract
         self._locals: dict[int, dict[str, object]] = {}
         with self._noting_locals():
-            self.m.submodules.component = Fragment.get(component, None)
+            self.m.submodules.component = fragment = Fragment.get(component, None)
+        # Found by their contents: a transformer, such as a reset, copies the rest.
+        self._memories = {id(part._data): part for part in _walk(fragment) if isinstance(part, MemoryInstance)}
         self._free = [
             Value.cast(value) for _, member, value in component.signature.flatten(component) if member.flow is In
         ]
@@ -73,7 +75,7 @@ class Bench:
 
     def memory_word(self, memory: memory.Memory, address: ValueLike) -> Signal:
         """What ``memory`` holds at ``address``."""
-        instance = self.inner("instance", memory)
+        instance = self._memories[id(memory.data)]
         port = instance._read_ports[0]
         word, index = Signal(len(port._data), name="memory_word"), Signal(len(port._addr), name="memory_index")
         self.m.d.comb += index.eq(address)
@@ -139,7 +141,7 @@ class Scoreboard:
 
     Items go in ``pushed`` at a time and come out ``popped`` at a time, 0 if none. Which item is followed is free, so
     that what is proven of it holds for all: if it comes out at its turn and unchanged, and no more come out than went
-    in, then none is lost, repeated or overtaken.
+    in, then none is lost, repeated or overtaken. ``clear`` forgets all of them.
 
     Members
     -------
@@ -149,7 +151,7 @@ class Scoreboard:
     turn : it comes out now, as item ``ahead``.
     """
 
-    def __init__(self, bench: Bench, pushed: ValueLike, popped: ValueLike, capacity: int) -> None:
+    def __init__(self, bench: Bench, pushed: ValueLike, popped: ValueLike, capacity: int, clear: ValueLike = 0) -> None:
         m = bench.m
         pushed, popped = Value.cast(pushed), Value.cast(popped)
         self.level, self.ahead = Signal(range(capacity + 1), name="level"), Signal(range(capacity + 1), name="ahead")
@@ -169,6 +171,8 @@ class Scoreboard:
             m.d.sync += self.watching.eq(0)
         with m.Elif(self.watching):
             m.d.sync += self.ahead.eq(self.ahead - popped)
+        with m.If(clear):
+            m.d.sync += [self.level.eq(0), self.watching.eq(0)]
         bench.ensure(popped <= self.level)
         bench.invariant(self.level <= capacity)
         bench.invariant(~self.watching | (self.ahead < self.level))
@@ -193,3 +197,9 @@ def waits_at_most(bench: Bench, condition: ValueLike, cycles: int) -> Signal:
         bench.m.d.sync += count.eq(0)
     return count
 
+
+
+def _walk(fragment: Fragment) -> Iterator[Fragment]:
+    yield fragment
+    for part, *_ in fragment.subfragments:
+        yield from _walk(part)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requantizer is its formula."""
+
+from amaranth import Mux, Signal, signed
+
+from hw.arithmetic.requantize import SUM_WIDTH, Requantizer
+from hw.lib import delay
+from tests.formal.bench import Bench
+from tests.formal.prove import Mutant, proof
+
+MODULE = "hw.arithmetic.requantize"
+
+
+@proof(
+    name="requantizer",
+    claim="the result is clamp((acc * m + b) >> s, lo, hi), eight cycles later, every cycle",
+    assumptions="acc of 5 bits, results of 4; all of m (16 bits), b (48), s (0 to 47) and all lo <= hi, not changed while "
+    "results are in flight; a sum within 48 bits",
+    component=lambda: Requantizer(5, 4),
+    depth=Requantizer.LATENCY + 2,
+    cover=Requantizer.LATENCY + 4,
+    depth_of_mutants=Requantizer.LATENCY + 2,
+    mutants=(
+        Mutant(MODULE, "lost.any() & ~lost.all()", "lost.any()"),
+        Mutant(MODULE, "over | (lost", "(lost"),
+        Mutant(MODULE, "(1 << low) - 1", "(1 << low) - 2"),
+        Mutant(MODULE, "saturated < self.lo", "saturated <= self.hi"),
+    ),
+)
+def requantizer(bench: Bench) -> None:
+    m, unit = bench.m, bench.component
+    bench.assume((unit.lo <= unit.hi) & (unit.s < SUM_WIDTH))
+    started = Signal()
+    m.d.sync += started.eq(1)
+    for value in (unit.s, unit.lo, unit.hi):
+        bench.assume(~started | (value == bench.past(value)))
+    exact = Signal(signed(SUM_WIDTH + 1))
+    m.d.comb += exact.eq(unit.i_acc * unit.i_m + unit.i_b)
+    bench.assume(exact[-1] == exact[-2])
+    total = delay(m, exact[:SUM_WIDTH].as_signed(), unit.latency, "total")
+    filled = delay(m, started, unit.latency, "filled", reset=True)
+    shifted = total >> unit.s
+    expected = Mux(shifted < unit.lo, unit.lo, Mux(shifted > unit.hi, unit.hi, shifted))
+    bench.ensure(~filled | (unit.o == expected))
+    bench.cover(filled & (unit.o == unit.hi) & (shifted > unit.hi) & (unit.s == 20))
+    bench.cover(filled & (unit.o == -3) & (unit.s == 47))
+    bench.cover(filled & (unit.o == 3) & (unit.s == 17) & (unit.hi == 7) & (total == 0x6FFFF))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sequencer and registers: what the host can rely on."""
+
+from amaranth import Cat, Mux, Signal
+
+from codenet.config import AcceleratorConfig
+from codenet.registers import REGISTERS
+from hw.control import Registers, Sequencer
+from hw.control.sequencer import SETTLE_CYCLES
+from tests.formal.bench import Bench, waits_at_most
+from tests.formal.prove import Mutant, proof
+
+SEQUENCER, SLAVE = "hw.control.sequencer", "hw.control.registers"
+
+
+@proof(
+    name="sequencer",
+    claim=f"whatever happened before (any state of its registers), {SETTLE_CYCLES + 1} cycles after a reset it is not "
+    "busy, as soon as the bus masters are idle; until then it holds clear; it asks for no descriptor and starts no step "
+    "in a reset",
+    assumptions="no start, and no other reset, meanwhile",
+    component=Sequencer,
+    depth=SETTLE_CYCLES + 3,
+    cover=2 * SETTLE_CYCLES,
+    depth_of_mutants=SETTLE_CYCLES + 8,
+    mutants=(
+        Mutant(SEQUENCER, "m.d.sync += settle.eq(settle + 1)", "m.d.sync += settle.eq(settle)"),
+        Mutant(SEQUENCER, "m.d.sync += [settle.eq(0), self.stepping.eq(0)", "m.d.sync += [self.stepping.eq(0)"),
+        Mutant(SEQUENCER, "m.d.comb += [self.busy.eq(1), self.clear.eq(1)]", "m.d.comb += [self.busy.eq(1)]"),
+        Mutant(SEQUENCER, "self.stepping.eq(0), self.fetch.eq(0), self.step_start.eq(0)", "self.stepping.eq(0)"),
+    ),
+)
+def sequencer(bench: Bench) -> None:
+    m, unit = bench.m, bench.component
+    # Cycles since the last reset, and whether the bus was idle in the last of them.
+    since, resetting = Signal(range(SETTLE_CYCLES + 2)), Signal()
+    with m.If(unit.reset):
+        m.d.sync += [since.eq(0), resetting.eq(1)]
+    with m.Elif(resetting):
+        with m.If(since != SETTLE_CYCLES - 1):
+            m.d.sync += since.eq(since + 1)
+        with m.Elif(unit.idle):
+            m.d.sync += resetting.eq(0)
+    bench.ensure(~resetting | (unit.busy & unit.clear & ~unit.running))
+    bench.ensure(~resetting | ~(unit.fetch | unit.step_start | unit.ended | unit.done | unit.error | (unit.cause != 0)))
+    bench.ensure(~(bench.past(resetting) & ~resetting) | (~unit.busy & ~unit.clear))
+    settle, state = bench.inner("settle"), bench.inner("state")
+    bench.invariant(~resetting | (settle == since))
+    bench.cover(bench.past(resetting) & ~resetting & bench.past(bench.past(unit.idle, "idle_1") == 0, "idle_2"))
+    bench.cover(unit.reset & unit.running & unit.stepping)
+
+
+@proof(
+    name="registers",
+    claim="AXI4-Lite: answers stay until they are taken; each write (address and data, in any order) and each read gets "
+    "one answer, OKAY, within three cycles; of each read-write register every byte is what the last write to it "
+    "wrote, and a read gives it",
+    assumptions="none of the master but that it holds a valid and its payload until ready",
+    component=lambda: Registers(AcceleratorConfig()),
+    depth=4,
+    cover=14,
+    depth_of_mutants=12,
+    mutants=(
+        Mutant(SLAVE, "bus.aw_ready.eq(~has_address & ~bus.b_valid)", "bus.aw_ready.eq(~bus.b_valid)"),
+        Mutant(SLAVE, "write.eq(has_address & has_data)", "write.eq(has_address | has_data)"),
+        Mutant(SLAVE, "((stored & ~mask) | (data & mask))", "data"),
+        Mutant(SLAVE, "bus.ar_ready.eq(~selected & ~bus.r_valid)", "bus.ar_ready.eq(~selected)"),
+        Mutant(SLAVE, "with m.If(bus.b_ready):", "with m.If(1):"),
+    ),
+)
+def registers(bench: Bench) -> None:
+    m, bus = bench.m, bench.component.bus
+    bench.stable(bus.aw_valid, bus.aw_ready, bus.aw_addr, assume=True)
+    bench.stable(bus.w_valid, bus.w_ready, bus.w_data, bus.w_strb, assume=True)
+    bench.stable(bus.ar_valid, bus.ar_ready, bus.ar_addr, assume=True)
+    bench.stable(bus.b_valid, bus.b_ready, bus.b_resp)
+    bench.stable(bus.r_valid, bus.r_ready, bus.r_data, bus.r_resp)
+    owed = {name: Signal(2, name=f"owed_{name}") for name in ("aw", "w", "ar")}
+    for name, answer in (("aw", "b"), ("w", "b"), ("ar", "r")):
+        taken = getattr(bus, f"{name}_valid") & getattr(bus, f"{name}_ready")
+        answered = getattr(bus, f"{answer}_valid") & getattr(bus, f"{answer}_ready")
+        m.d.sync += owed[name].eq(owed[name] + taken - answered)
+        bench.ensure(~taken | (owed[name] == 0))
+        bench.ensure(~getattr(bus, f"{answer}_valid") | (owed[name] == 1))
+        bench.invariant(owed[name] < 2)
+    waits_at_most(bench, (owed["aw"] == 1) & (owed["w"] == 1) & ~bus.b_valid, 1)
+    waits_at_most(bench, (owed["ar"] == 1) & ~bus.r_valid, 1)
+    bench.ensure((bus.b_resp == 0) & (bus.r_resp == 0))
+
+    # One read-write register, any, and what the master wrote to it.
+    chosen = bench.constant("chosen", 10)
+    address, data, strobe, read, model = Signal(10), Signal(32), Signal(4), Signal(10), Signal(32)
+    with m.If(bus.aw_valid & bus.aw_ready):
+        m.d.sync += address.eq(bus.aw_addr[2:])
+    with m.If(bus.w_valid & bus.w_ready):
+        m.d.sync += [data.eq(bus.w_data), strobe.eq(bus.w_strb)]
+    with m.If(bus.ar_valid & bus.ar_ready):
+        m.d.sync += read.eq(bus.ar_addr[2:])
+    stored = [register for register in REGISTERS if register.access == "rw" and register.name != "PROFILE_INDEX"]
+    bench.assume(sum((chosen == register.offset // 4 for register in stored), start=chosen != chosen) == 1)
+    with m.If(bus.b_valid & ~bench.past(bus.b_valid) & (address == chosen)):
+        mask = Cat(bit.replicate(8) for bit in strobe)
+        m.d.sync += model.eq((model & ~mask) | (data & mask))
+    # As soon as the answer has been there for a cycle.
+    settled = ~(bus.b_valid & ~bench.past(bus.b_valid))
+    for register in stored:
+        value = getattr(bench.component, register.name.lower())
+        bench.ensure(~settled | (chosen != register.offset // 4) | (value == (model & register.writable)))
