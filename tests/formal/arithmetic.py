@@ -8,16 +8,20 @@ from hw.lib import delay
 from tests.formal.bench import Bench
 from tests.formal.prove import Mutant, proof
 
+ACC_WIDTH, OUTPUT_WIDTH = 25, 8
+
 MODULE = "hw.arithmetic.requantize"
 
 
 @proof(
     name="requantizer",
     claim="the result is clamp((acc * m + b) >> s, lo, hi), eight cycles later, every cycle",
-    assumptions="acc of 5 bits, results of 4; all of m (16 bits), b (48), s (0 to 47) and all lo <= hi, not changed while "
-    "results are in flight; a sum within 48 bits",
-    component=lambda: Requantizer(5, 4),
+    assumptions=f"acc of {ACC_WIDTH} bits, results of {OUTPUT_WIDTH}; m of 16, b of 48, s of 0 to 47, lo <= hi; s, lo and "
+    "hi not changed while results are in flight; a sum within 48 bits. A pipeline without memory: what holds for the "
+    "first results holds for all",
+    component=lambda: Requantizer(ACC_WIDTH, OUTPUT_WIDTH),
     depth=Requantizer.LATENCY + 2,
+    bounded=True,
     cover=Requantizer.LATENCY + 4,
     depth_of_mutants=Requantizer.LATENCY + 2,
     mutants=(
@@ -44,4 +48,4 @@ def requantizer(bench: Bench) -> None:
     bench.ensure(~filled | (unit.o == expected))
     bench.cover(filled & (unit.o == unit.hi) & (shifted > unit.hi) & (unit.s == 20))
     bench.cover(filled & (unit.o == -3) & (unit.s == 47))
-    bench.cover(filled & (unit.o == 3) & (unit.s == 17) & (unit.hi == 7) & (total == 0x6FFFF))
+    bench.cover(filled & (unit.o == 2) & (unit.hi == 77) & (unit.s == 17) & (total == 0x5FFFF))

@@ -198,7 +198,6 @@ def waits_at_most(bench: Bench, condition: ValueLike, cycles: int) -> Signal:
     return count
 
 
-
 def _walk(fragment: Fragment) -> Iterator[Fragment]:
     yield fragment
     for part, *_ in fragment.subfragments:

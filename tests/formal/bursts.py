@@ -35,7 +35,9 @@ def burst_splitter(bench: Bench) -> None:
     made = bench.inner("output").i
     bench.assume(~runs.valid | ((runs.payload.beats != 0) & (runs.payload.beats <= LONGEST_RUN)))
     # The beats to come, of up to two runs: the first one's address, in beats, and how many there are.
-    place, left = (Array(Signal(width, name=f"{name}_{n}") for n in range(2)) for name, width in (("at", 29), ("left", 21)))
+    place, left = (
+        Array(Signal(width, name=f"{name}_{n}") for n in range(2)) for name, width in (("at", 29), ("left", 21))
+    )
     count, beats, asked, burst, ends = Signal(2), Signal(5), Signal(), Signal(), Signal()
     m.d.comb += [
         beats.eq(made.payload.last_beat + 1),

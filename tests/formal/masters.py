@@ -48,8 +48,8 @@ class Bursts:
     name="burst reader",
     claim="an address stays with its valid until ready, and is that of the next burst of the splitter; never more than "
     "`outstanding` bursts in flight, nor more beats asked for than there is room; r_ready is always high; beats come "
-    "out once, in order, unchanged; after clear none of the beats of earlier bursts comes out, and nothing is asked for "
-    "before these have ended; idle means that the bus owes nothing",
+    "out once, in order, unchanged; after clear none of the beats of earlier bursts comes out, and nothing is asked "
+    "for before these have ended; idle means that the bus owes nothing",
     assumptions=f"outstanding = {OUTSTANDING}, depth = {DEPTH}; runs of 1 to 2**20 beats; the bus gives each burst its "
     "beats in order, `last` with the last one, at any time",
     component=lambda: BurstReader(OUTSTANDING, DEPTH),

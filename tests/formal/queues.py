@@ -21,7 +21,9 @@ DEPTH = 4
     depth_of_mutants=8,
     mutants=(
         Mutant("hw.lib.skid_buffer", "m.d.sync += spare_full.eq(1)", "m.d.sync += spare_full.eq(0)"),
-        Mutant("hw.lib.skid_buffer", "payload.eq(Mux(spare_full, spare, self.i.payload))", "payload.eq(self.i.payload)"),
+        Mutant(
+            "hw.lib.skid_buffer", "payload.eq(Mux(spare_full, spare, self.i.payload))", "payload.eq(self.i.payload)"
+        ),
         Mutant("hw.lib.skid_buffer", "self.o.ready | ~valid", "self.o.ready"),
     ),
 )
