@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         PAGE.write_text(with_claims(PAGE.read_text()))
         return 0
     figures = {}
-    print(f"{'proof':18} {'method':10} {'depth':>5} {'seconds':>7}  {'result':8} {'covers':8} mutants", flush=True)
+    print(f"{'proof':24} {'method':10} {'depth':>5} {'seconds':>7}  {'result':8} {'covers':8} mutants", flush=True)
     try:
         for name in options.names or PROOFS:
             proof = PROOFS[name]
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "mutants": len(proof.mutants),
                 "mutants_found": dead,
             }
-            row = f"{name:18} {proof.method:10} {proof.depth:5} {result.seconds:7.1f}  {result.status:8}"
+            row = f"{name:24} {proof.method:10} {proof.depth:5} {result.seconds:7.1f}  {result.status:8}"
             print(f"{row} {reached.status:8} {dead} of {len(proof.mutants)}", flush=True)
     except CodenetError as error:
         print(f"python -m tests.formal: {error}", file=sys.stderr)

@@ -1,37 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The requantizer is its formula."""
+"""The requantizers are their formula."""
 
 from amaranth import Mux, Signal, signed
 
 from hw.arithmetic.requantize import SUM_WIDTH, Requantizer
+from hw.depthwise import filter
 from hw.lib import delay
+from hw.pointwise import drain
 from tests.formal.bench import Bench
-from tests.formal.prove import Mutant, proof
-
-ACC_WIDTH, OUTPUT_WIDTH = 25, 8
+from tests.formal.prove import Mutant, Proof
 
 MODULE = "hw.arithmetic.requantize"
 
 
-@proof(
-    name="requantizer",
-    claim="the result is clamp((acc * m + b) >> s, lo, hi), eight cycles later, every cycle",
-    assumptions=f"acc of {ACC_WIDTH} bits, results of {OUTPUT_WIDTH}; m of 16, b of 48, s of 0 to 47, lo <= hi; s, lo and "
-    "hi not changed while results are in flight; a sum within 48 bits. A pipeline without memory: what holds for the "
-    "first results holds for all",
-    component=lambda: Requantizer(ACC_WIDTH, OUTPUT_WIDTH),
-    depth=Requantizer.LATENCY + 2,
-    bounded=True,
-    cover=Requantizer.LATENCY + 4,
-    depth_of_mutants=Requantizer.LATENCY + 2,
-    mutants=(
-        Mutant(MODULE, "lost.any() & ~lost.all()", "lost.any()"),
-        Mutant(MODULE, "over | (lost", "(lost"),
-        Mutant(MODULE, "(1 << low) - 1", "(1 << low) - 2"),
-        Mutant(MODULE, "saturated < self.lo", "saturated <= self.hi"),
-    ),
-)
 def requantizer(bench: Bench) -> None:
+    """Properties of any."""
     m, unit = bench.m, bench.component
     bench.assume((unit.lo <= unit.hi) & (unit.s < SUM_WIDTH))
     started = Signal()
@@ -49,3 +32,29 @@ def requantizer(bench: Bench) -> None:
     bench.cover(filled & (unit.o == unit.hi) & (shifted > unit.hi) & (unit.s == 20))
     bench.cover(filled & (unit.o == -3) & (unit.s == 47))
     bench.cover(filled & (unit.o == 2) & (unit.hi == 77) & (unit.s == 17) & (total == 0x5FFFF))
+
+
+def _instance(name: str, acc_width: int, output_width: int) -> Proof:
+    return Proof(
+        name=name,
+        claim="the result is clamp((acc * m + b) >> s, lo, hi), eight cycles later, every cycle",
+        assumptions=f"acc of {acc_width} bits, results of {output_width}, as they are in the accelerator; m of 16, b "
+        "of 48, s of 0 to 47, lo <= hi; s, lo and hi not changed while results are in flight; a sum within 48 "
+        "bits. A pipeline without memory: what holds for the first results holds for all",
+        component=lambda: Requantizer(acc_width, output_width),
+        properties=requantizer,
+        depth=Requantizer.LATENCY + 2,
+        bounded=True,
+        cover=Requantizer.LATENCY + 4,
+        depth_of_mutants=Requantizer.LATENCY + 2,
+        mutants=(
+            Mutant(MODULE, "lost.any() & ~lost.all()", "lost.any()"),
+            Mutant(MODULE, "over | (lost", "(lost"),
+            Mutant(MODULE, "(1 << low) - 1", "(1 << low) - 2"),
+            Mutant(MODULE, "saturated < self.lo", "saturated <= self.hi"),
+        ),
+    )
+
+
+depthwise_requantizer = _instance("requantizer of depthwise", filter.ACC_WIDTH, 8)
+pointwise_requantizer = _instance("requantizer of pointwise", drain.ACC_WIDTH, 16)

@@ -35,9 +35,9 @@ class Bench:
         self._contract = contract
         self._locals: dict[int, dict[str, object]] = {}
         with self._noting_locals():
-            self.m.submodules.component = fragment = Fragment.get(component, None)
+            self.m.submodules.component = self._fragment = Fragment.get(component, None)
         # Found by their contents: a transformer, such as a reset, copies the rest.
-        self._memories = {id(part._data): part for part in _walk(fragment) if isinstance(part, MemoryInstance)}
+        self._memories = {id(part._data): part for part in _walk(self._fragment) if isinstance(part, MemoryInstance)}
         self._free = [
             Value.cast(value) for _, member, value in component.signature.flatten(component) if member.flow is In
         ]
@@ -72,6 +72,11 @@ class Bench:
             assert name in names, f"{path}: no {name} among {sorted(names)}"
             owner = names[name]
         return owner
+
+    def in_state(self, fsm: str, state: str) -> Value:
+        """The component's state machine ``fsm`` is in ``state``."""
+        machine = self._fragment.find_generated(fsm)
+        return machine.state == machine.encoding[state]
 
     def memory_word(self, memory: memory.Memory, address: ValueLike) -> Signal:
         """What ``memory`` holds at ``address``."""

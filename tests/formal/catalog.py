@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 
 from codenet.checkout import ROOT
-from tests.formal import arithmetic, bursts, control, masters, queues
+from tests.formal import arithmetic, bridge, buffers, bursts, control, masters, queues
 from tests.formal.prove import Proof
 
 PROOFS = {
@@ -17,7 +17,10 @@ PROOFS = {
         bursts.burst_splitter,
         masters.burst_reader,
         control.registers,
-        arithmetic.requantizer,
+        buffers.vector_buffer,
+        bridge.registers_bridge,
+        arithmetic.depthwise_requantizer,
+        arithmetic.pointwise_requantizer,
         control.sequencer,
     )
 }

@@ -16,8 +16,8 @@ SEQUENCER, SLAVE = "hw.control.sequencer", "hw.control.registers"
 @proof(
     name="sequencer",
     claim=f"whatever happened before (any state of its registers), {SETTLE_CYCLES + 1} cycles after the last reset, or "
-    "as soon after that as the bus masters are idle, it is not busy; until then it holds clear, asks for no descriptor, "
-    "starts no step and shows neither success nor error",
+    "as soon after that as the bus masters are idle, it is not busy; until then it holds clear, asks for no "
+    "descriptor, starts no step and shows neither success nor error",
     component=Sequencer,
     depth=2,
     cover=2 * SETTLE_CYCLES,
@@ -51,8 +51,8 @@ def sequencer(bench: Bench) -> None:
 @proof(
     name="registers",
     claim="answers stay until they are taken; each write (address and data, in any order) and each read gets one "
-    "answer, OKAY, at most two cycles after it is taken; of each read-write register but PROFILE_INDEX, which reads advance, "
-    "every byte is what the last write to it wrote, and a read gives it",
+    "answer, OKAY, at most two cycles after it is taken; of each read-write register but PROFILE_INDEX, which reads "
+    "advance, every byte is what the last write to it wrote, and a read gives it",
     assumptions="the master holds a valid and its payload until ready",
     component=lambda: Registers(AcceleratorConfig()),
     depth=4,
