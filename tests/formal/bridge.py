@@ -24,7 +24,7 @@ BRIDGE = "hw.axi.lite_bridge"
     depth_of_mutants=16,
     mutants=(
         Mutant(BRIDGE, "m.d.sync += port.r_id.eq(port.ar_id)", "m.d.comb += port.r_id.eq(port.ar_id)"),
-        Mutant(BRIDGE, "last.eq(burst.o_last)", "last.eq(1)"),
+        Mutant(BRIDGE, "w_strb), last.eq(burst.o_last)", "w_strb), last.eq(1)"),
         Mutant(BRIDGE, "with m.If(port.r_ready):", "with m.If(1):"),
         Mutant(BRIDGE, "registers.aw_valid.eq(~address_taken)", "registers.aw_valid.eq(address_taken)"),
         Mutant(BRIDGE, "with m.If(port.b_ready):", "with m.If(port.aw_valid):"),
