@@ -14,8 +14,8 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
-from hw.interfaces import STORE_ITEM, VECTOR
-from hw.lib import StreamRegister, delay, relay
+from hw.interfaces import STORE_ITEM, TO_COMPONENTS, VECTOR, VectorReader
+from hw.lib import StreamRegister, connect_bundle, delay, relay
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
 
@@ -48,7 +48,7 @@ class Accelerator(wiring.Component):
     interrupt:
         Level; see IRQ_STATUS and IRQ_ENABLE.
     reset:
-        To the initial state. A register for each component stands between it and what it resets.
+        To the initial state. Registers for each component stand between it and what it resets.
     step_end:
         One cycle at the end of every step, when all of its results are in memory; for logic analysers and simulation.
     """
@@ -107,12 +107,13 @@ class Accelerator(wiring.Component):
         return {"registers": registers, "sequencer": sequencer, "profiler": profiler}
 
     def _masters(self, m):
-        """Bus masters by name; their ``clear`` lets transfers end, so only the reset of the whole resets them."""
+        """Bus masters by name; their ``clear`` lets transfers end, ``reset`` does not."""
         config = self.config
         masters = {"fetcher": ParameterFetcher(config), "loader": self._loader(), "storer": Storer(config)}
         self._others = self._other_readers()
         for name, master in (masters | self._others).items():
-            m.submodules[name] = ResetInserter(relay(m, self.reset, f"reset_{name}"))(master)
+            m.submodules[name] = master
+            m.d.comb += master.reset.eq(relay(m, self.reset, f"reset_{name}"))
         return masters
 
     def _datapath(self, m, sequencer):
@@ -166,10 +167,12 @@ class Accelerator(wiring.Component):
     def _connect_memory_side(self, m, parts):
         sequencer, fetcher, loader, storer = parts.sequencer, parts.fetcher, parts.loader, parts.storer
         readers = {"loader": loader} | self._others
-        done, started = Signal(), delay(m, sequencer.step_start, 1, "started", reset=True)
+        # Until the storer has heard of the step.
+        done = Signal()
+        started = [delay(m, sequencer.step_start, n, f"started_{n}", reset=True) for n in range(TO_COMPONENTS + 1)]
         # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
         reading = Cat(reader.busy for reader in readers.values()).any() | parts.window.busy
-        m.d.sync += done.eq(storer.done & ~reading & ~sequencer.step_start & ~started)
+        m.d.sync += done.eq(storer.done & ~reading & ~Cat(started).any())
         idle = Cat(~master.busy for master in (fetcher, storer, *readers.values())).all()
         read_error = Cat(reader.error for reader in readers.values()).any()
         m.d.comb += [
@@ -187,7 +190,7 @@ class Accelerator(wiring.Component):
         ]
         for name, master in {"fetcher": fetcher, "storer": storer, **readers}.items():
             m.d.comb += [
-                master.clear.eq(relay(m, sequencer.clear, f"clear_{name}", reset=True)),
+                master.clear.eq(relay(m, sequencer.clear | self.reset, f"clear_{name}", reset=True)),
                 master.base.eq(relay(m, sequencer.memory_base, f"base_{name}")),
             ]
         for name, component in {"storer": storer, **readers}.items():
@@ -196,16 +199,22 @@ class Accelerator(wiring.Component):
             self._give_step(m, parts, name, getattr(parts, name))
 
     def _give_step(self, m, parts, name, component):
-        """Step, half, start and, if it keeps some, parameters to a component: a cycle late, from registers of its
-        own.
+        """Step, half, start and, if it keeps some, parameters to a component from registers of its own:
+        :data:`TO_COMPONENTS` cycles late, parameters one.
         """
         sequencer, bus = parts.sequencer, parts.fetcher.bus
+
+        def to_component(value, kind, reset=False):
+            for n in range(TO_COMPONENTS):
+                value = relay(m, value, f"{kind}_{name}_{n}", reset=reset)
+            return value
+
         m.d.comb += [
-            component.step.eq(relay(m, sequencer.step, f"step_{name}")),
-            component.start.eq(relay(m, sequencer.step_start, f"start_{name}", reset=True)),
+            component.step.eq(to_component(sequencer.step, "step")),
+            component.start.eq(to_component(sequencer.step_start, "start", reset=True)),
         ]
         if "half" in component.signature.members:
-            m.d.comb += component.half.eq(relay(m, sequencer.half, f"half_{name}"))
+            m.d.comb += component.half.eq(to_component(sequencer.half, "half"))
         if "parameters" in component.signature.members:
             m.d.comb += [
                 component.parameters.valid.eq(relay(m, bus.valid, f"valid_{name}", reset=True)),
@@ -220,15 +229,11 @@ class Accelerator(wiring.Component):
             row_buffer.i.valid.eq(loader.o.valid & expand),
             row_buffer.i.payload.eq(loader.o.payload),
             loader.o.ready.eq(Mux(expand, row_buffer.i.ready, entrance.i.ready)),
-            pointwise.e_ready.eq(row_buffer.ready),
-            pointwise.e_payload.eq(row_buffer.o_payload),
-            row_buffer.take.eq(pointwise.e_take),
-            row_buffer.last.eq(pointwise.e_last),
-            row_buffer.free.eq(pointwise.e_final),
             entrance.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
             entrance.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
             pointwise.expanded.ready.eq(entrance.i.ready & expand),
         ]
+        connect_bundle(m, VectorReader(), row_buffer, pointwise.rows)
         wiring.connect(m, entrance.o, parts.window.i)
 
     def _connect_datapath(self, m, parts):
@@ -240,19 +245,12 @@ class Accelerator(wiring.Component):
             window.space.eq(space),
             vector_buffer.issue.eq(relay(m, window.issue, "issue_vector", reset=True)),
             peaks.issue.eq(relay(m, window.issue, "issue_peaks", reset=True)),
-            depthwise.i_valid.eq(window.o_valid),
-            depthwise.i_payload.eq(window.o_payload),
             depthwise.i_taps.eq(window.o_taps),
-            peaks.i_valid.eq(window.o_valid),
-            peaks.i_payload.eq(window.o_payload),
-            vector_buffer.i_valid.eq(depthwise.o_valid),
-            vector_buffer.i_payload.eq(depthwise.o_payload),
-            pointwise.v_ready.eq(vector_buffer.ready),
-            pointwise.v_payload.eq(vector_buffer.o_payload),
-            vector_buffer.take.eq(pointwise.v_take),
-            vector_buffer.last.eq(pointwise.v_last),
-            vector_buffer.free.eq(pointwise.v_final),
         ]
+        for taker in (depthwise, peaks):
+            wiring.connect(m, window.o, taker.i)
+        wiring.connect(m, depthwise.o, vector_buffer.i)
+        connect_bundle(m, VectorReader(), vector_buffer, pointwise.vectors)
 
     def _connect_results(self, m, parts):
         """To the storer come results of the array, or peaks; only one of them has any."""
@@ -288,7 +286,7 @@ class Accelerator(wiring.Component):
         ]
         with m.If(self._in_peaks(m, parts, "profile")):
             m.d.sync += [
-                profiler.active.eq(window.o_valid),
+                profiler.active.eq(window.o.valid),
                 profiler.waiting_output.eq(~parts.peaks.space),
                 profiler.finished.eq(~window.busy),
             ]

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures and layouts that components share.
+"""Signatures and layouts that components share."""
 
-Every component of the datapath takes ``step`` (the fields of the running step's descriptor) and ``half`` (which half of
-the double-buffered parameter memories it uses), both stable from one ``start`` pulse to the next.
-"""
-
-from amaranth import signed, unsigned
+from amaranth import Module, Value, signed, unsigned
 from amaranth.lib import data, enum, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
 from codenet.isa import DESCRIPTOR_WORDS, FIELDS, Section
+from hw.lib import delay
 
 VECTOR = data.ArrayLayout(signed(8), LANES)
 """One pixel of one plane: 16 int8 channels (128 bits)."""
@@ -42,6 +39,79 @@ PARAMETER = data.StructLayout(
 )
 """One beat of a parameter block on its way to the memory that keeps it: entry ``index`` of ``section`` (table entry,
 plane, chunk, weight word), beat ``beat`` of that entry, for half ``half`` of the memory."""
+
+
+class StepControl(wiring.Signature):
+    """From the sequencer to every component of the datapath.
+
+    Members
+    -------
+    step:
+        The running step, valid from ``start`` until the next one.
+    start:
+        One cycle: a step begins.
+    half:
+        Which half of its parameter memories the step uses; stable as ``step``. Only for components that have any.
+    """
+
+    def __init__(self, half: bool = False):
+        super().__init__({"step": Out(STEP), "start": Out(1)} | ({"half": Out(1)} if half else {}))
+
+
+TO_COMPONENTS = 2
+"""Registers between the sequencer and each component: one to cross the chip, one to spread from."""
+
+TO_MEMORIES = 8
+"""Cycles from a parameter beat on the bus to its place in the farthest memory, at most: a step that uses it must not
+begin before.
+"""
+
+RESET_CYCLES = 16
+"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request
+that was already decided.
+"""
+
+
+def begin_after(m: Module, start: Value, stages: int) -> Value:
+    """``start``, once ``stages`` registers behind ``step`` have followed it.
+
+    What is worked out from the step alone goes through registers, so that it is on no path of a beat. It may take its
+    time, but for the beginning of a step: what uses it begins when the last of the registers has the new step's value.
+    """
+    return delay(m, start, stages, "begin", reset=True)
+
+
+class VectorWalk(wiring.Signature):
+    """Read pointer of a buffer of vectors, seen from the buffer.
+
+    Members
+    -------
+    ready:
+        The vector at the read pointer is there.
+    take:
+        Only while ``ready``: go on to the next vector of the pixel.
+    last:
+        With ``take``: this was the pixel's last vector; return to its first, or, with ``free``, go on to the next
+        pixel.
+    free:
+        With ``take``: the vector is not needed again, its place becomes free.
+    """
+
+    def __init__(self):
+        super().__init__({"ready": Out(1), "take": In(1), "last": In(1), "free": In(1)})
+
+
+class VectorReader(wiring.Signature):
+    """:class:`VectorWalk`, with what is read.
+
+    Members
+    -------
+    payload:
+        The vector that the read pointer pointed at some cycles ago: the buffer's ``latency``.
+    """
+
+    def __init__(self):
+        super().__init__({**VectorWalk().members, "payload": Out(VECTOR)})
 
 
 class ParameterBus(wiring.Signature):

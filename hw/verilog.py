@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from amaranth import C, ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.back import verilog
 from amaranth.hdl import Value
 from amaranth.hdl._ir import PortDirection as Direction  # without directions, unused inputs would become outputs
+from amaranth.lib import wiring
 
+from codenet import command, files
 from codenet.config import AcceleratorConfig
 from hw.accelerator import Accelerator
 from hw.axi import AxiLite
@@ -72,7 +77,14 @@ class Wrapper(Elaboratable):
         self._add("m_axi0", top.port0_write, top.port0_write.signature, WRITE_CONSTANTS, UNUSED["write"])
         self._add("m_axi1", top.port1_read, top.port1_read.signature, READ_CONSTANTS, UNUSED["read"])
 
-    def _add(self, prefix, interface, signature, constants, unused):
+    def _add(
+        self,
+        prefix: str,
+        interface: Any,
+        signature: wiring.Signature,
+        constants: Mapping[str, tuple[int, int]],
+        unused: Mapping[str, int],
+    ) -> None:
         for path, member, value in signature.flatten(interface):
             direction = Direction.Output if member.flow.name == "Out" else Direction.Input
             self.ports[f"{prefix}_{path[0].replace('_', '')}"] = (value, direction)
@@ -84,7 +96,7 @@ class Wrapper(Elaboratable):
             signal = Signal(width, name=f"{prefix}_{name}")
             self.ports[signal.name] = (signal, Direction.Input)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: Any) -> Module:
         m = Module()
         # Local, so that the wrapper can be part of a design with its own clock; the accelerator spreads the reset
         # itself.
@@ -126,20 +138,24 @@ def compact_memories(text: str) -> str:
     return _MEMORY.sub(loop, text)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m hw.verilog", description="Write the accelerator as Verilog.")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--small", action="store_true", help="the small array that tests use")
-    size.add_argument("--outputs", type=int, help="output channels of the pointwise array (default 32)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("build/codenet.v"))
-    options = parser.parse_args(arguments)
+def _run(options: argparse.Namespace) -> None:
     config = AcceleratorConfig.small() if options.small else AcceleratorConfig()
     if options.outputs is not None:
         config = dataclasses.replace(config, outputs=options.outputs)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(generate(config))
+    files.write(options.output, generate(config))
     print(f"{options.output}: {config}")
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = command.Parser(prog="python -m hw.verilog", description="Write the accelerator as Verilog.")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--small", action="store_true", help="the small array that tests use")
+    size.add_argument("--outputs", type=int, help="output channels of the pointwise array (default 32)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/codenet.v"))
+    return command.main(parser, _run, arguments)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codenet import command, files
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
-from models.command import Parser, exit_status, number, write_text
+from models.command import number
 from models.data import ANIMALS, load_data
 from models.network.config import CONFIGS, CONFLICT_FREE_OR_ZERO, NetworkConfig, get_config
 from models.quantization import Precision, add_arguments, from_arguments
@@ -34,6 +35,7 @@ from models.studies import (
     spread,
 )
 from models.training import has_fast_bfloat16
+from models.training.command import input_size
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +198,7 @@ def estimate(rows: Sequence[Row], base: NetworkConfig, schedule: Schedule, seeds
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.ablation", description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
     parser.add_argument(
         "--val-data",
@@ -211,7 +213,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[1])
     parser.add_argument("--config", choices=list(CONFIGS), default="b", help="the other parts of the network (b)")
     parser.add_argument(
-        "--size", type=int, default=256, help="input height and width in pixels (256; the paper's: 512)"
+        "--size",
+        type=input_size,
+        default=256,
+        metavar="SIDE|HEIGHTxWIDTH",
+        help="of the input in pixels (256; the paper's: 512)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--iterations", type=number(int, 1), default=600)
@@ -279,7 +285,7 @@ def _run(options: argparse.Namespace) -> None:
 
     def table() -> str:
         text = make_table(store, rows, options.seeds, shown)
-        write_text(options.output / "table.md", text)
+        files.write(options.output / "table.md", text)
         return text
 
     if not options.table:
@@ -298,7 +304,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.ablation", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 
 import torch
 
-from models.command import Parser, check_folder, exit_status, write_text
+from codenet import command, files
+from models.command import check_folder
 from models.network.config import CONFLICT_FREE_OR_ZERO, MAX_DILATION, NetworkConfig, get_config
 from models.network.deform import offset_places, round_dilation, square_places
 
@@ -63,8 +64,8 @@ class Drawing:
 
 
 def network_rows(config: NetworkConfig) -> list[tuple[str, str, tuple[int, int]]]:
-    """The network from image to heads: kind of box, text, and (side, channels) of its result."""
-    size, channels = config.size, config.channels
+    """The network, of square input, from image to heads: kind of box, text, and (side, channels) of its result."""
+    size, channels = config.input_size[0], config.channels
     stem = "3x3, stride 4" if config.stem == "s4" else "3x3, stride 2; maximum 3x3, stride 2"
     rows = [("data", "image", (size, 3)), ("conv", f"stem: {stem}", (size // 4, channels[0]))]
     for number, units in enumerate(config.units):
@@ -72,7 +73,8 @@ def network_rows(config: NetworkConfig) -> list[tuple[str, str, tuple[int, int]]
         rows.append(("conv", text, (size // (8 << number), channels[number + 1])))
     rows.append(("conv", "1x1 convolution", (size // 32, channels[4])))
     for number, width in enumerate(config.decoder):
-        rows.append(("deform", "deformable depthwise, 1x1, upsample", (size // (16 >> number), width)))
+        skip = f"half of stage {3 - number} joined; " if config.skip_channels[number] else ""
+        rows.append(("deform", f"{skip}deformable depthwise, 1x1, upsample", (size // (16 >> number), width)))
     return rows
 
 
@@ -86,7 +88,7 @@ def network_drawing(config: NetworkConfig) -> str:
         drawing.text(left + width + 16, top + 18, f"{side} x {side} x {channels}")
         drawing.arrow((left + width / 2, top + 28), (left + width / 2, top + pitch))
     top = 20 + len(rows) * pitch
-    side, outputs = config.size // 4, (("heatmap", "classes"), ("size", "2"), ("offset", "2"))
+    side, outputs = config.output_size[0], (("heatmap", "classes"), ("size", "2"), ("offset", "2"))
     drawing.elements.append(f'<line x1="{left}" x2="{left + width}" y1="{top}" y2="{top}" stroke="#555"/>')
     for number, (name, count) in enumerate(outputs):
         x = left + number * 115
@@ -185,7 +187,7 @@ def drawings() -> dict[str, str]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.diagrams", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the drawings are written")
     return parser.parse_args(arguments)
 
@@ -193,12 +195,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> None:
     check_folder(options.folder)
     for name, text in drawings().items():
-        write_text(options.folder / name, text)
+        files.write(options.folder / name, text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a folder that cannot be written to."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.diagrams", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from codenet import command, files
 from codenet.vision.boxes import IOU_THRESHOLD
-from models.command import Parser, check_outputs, exit_status, number, write_json
+from models.command import check_outputs, number
 from models.data import load_data
 from models.evaluation import evaluate_file, read_classes
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="compiled program (.cdn), graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
@@ -50,12 +51,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.json is not None:
         what = {"program": options.program.name, "data": options.data.name, "split": options.split}
         settings = {"device": options.device, "iou_threshold": options.iou_threshold}
-        write_json(options.json, {**what, **settings, **score.to_dict()})
+        files.write_json(options.json, {**what, **settings, **score.to_dict()})
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for anything that cannot be evaluated."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.evaluate", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from codenet import command
 from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
 from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.vision import image as photos
-from models.command import Parser, check_outputs, exit_status, replacing
+from models.command import check_outputs
 from models.data import read_image
 from models.network import normalize
 from models.quantization import load_precision, load_quantized, to_graph
@@ -27,7 +28,7 @@ from models.quantization import load_precision, load_quantized, to_graph
 def differing_outputs(network: nn.Module, graph: Graph, image: np.ndarray) -> int:
     """Values of all head outputs that differ between the snapped float64 ``network`` and the golden model.
 
-    ``image``: uint8 ``[S, S, 3]``.
+    ``image``: uint8 ``[H, W, 3]``.
     """
     with torch.no_grad():
         outputs = network(normalize(image[None]).double())
@@ -52,7 +53,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.qat")
     parser.add_argument(
         "-o",
@@ -75,27 +76,26 @@ def _run(options: argparse.Namespace) -> int:
     metadata = {"precision": str(load_precision(options.checkpoint)), **options.metadata}
     graph, snapped = to_graph(network, f"codenet-{network.config.name}", metadata)
     program = compile_graph(graph) if options.output.suffix == ".cdn" else None
-    size = network.config.size
+    config = network.config
     differing = sum(
-        differing_outputs(snapped, graph, photos.resize(read_image(path), size, size)) for path in options.check
+        differing_outputs(snapped, graph, photos.resize(read_image(path), *config.input_size, config.fit))
+        for path in options.check
     )
     if options.check:
         print(f"{len(options.check)} photos: {differing} values of head outputs differ from the golden model")
     if differing:
         return 1
-    with replacing(graph_path) as partial:
-        graph.save(partial)
+    graph.save(graph_path)
     print(f"{graph_path}: {len(graph.operations)} operations, {graph_path.stat().st_size} bytes")
     if program is not None:
-        with replacing(options.output) as partial:
-            program.save(partial)
+        program.save(options.output)
         print(f"{options.output}: {len(program.descriptors)} steps, {options.output.stat().st_size} bytes")
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 1 if the graph does not equal the network on a photo."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.export", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,15 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from codenet import command, files
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
+from codenet.fit import place
 from codenet.golden.interpreter import run
 from codenet.graph import Depthwise, Graph
 from codenet.vision import image as photos
 from codenet.vision.boxes import Detection, decode
-from models.command import Parser, check_folder, exit_status, number, replacing, write_json
+from models.command import check_folder, number
 from models.data import load_data, read_image
 from models.evaluation import graph_outputs, read_classes
 from models.network.checkpoints import load_checkpoint, load_network
@@ -100,13 +102,14 @@ def network_offsets(network: CoDeNet) -> OffsetSource:
     for name, module in modules.items():
         source = module.dilation if module.sampling in ("rounded", "square") else module.offsets
         source.register_forward_hook(lambda _m, _i, value, module=module, name=name: keep(module, name, value))
-    size = network.config.size
+    config = network.config
 
     def sample(photo: Image.Image) -> tuple[dict[str, LayerSampling], list[Detection]]:
         found.clear()
         with torch.no_grad():
-            outputs = network(normalize(photos.resize(photo, size, size)[None]))
-        return dict(found), decode(find_peaks(outputs)[0], network.classes, (photo.height, photo.width))
+            outputs = network(normalize(photos.resize(photo, *config.input_size, config.fit)[None]))
+        placement = config.place((photo.height, photo.width))
+        return dict(found), decode(find_peaks(outputs)[0], network.classes, placement)
 
     distances = SQUARE_DISTANCES if network.config.sampling == "square" else range(len(ALL_DILATIONS))
     return OffsetSource(distances, sample)
@@ -120,12 +123,14 @@ def graph_offsets(graph: Graph) -> OffsetSource:
     names = [op.inputs[1] for op in graph.operations if isinstance(op, Depthwise) and len(op.inputs) == 2]
     if not names:
         raise CodenetError(f"graph {graph.name}: no dilations, expected a deformable network")
+    size = (graph.input.height, graph.input.width)
 
     def sample(photo: Image.Image) -> tuple[dict[str, LayerSampling], list[Detection]]:
-        image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
+        image = photos.to_activation(photos.resize(photo, *size, graph.fit))
         tensors = run(graph, image, keep=[*names, *graph.outputs.values()])
         layers = {n: LayerSampling(dilation_places(tensors[n][:, :, 0]), tensors[n][:, :, 0]) for n in names}
-        return layers, decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, (photo.height, photo.width))
+        placement = place((photo.height, photo.width), size, graph.fit)
+        return layers, decode(find_peaks(graph_outputs(graph, tensors))[0], graph.classes, placement)
 
     return OffsetSource(range(len(ALL_DILATIONS)), sample)
 
@@ -200,7 +205,7 @@ def lines(totals: dict[str, np.ndarray], distances: range) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.offsets", description=__doc__.splitlines()[0])
     parser.add_argument("network", type=Path, help="graph (.cdg) or checkpoint (.pt)")
     parser.add_argument("--data", type=Path, required=True, help="folder in COCO JSON, VOC XML or YOLO format")
     parser.add_argument("--split", default="val")
@@ -214,8 +219,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    with replacing(path) as partial:
-        picture.save(partial)
+    with files.writing(path) as file:
+        picture.save(file, "PNG")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -224,7 +229,7 @@ def _run(options: argparse.Namespace) -> None:
     records = load_data(options.data, options.split, read_classes(options.network), limit=options.limit).records
     pictures = (read_image(r.path) for r in tqdm(records, desc="offsets", unit="img", mininterval=1))
     totals = histograms(source, pictures)
-    write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
+    files.write_json(options.output / "offsets.json", report(options.network, totals, source.distances, len(records)))
     _save(histogram_picture(totals, source.distances[0], NINE_CYCLES), options.output / "histogram.png")
     for path in options.photos or [record.path for record in records[: options.draw]]:
         _save(drawn(source, read_image(path)), options.output / f"samples-{path.stem}.png")
@@ -233,7 +238,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a network without offsets, or files that do not fit."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.offsets", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.command import Parser, exit_status, number, write_text
+from codenet import command, files
+from models.command import number
 from models.evaluation import Score, evaluate, network_source
 from models.network import load_checkpoint, load_network
 from models.quantization import Exemption, Precision
@@ -63,7 +64,7 @@ def make_table(store: Store, names: Sequence[str]) -> str:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.precisions", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="to train on (split train)")
     parser.add_argument(
@@ -109,7 +110,7 @@ def _run(options: argparse.Namespace) -> None:
 
     def table() -> str:
         text = make_table(store, list(PRECISIONS))
-        write_text(options.output / "table.md", text)
+        files.write(options.output / "table.md", text)
         return text
 
     run_jobs(jobs, store, options.jobs, lambda: logger.info("\n%s", table()))
@@ -119,7 +120,7 @@ def _run(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a checkpoint or data that do not fit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.precisions", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import functools
 import sys
 from pathlib import Path
 
-from models.command import Parser, exit_status
+from codenet import command
 from models.quantization import add_arguments, from_arguments
 from models.training import Run, check_output, start_workers
 from models.training.command import add_common_arguments, run_options
@@ -18,7 +18,7 @@ from models.training.fine_tune import DEFAULTS, fine_tune
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.qat", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     add_common_arguments(parser, DEFAULTS)
     parser.add_argument(
@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def main(words: list[str] | None = None) -> int:
     """Command line; status 2 for a checkpoint or data that do not fit, 130 if interrupted."""
-    return exit_status(lambda: _run(make_parser().parse_args(words)))
+    return command.run("models.qat", lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 
+from codenet import command
 from codenet.errors import CodenetError
-from models.command import Parser, check_outputs, exit_status
+from models.command import check_outputs
 from models.network.checkpoints import load_checkpoint, write_checkpoint
 
 #: What all checkpoints of a soup must have in common, and what of them it has. A checkpoint of W4A8 has no precision.
@@ -82,11 +83,11 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for checkpoints that do not fit one another."""
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.soup", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, help="of the same network, floating-point or quantized")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new checkpoint")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: _run(options))
+    return command.run("models.soup", lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from torch import multiprocessing
 
+from codenet import command
 from codenet.errors import CodenetError
-from models.command import Parser, check_folder, exit_status, number
+from models.command import check_folder, number
 from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device
-from models.training.resident import Budget, Recipe, resident_photos, train_float, train_quantized
+from models.training.resident import Budget, Recipe, resident_photos, square_side, train_float, train_quantized
 from models.training.run import setup_logging, training_data
 from models.widen import widen
 
@@ -76,12 +77,14 @@ class Lane:
 def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
     """The job's network with its start's weights, widened where it is wider and pruned where it is narrower.
 
-    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one.
+    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one or has another kind of
+    input.
     """
     found = tuple(load_checkpoint(job.start)["classes"])
     if found != classes:
         raise CodenetError(f"checkpoint {job.start}: classes are {found}, expected {classes}")
     network = load_network(job.start)
+    square_side(network.config)
     return network if network.config == job.config else widen(network, job.config, prune=True)
 
 
@@ -94,7 +97,7 @@ def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seco
     photos = resident_photos(data, images, device)
     network = starting_network(job, data.classes)
     logger.info("%s: %d photos on %s after %.1f s", job.config.name, len(photos), device, time.monotonic() - start)
-    recipe = replace(lane.recipe, batch=lane.batch or (64 if job.config.size <= 320 else 32))
+    recipe = replace(lane.recipe, batch=lane.batch or (64 if square_side(job.config) <= 320 else 32))
     share = seconds * (1 - lane.quantized_share)
     floating = train_float(
         network,
@@ -120,7 +123,7 @@ def _run_lane(_number: int, lanes: list[Lane], data: DetectionData, cache: Path)
 
 def _cache_size(config: NetworkConfig) -> int:
     """Side at which photos are kept: a view of a part of one should not be blurred."""
-    return max(320, config.size)
+    return max(320, square_side(config))
 
 
 def _data(options: argparse.Namespace) -> DetectionData:
@@ -164,7 +167,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.sprint", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("lanes", nargs="+", metavar="NAME=START[,...]", help="networks of a process, in turn; START: file, @NAME")
     add("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="as of models.train")
@@ -193,7 +196,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(words: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit, 130 if interrupted."""
-    return exit_status(lambda: _run(make_parser().parse_args(words)))
+    return command.run("models.sprint", lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from codenet import command
 from codenet.errors import CodenetError
 from codenet.vision.boxes import IOU_THRESHOLD, Detection
-from models.command import Parser, check_outputs, exit_status, number, sheltered
+from models.command import check_outputs, number, sheltered
 from models.data import LISTS, Record, TeacherBoxes, load_data, named_classes, read_image, split_of
 from models.data.teacher import photo_name
 from models.evaluation import average_precision
@@ -53,7 +54,7 @@ def detect_all(teacher: Yolox, records: Sequence[Record], workers: int = 1) -> I
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.teacher", description=__doc__.splitlines()[0])
     parser.add_argument("teacher", type=Path, metavar="ONNX", help="YOLOX of COCO's classes, as released")
     parser.add_argument(
         "--data",
@@ -163,7 +164,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for anything that cannot be read or written."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.teacher", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

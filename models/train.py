@@ -8,12 +8,14 @@ import functools
 import sys
 from pathlib import Path
 
-from models.command import Parser, exit_status, number
+from codenet import command
+from codenet.fit import FITS, STRETCH
+from models.command import number
 from models.data import LISTS, Augmentation, named_classes
-from models.network import CONFIGS, get_config
+from models.network import CONFIGS, SIDE_UNIT, NetworkConfig, get_config
 from models.pretrained import NORMALIZATIONS
 from models.training import BOX_RATES, FloatRun, Start, TrainConfig, check_output, start_workers, train
-from models.training.command import add_common_arguments, run_options
+from models.training.command import add_common_arguments, input_size, run_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults, pictures = TrainConfig(), Augmentation()
     add = parser.add_argument
     add("--config", choices=list(CONFIGS), default="a")
+    add(
+        "--size",
+        type=input_size,
+        metavar="SIDE|HEIGHTxWIDTH",
+        help=f"of the input in pixels, multiples of {SIDE_UNIT} (default: the configuration's)",
+    )
+    add(
+        "--fit",
+        choices=FITS,
+        default=STRETCH,
+        help="photos fill the input (default), or keep their aspect ratio, with grey beside them",
+    )
     add(
         "--classes",
         nargs="+",
@@ -86,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     look.add_argument(
         "--cache-size",
         type=number(int, 1),
-        help="side at which images are cached (default: the network's, at least 320)",
+        help="side at which images are cached (default: the network's longer one, at least 320)",
     )
     check = parser.add_argument_group("validation")
     check.add_argument(
@@ -108,7 +122,7 @@ def make_config(arguments: argparse.Namespace) -> TrainConfig:
         warmup=arguments.warmup,
         slope=arguments.slope,
         seed=arguments.seed,
-        cache_size=arguments.cache_size or max(TrainConfig.cache_size, get_config(arguments.config).size),
+        cache_size=arguments.cache_size or max(TrainConfig.cache_size, *make_network(arguments).input_size),
         rates=(*BOX_RATES, ("backbone.", arguments.backbone_rate)),
         augmentation=Augmentation(
             scale=tuple(arguments.scale),
@@ -119,6 +133,12 @@ def make_config(arguments: argparse.Namespace) -> TrainConfig:
             mosaic_end=arguments.mosaic_end,
         ),
     )
+
+
+def make_network(arguments: argparse.Namespace) -> NetworkConfig:
+    """The network's configuration from a run's arguments."""
+    config = get_config(arguments.config)
+    return config.replace(size=arguments.size or config.size, fit=arguments.fit)
 
 
 def make_run(arguments: argparse.Namespace) -> FloatRun:
@@ -146,7 +166,7 @@ def make_run(arguments: argparse.Namespace) -> FloatRun:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = Parser(description=__doc__)
+    parser = command.Parser(prog="python -m models.train", description=__doc__)
     add_common_arguments(parser, TrainConfig())
     add_arguments(parser)
     return parser
@@ -155,14 +175,14 @@ def make_parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     run, config = make_run(arguments), make_config(arguments)
     check_output(run, arguments.overwrite, run.start.files())
-    job = functools.partial(train, run, get_config(arguments.config), config)
+    job = functools.partial(train, run, make_network(arguments), config)
     start_workers(job, run.output, arguments.workers, run.device)
     print(f"done: {run.checkpoint}; next: python -m models.qat, or python -m models.evaluate, on it")
 
 
 def main(words: list[str] | None = None) -> int:
     """Command line; status 2 for arguments or data that do not fit, 130 if interrupted."""
-    return exit_status(lambda: _run(make_parser().parse_args(words)))
+    return command.run("models.train", lambda: _run(make_parser().parse_args(words)))
 
 
 if __name__ == "__main__":

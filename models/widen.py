@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from codenet import command
 from codenet.errors import CodenetError
-from models.command import Parser, check_outputs, exit_status, number
+from models.command import check_outputs, number
 from models.network import (
     CONFIGS,
     CoDeNet,
@@ -38,7 +39,7 @@ from models.network import (
 )
 
 #: Fields of a configuration that do not change the function of the weights, or that may grow.
-_FREE = {"name", "size", "channels", "units", "decoder", "head", "skips"}
+_FREE = {"name", "size", "channels", "units", "decoder", "head", "skips", "fit"}
 
 
 @dataclass(frozen=True)
@@ -378,7 +379,7 @@ def widen(network: CoDeNet, config: NetworkConfig, seed: int = 0, prune: bool = 
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = command.Parser(prog="python -m models.widen", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="checkpoint of python -m models.train")
     parser.add_argument("--config", choices=list(CONFIGS), required=True, help="larger: d from c, e from b")
     parser.add_argument(
@@ -401,7 +402,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for a checkpoint that cannot become the configuration."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.widen", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a set of dilations saves in cycles: ``python -m sim.dilation_sets --configs a c [--offsets offsets.json]``.
 
-Networks of random weights that keep to a set, compiled, and the cycle model's frame. A set with gaps costs a small step
+Networks that keep to a set, compiled, and the cycle model's frame. A set with gaps costs a small step
 more for each deformable layer (docs/numbers.md), and saves the eight cycles that the window takes longer for dilations
 that are multiples of 3.
 """
@@ -16,13 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from codenet import compiler
+from codenet import command, compiler
 from codenet.config import CONFLICT_FREE, MAX_DILATION
-from codenet.errors import CodenetError
 from codenet.program import Program
-from sim.cycles import predict
-from sim.cycles.dilation import dilation_sources
-from sim.networks import CONFIGURATIONS
+from sim.cycles import equally_frequent, predict
+from sim.networks import CONFIGURATIONS, letters
 from sim.performance.plan import read_dilations
 
 ALL = tuple(range(MAX_DILATION + 1))
@@ -57,9 +55,9 @@ def cost(
     """The cycle model's frame of ``program``; ``known`` dilations by step go to the nearest member, else all members
     are equally frequent.
     """
-    alike = np.isin(ALL, dilations).astype(np.float64)
-    steps = dilation_sources(program)
-    frequencies = {n: alike if known is None else moved(known[n], dilations) for n in steps}
+    frequencies = equally_frequent(program, dilations)
+    if known is not None:
+        frequencies = {number: moved(known[number], dilations) for number in frequencies}
     return SetCost(configuration, dilations, len(program.descriptors), predict(program, None, frequencies).cycles)
 
 
@@ -72,11 +70,12 @@ def measure(configuration: str, offsets: Path | None) -> list[SetCost]:
         ``offsets`` are not those of such a network.
     """
     from models.network.config import get_config
-    from models.quantization.untrained import untrained
+    from models.quantization.outline import outline
 
     found = []
     for dilations in SETS:
-        program = compiler.compile(untrained(get_config(configuration).replace(dilations=dilations)))
+        config = get_config(configuration).replace(dilations=dilations)
+        program = compiler.compile(outline(config))
         known = None if offsets is None else read_dilations(offsets, program)
         found.append(cost(configuration, dilations, program, known))
     return found
@@ -96,20 +95,18 @@ def table(costs: Sequence[SetCost]) -> str:
     return "\n".join(lines)
 
 
+def _run(options: argparse.Namespace) -> None:
+    print(table([item for name in options.configs for item in measure(name, options.offsets)]))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for offsets that do not fit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--configs", default="ac", help=f"letters of {CONFIGURATIONS} (ac)")
+    parser = command.Parser(prog="python -m sim.dilation_sets", description=__doc__.splitlines()[0])
+    parser.add_argument("--configs", type=letters, default="ac", help=f"letters of {CONFIGURATIONS} (ac)")
     parser.add_argument(
         "--offsets", type=Path, help="offsets.json of models.offsets (default: members equally frequent)"
     )
-    options = parser.parse_args(arguments)
-    try:
-        print(table([item for name in options.configs for item in measure(name, options.offsets)]))
-    except CodenetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

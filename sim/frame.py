@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codenet.devices.base import Device
+from codenet.fit import place
 from codenet.graph import Graph
 from codenet.program import Program
 from codenet.runtime.accelerator import Accelerator, StepProfile
@@ -49,11 +50,12 @@ def run_frame(device: Device, program: Program, graph: Graph, photo: Path, *, na
     DeviceError
         The accelerator stopped, broke a bus rule, or left its memory.
     """
-    image = load(photo)
-    activation = to_activation(resize(image, program.input.height, program.input.width))
+    image, layout = load(photo), program.input
+    activation = to_activation(resize(image, layout.height, layout.width, layout.fit))
     score = program.threshold_for(threshold)
     with Accelerator(device, program, timeout=FRAME_SECONDS) as accelerator:
         outputs, comparison = run_compared(accelerator, graph, activation, score)
-        detections = decode(to_units(outputs), program.classes, (image.height, image.width))
+        placement = place((image.height, image.width), (layout.height, layout.width), layout.fit)
+        detections = decode(to_units(outputs), program.classes, placement)
         profile = accelerator.profile()
     return Result(name, comparison.tensors, comparison.mismatches, outputs.cycles, detections, profile)

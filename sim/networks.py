@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from codenet.checkout import BUILD, PHOTOS, ROOT, digest, sources
@@ -13,6 +14,13 @@ ZOO = ROOT / "models" / "zoo"
 GRAPHS = BUILD / "graphs"
 PHOTO = PHOTOS / "chelsea.jpg"
 CONFIGURATIONS = "abcdefg"
+
+
+def letters(text: str) -> str:
+    """Type of an argument: letters of configurations, ``ac`` for example."""
+    if not text or set(text) - set(CONFIGURATIONS):
+        raise ArgumentTypeError(f"{text!r}: expected letters of {CONFIGURATIONS}")
+    return text
 
 
 def load_graph(configuration: str, photo: Path = PHOTO) -> Graph:
@@ -44,5 +52,5 @@ def _untrained(configuration: str, photo: Path) -> Graph:
     from models.network.config import get_config
     from models.quantization.untrained import untrained
 
-    size = get_config(configuration).size
-    return untrained(configuration, photo=resize(load(photo), size, size))
+    config = get_config(configuration)
+    return untrained(configuration, photo=resize(load(photo), *config.input_size, config.fit))

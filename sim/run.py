@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from codenet import compiler
+from codenet import command, compiler
 from codenet.checkout import BUILD, ROOT
+from codenet.command import FAILURE, SUCCESS
 from codenet.config import AcceleratorConfig
-from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.program import Program
 from codenet.runtime.profile import profile_table
@@ -58,7 +58,7 @@ def run_cocotb(graph: Graph, program: Program, photo: Path, name: str, threshold
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Options of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m sim.run", description="Run a photo through the accelerator's RTL.")
+    parser = command.Parser(prog="python -m sim.run", description="Run a photo through the accelerator's RTL.")
     parser.add_argument(
         "--config", choices=CONFIGURATIONS, default="a", help="configuration of the network (default a)"
     )
@@ -101,14 +101,15 @@ def run(options: argparse.Namespace) -> Result:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
+    """Command line; status 1 if an integer differs."""
+
+    def work() -> int:
         result = run(parse(arguments))
-    except (CodenetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    sys.stderr.flush()
-    print(result, flush=True)
-    return 1 if result.mismatches else 0
+        sys.stderr.flush()
+        print(result, flush=True)
+        return FAILURE if result.mismatches else SUCCESS
+
+    return command.run("sim.run", work)
 
 
 if __name__ == "__main__":

@@ -9,29 +9,26 @@ from __future__ import annotations
 import argparse
 import sys
 
-from codenet.errors import CodenetError
-from sim.networks import CONFIGURATIONS, load_kept
+from codenet import command
+from sim.networks import CONFIGURATIONS, letters, load_kept
 from sim.performance.search import choose, search, search_report, search_table
 from sim.performance.targets import TARGETS
 
 
+def _run(options: argparse.Namespace) -> None:
+    target = TARGETS[options.target]
+    candidates = search({name: load_kept(name) for name in options.configs}, target)
+    print(search_table(search_report(candidates, choose(candidates), target)))
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m sim.search", description="Search for the shape of the accelerator."
+    """Command line."""
+    parser = command.Parser(prog="python -m sim.search", description="Search for the shape of the accelerator.")
+    parser.add_argument(
+        "--configs", type=letters, default="ac", help=f"letters of {CONFIGURATIONS}: the networks (default ac)"
     )
-    parser.add_argument("--configs", default="ac", help="configurations of the network (default ac)")
     parser.add_argument("--target", choices=sorted(TARGETS), default="xc7z020", help="chip (default xc7z020)")
-    options = parser.parse_args(arguments)
-    if not options.configs or set(options.configs) - set(CONFIGURATIONS):
-        parser.error(f"--configs {options.configs!r}: expected letters of {CONFIGURATIONS}")
-    try:
-        graphs = {name: load_kept(name) for name in options.configs}
-        candidates = search(graphs, TARGETS[options.target])
-    except (CodenetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(search_table(search_report(candidates, choose(candidates), TARGETS[options.target])))
-    return 0
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

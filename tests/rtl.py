@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from codenet.config import VECTOR_BYTES, AcceleratorConfig
+from codenet.devices import control
 from codenet.golden.executor import Counts, execute
 from codenet.isa import PEAK_BYTES, DepthwiseOp
 from codenet.registers import BY_NAME
@@ -34,22 +35,18 @@ def load_step(device: SimulatedDevice, step: Step) -> np.ndarray:
     if d.depthwise_op == DepthwiseOp.PEAKS:
         writable.append((d.peak_address, PEAK_BYTES * d.peak_capacity))
     device.restrict(buffer, writable)
-    for name, value in (
-        ("BASE_ADDRESS", buffer.address),
-        ("PROGRAM_OFFSET", 0),
-        ("WATCHDOG", WATCHDOG_CYCLES),
-        ("IRQ_ENABLE", 1),
-        ("IRQ_STATUS", 1),
-    ):
-        device.write(BY_NAME[name].offset, value)
+    control.configure(device, watchdog_cycles=WATCHDOG_CYCLES)
+    device.write(BY_NAME["BASE_ADDRESS"].offset, buffer.address)
     return buffer.array
 
 
 def start(device: SimulatedDevice) -> None:
-    device.write(BY_NAME["CONTROL"].offset, 1)
+    """Start what BASE_ADDRESS points to."""
+    control.start(device, device.read(BY_NAME["BASE_ADDRESS"].offset))
 
 
 def reset(device: SimulatedDevice) -> None:
+    """Reset, and do not wait for its end as :func:`codenet.devices.control.reset` does."""
     device.write(BY_NAME["CONTROL"].offset, 2)
 
 

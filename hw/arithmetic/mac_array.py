@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Array: 16 inputs x ``outputs`` products of 4-bit weights a cycle, in DSP slices and, beyond their number, in LUTs."""
 
-from amaranth import Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,10 @@ from hw.arithmetic.dsp_sums import CASCADE, EXCESS_LATENCY, SUM_WIDTH, SliceSums
 from hw.arithmetic.lut_sums import LookupSums
 from hw.chips import XC7Z020
 from hw.interfaces import VECTOR
-from hw.lib import delay
+from hw.lib import delay, relay, relays
+
+SPREAD = 4
+"""Cascades with a copy of their own of what all of them need."""
 
 
 def slice_outputs(outputs: int, slices: int) -> int:
@@ -20,7 +23,7 @@ def slice_outputs(outputs: int, slices: int) -> int:
 
 def skew(lane: int) -> int:
     """Cycles from a vector to when the weights of one of its lanes are due at the array."""
-    return lane % CASCADE
+    return 1 + lane % CASCADE
 
 
 class Array(wiring.Component):
@@ -29,7 +32,7 @@ class Array(wiring.Component):
 
     The first outputs are computed in DSP slices, as many as ``slices`` allow, two in 16 of them; the others in LUTs. A
     sum is made in two halves of eight lanes, a lane a cycle: the weights of lane ``n`` are due :func:`skew` (``n``)
-    cycles after the vector.
+    cycles after the vector, which takes a cycle to spread.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ class Array(wiring.Component):
 
     @property
     def latency(self) -> int:
-        return CASCADE + 5
+        return CASCADE + 6
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -72,31 +75,40 @@ class Array(wiring.Component):
                     m.d.comb += self.o_sums[pair + n].eq(total)
         if in_lookup:
             m.submodules.lookup = lookup = LookupSums(len(in_lookup))
-            m.d.comb += [lookup.i_vector.eq(self.i_vector), lookup.i_unsigned.eq(self.i_unsigned)]
+            m.d.comb += [
+                lookup.i_vector.eq(relay(m, self.i_vector, "lookup_vector")),
+                lookup.i_unsigned.eq(relay(m, self.i_unsigned, "lookup_unsigned")),
+            ]
             for n, output in enumerate(in_lookup):
-                sums = delay(m, lookup.o_sums[n], self.latency - lookup.latency, f"lookup_{output}")
+                sums = delay(m, lookup.o_sums[n], self.latency - lookup.latency - 1, f"lookup_{output}")
                 m.d.comb += [lookup.i_weights[n].eq(self.i_weights[output]), self.o_sums[output].eq(sums)]
         return m
 
     def _half(self, m: Module, lanes: range, pairs: range) -> list:
         """Sums over half of the lanes, two for each pair of outputs, a cycle before the result."""
-        excess = self._excess(m, lanes)
-        kind = [delay(m, self.i_unsigned, n, f"unsigned_{lane}") for n, lane in enumerate(lanes)]
-        activations = [delay(m, self.i_vector[lane], n, f"activation_{lane}") for n, lane in enumerate(lanes)]
+        copies = -(-len(pairs) // SPREAD)
+        excess = relays(m, self._excess(m, lanes), copies, f"excess_{lanes[0]}_here")
+        operands = []
+        for n, lane in enumerate(lanes):
+            operand = delay(m, Cat(self.i_vector[lane], self.i_unsigned), n, f"operand_{lane}")
+            operands.append(relays(m, operand, copies, f"operand_{lane}_here"))
         sums = []
-        for pair in pairs:
+        for number, pair in enumerate(pairs):
             m.submodules[f"slices_{lanes[0]}_{pair}"] = cascade = SliceSums()
-            m.d.comb += cascade.i_excess.eq(excess)
+            here = number // SPREAD
+            m.d.comb += Cat(cascade.i_excess, cascade.i_positive).eq(excess[here])
             for n, lane in enumerate(lanes):
-                m.d.comb += [cascade.i_vector[n].eq(activations[n]), cascade.i_unsigned[n].eq(kind[n])]
+                m.d.comb += Cat(cascade.i_vector[n], cascade.i_unsigned[n]).eq(operands[n][here])
                 for k in range(2):
                     m.d.comb += cascade.i_weights[n][k].eq(self.i_weights[pair + k][lane])
             # Two registers to cross the chip with.
             sums.append(delay(m, cascade.o_sums, 2, f"partial_{lanes[0]}_{pair}"))
         return sums
 
-    def _excess(self, m: Module, lanes: range) -> Signal:
-        """What takes off :class:`SliceSums`' excess: minus the sum of the lanes if weights are signed."""
+    def _excess(self, m: Module, lanes: range) -> Value:
+        """What takes off :class:`SliceSums`' excess: minus the sum of the lanes if weights are signed; and whether that
+        is not negative.
+        """
         quarters = []
         for n in range(0, CASCADE, 4):
             # -x is ~x + 1.
@@ -107,4 +119,4 @@ class Array(wiring.Component):
         excess = Signal(signed(12), name=f"excess_{lanes[0]}", reset_less=True)
         is_unsigned = delay(m, self.i_unsigned, EXCESS_LATENCY - 1, f"kind_{lanes[0]}")
         m.d.sync += excess.eq(Mux(is_unsigned, 0, sum(quarters) + Const(CASCADE)))
-        return excess
+        return Cat(excess, ~excess[-1])

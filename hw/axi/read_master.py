@@ -6,8 +6,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.burst_splitter import BURST_BEATS, RUN, BurstSplitter, check_limits
-from hw.axi.signatures import ReadPort
-from hw.lib import StreamQueue
+from hw.axi.signatures import BusControl, ReadPort
+from hw.lib import StreamQueue, taken
 
 
 class BurstReader(wiring.Component):
@@ -33,14 +33,10 @@ class BurstReader(wiring.Component):
         AXI read channels.
     data:
         The beats of all runs, in order. After an error response they are whatever the bus gave.
-    clear:
-        Pulse or level: forget all runs and beats, accept and drop what bursts in flight still bring, clear ``error``.
+    clear, reset, beat, error:
+        :class:`hw.axi.signatures.BusControl`; ``clear`` drops what bursts in flight still bring.
     idle:
         No run, burst or beat is left inside. While ``clear`` stays high too.
-    beat:
-        One cycle high for each beat read.
-    error:
-        Sticky: a response was not OKAY.
     """
 
     def __init__(self, outstanding: int = 8, depth: int = 256) -> None:
@@ -52,10 +48,8 @@ class BurstReader(wiring.Component):
                 "runs": In(stream.Signature(RUN)),
                 "port": Out(ReadPort()),
                 "data": Out(stream.Signature(unsigned(64))),
-                "clear": In(1),
+                **taken(BusControl()),
                 "idle": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -70,8 +64,8 @@ class BurstReader(wiring.Component):
             splitter.i.payload.eq(self.runs.payload),
             splitter.i.valid.eq(self.runs.valid & ~draining),
             self.runs.ready.eq(splitter.i.ready & ~draining),
-            queue.i_payload.eq(self.port.r_data),
-            queue.i_valid.eq(self.port.r_valid),
+            queue.i.payload.eq(self.port.r_data),
+            queue.i.valid.eq(self.port.r_valid),
             self.port.r_ready.eq(1),
             self.data.payload.eq(queue.o.payload),
             self.data.valid.eq(queue.o.valid),
@@ -89,6 +83,8 @@ class BurstReader(wiring.Component):
             m.d.sync += self.error.eq(1)
         with m.If(self.clear | draining):
             m.d.sync += self.error.eq(0)
+        with m.If(self.reset):
+            m.d.sync += [in_flight.eq(0), self.port.ar_valid.eq(0)]
         return m
 
     def _issue(self, m: Module, splitter: BurstSplitter, draining: Signal) -> Signal:

@@ -53,6 +53,40 @@ class WritePort(wiring.Signature):
         )
 
 
+class BusControl(wiring.Signature):
+    """What every bus master is told, and tells; seen from who tells it.
+
+    Members
+    -------
+    clear:
+        Pulse or level: forget what is to be done, let the transfers on the bus end, clear ``error``.
+    reset:
+        With ``clear``, and the bus in reset too: forget what is in flight.
+    beat:
+        One cycle high for each beat moved, for counters.
+    error:
+        Sticky: a response was not OKAY. Cleared by ``clear``.
+    """
+
+    def __init__(self):
+        super().__init__({"clear": Out(1), "reset": Out(1), "beat": In(1), "error": In(1)})
+
+
+class BusMaster(wiring.Signature):
+    """:class:`BusControl` of a component that moves what a step, or the next one's fetch, wants.
+
+    Members
+    -------
+    base:
+        Added to every address; stable while ``busy``.
+    busy:
+        High from the cycle after the start until all is done, and while clearing until all transfers have ended.
+    """
+
+    def __init__(self):
+        super().__init__({"base": Out(32), "busy": In(1), **BusControl().members})
+
+
 class AxiLite(wiring.Signature):
     """AXI4-Lite seen from the master: 32-bit data, 12-bit byte addresses, no protection bits."""
 

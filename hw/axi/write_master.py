@@ -7,10 +7,14 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.axi.burst_splitter import RUN, BurstSplitter, check_limits
-from hw.axi.signatures import WritePort
+from hw.axi.signatures import BusControl, WritePort
+from hw.lib import taken
 
 _MARGIN = 4
 """Places of the data queue that are kept free, as its level is known a cycle late."""
+
+LEAD = 4
+"""Cycles from a producer's decision to its beat that ``spacious`` covers."""
 
 
 class BurstWriter(wiring.Component):
@@ -35,15 +39,14 @@ class BurstWriter(wiring.Component):
         The beats of all runs, in order. May come before their run.
     port:
         AXI write channels.
-    clear:
-        Pulse or level: forget all runs and beats but those of bursts whose address was given, complete these, await
-        their responses, clear ``error``.
+    clear, reset, beat, error:
+        :class:`hw.axi.signatures.BusControl`; ``clear`` completes the bursts whose address was given, and awaits their
+        responses.
+    spacious:
+        The next :data:`LEAD` beats will be taken as they come; a cycle late.
     idle:
-        No run or beat is left inside and every burst has its response. While ``clear`` stays high too.
-    beat:
-        One cycle high for each beat written.
-    error:
-        Sticky: a response was not OKAY.
+        No run or beat is left inside or waits to enter, and every burst has its response; a cycle late. While ``clear``
+        stays high too.
     """
 
     def __init__(self, outstanding: int = 8, depth: int = 64) -> None:
@@ -55,10 +58,9 @@ class BurstWriter(wiring.Component):
                 "runs": In(stream.Signature(RUN)),
                 "data": In(stream.Signature(unsigned(64))),
                 "port": Out(WritePort()),
-                "clear": In(1),
-                "idle": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
+                **taken(BusControl()),
+                "spacious": Out(1),
+                "idle": Out(1, init=1),
             }
         )
 
@@ -80,6 +82,7 @@ class BurstWriter(wiring.Component):
         ]
         # A cycle late, so for the beat that this cycle takes and two more.
         m.d.sync += room.eq((queue.level < self.depth - _MARGIN) & ~draining & ~self.clear)
+        m.d.sync += self.spacious.eq((queue.level < self.depth - _MARGIN - LEAD) & ~draining & ~self.clear)
         issue = Signal()
         in_flight = Signal(range(self.outstanding + 1))
         self._issue(m, splitter, queue, issue, ~draining & ~self.clear & (in_flight != self.outstanding), flush)
@@ -90,15 +93,15 @@ class BurstWriter(wiring.Component):
             drained.eq((in_flight == 0) & ~self.port.aw_valid & ~sending),
         ]
         m.d.sync += in_flight.eq(in_flight + issue - self.port.b_valid)
-        m.d.comb += [
-            flush.eq(draining & drained),
-            self.idle.eq(drained & ~splitter.busy & (queue.level == 0)),
-        ]
-        m.d.sync += draining.eq(self.clear | (draining & ~drained))
+        waiting = splitter.busy | self.runs.valid | self.data.valid | (queue.level != 0)
+        m.d.comb += flush.eq(draining & drained)
+        m.d.sync += [self.idle.eq(drained & ~waiting), draining.eq(self.clear | (draining & ~drained))]
         with m.If(self.port.b_valid & (self.port.b_resp != 0)):
             m.d.sync += self.error.eq(1)
         with m.If(self.clear | draining):
             m.d.sync += self.error.eq(0)
+        with m.If(self.reset):
+            m.d.sync += [in_flight.eq(0), self.port.aw_valid.eq(0)]
         return m
 
     def _issue(
@@ -139,7 +142,8 @@ class BurstWriter(wiring.Component):
     def _send(self, m: Module, splitter: BurstSplitter, queue: fifo.SyncFIFOBuffered, issue: Signal) -> Value:
         """Send the data of the issued bursts; returns whether there are any."""
         # Every issued burst has a place here until its response, so this queue is never full.
-        m.submodules.lengths = lengths = fifo.SyncFIFO(width=4, depth=self.outstanding)
+        lengths = fifo.SyncFIFO(width=4, depth=self.outstanding)
+        m.submodules.lengths = ResetInserter(self.reset)(lengths)
         # A burst is being sent; beats left behind this one, which is the last.
         sending, left, last = Signal(), Signal(4), Signal()
         begin = Signal()
@@ -159,4 +163,6 @@ class BurstWriter(wiring.Component):
             m.d.sync += [sending.eq(lengths.r_rdy), left.eq(lengths.r_data), last.eq(lengths.r_data == 0)]
         with m.Elif(self.beat):
             m.d.sync += [left.eq(left - 1), last.eq(left == 1)]
+        with m.If(self.reset):
+            m.d.sync += sending.eq(0)
         return sending | lengths.r_rdy

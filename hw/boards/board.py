@@ -52,6 +52,11 @@ class Board:
     platform: Series7 | None = None
     resources: tuple[Resource, ...] = ()
 
+    @property
+    def header_part(self) -> str:
+        """The part as a bitstream's header names it: ``7z020clg400``."""
+        return f"{self.chip.removeprefix('xc')}{self.package}"
+
     def verilog(self, config: AcceleratorConfig) -> str:
         """The design around an accelerator, as the chip gets it."""
         return self.top(config).verilog(self.module, self.platform)

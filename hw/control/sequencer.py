@@ -6,12 +6,11 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
-from hw.interfaces import STEP
+from hw.interfaces import RESET_CYCLES, STEP
+from hw.lib import relays
 
-SETTLE_CYCLES = 16
-"""Least cycles of a reset: longer than it takes to reach every component, and than any takes to raise a bus request
-that was already decided.
-"""
+LOADERS = 4
+"""Parts of the step, each with a copy of what loads it."""
 
 
 class State(enum.Enum):
@@ -27,11 +26,11 @@ class Sequencer(wiring.Component):
     """Fetches, starts and ends the steps of a program, and stops on errors.
 
     A program begins with ``start`` while idle. Step n + 1 is fetched into the other half of the parameter memories as
-    soon as step n starts, and starts two cycles after both step n has ended and its parameters are there. Errors of a
+    soon as step n starts, and starts three cycles after both step n has ended and its parameters are there. Errors of a
     fetch count only once the step that runs meanwhile has ended, so that ``step_index`` names the step at fault. After
     an error nothing but ``reset`` is obeyed; ``clear`` keeps the datapath from starting new bus transfers from the
-    cycle after the error on. ``reset`` is obeyed in every state, holds ``clear`` until the bus masters are ``idle``,
-    and leads to the idle state.
+    second cycle after the error on. ``reset`` is obeyed in every state, holds ``clear`` until the bus masters are
+    ``idle``, and leads to the idle state.
 
     Members
     -------
@@ -45,7 +44,8 @@ class Sequencer(wiring.Component):
         ``base`` as it was at ``start``.
     step, half, step_start, step_done, step_end, stepping:
         Datapath. ``step`` and ``half`` are stable from one ``step_start`` to the next; ``step_done`` is a level or
-        pulse that comes at least one cycle after ``step_start``; ``step_end`` pulses in its cycle.
+        pulse that comes at least one cycle after ``step_start``; ``step_end`` pulses in its cycle. An error has come a
+        cycle before ``step_done`` at the latest.
     read_error, write_error, idle, clear:
         Bus masters. ``idle``: none has a transfer outstanding.
     """
@@ -91,15 +91,15 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         state = Signal(State)
-        settle = Signal(range(SETTLE_CYCLES))
-        failure = self._failure(m)
-        self._step = Signal(STEP, reset_less=True)
+        settle = Signal(range(RESET_CYCLES))
+        failed, cause = self._failure(m)
+        begin, load = Signal(), Signal()
+        self._load(m, begin)
         m.d.comb += [
-            self.step.eq(self._step),
             self.step_index.eq(self.frame_steps),
-            self.step_end.eq(self.running & self.stepping & self.step_done & ~self.step_start & (failure == 0)),
+            self.step_end.eq(self.running & self.stepping & self.step_done & ~self.step_start & ~failed),
         ]
-        m.d.sync += [self.ended.eq(0), self.fetch.eq(0), self.step_start.eq(0)]
+        m.d.sync += [self.ended.eq(0), self.fetch.eq(0), load.eq(0), self.step_start.eq(0)]
         with m.Switch(state):
             with m.Case(State.IDLE):
                 with m.If(self.start):
@@ -107,22 +107,23 @@ class Sequencer(wiring.Component):
             with m.Case(State.RUN):
                 m.d.comb += [self.busy.eq(1), self.running.eq(1)]
                 m.d.sync += self.frame_cycles.eq(self.frame_cycles + 1)
-                self._run(m)
-                with m.If(failure != 0):
-                    m.d.sync += [self.error.eq(1), self.cause.eq(failure), self.ended.eq(1), state.eq(State.STOPPED)]
+                self._run(m, begin, load)
+                with m.If(failed):
+                    m.d.sync += [self.error.eq(1), self.cause.eq(cause), self.ended.eq(1), state.eq(State.STOPPED)]
                 with m.Elif(self.step_end & self.step.last):
                     m.d.sync += [self.done.eq(1), self.ended.eq(1), state.eq(State.IDLE)]
             with m.Case(State.STOPPED):
                 m.d.comb += self.clear.eq(1)
             with m.Case(State.RESET):
                 m.d.comb += [self.busy.eq(1), self.clear.eq(1)]
-                with m.If(settle != SETTLE_CYCLES - 1):
+                with m.If(settle != RESET_CYCLES - 1):
                     m.d.sync += settle.eq(settle + 1)
                 with m.Elif(self.idle):
                     m.d.sync += state.eq(State.IDLE)
         # After the states, so that it wins over whatever they decide.
         with m.If(self.reset):
-            m.d.sync += [settle.eq(0), self.stepping.eq(0), self.fetch.eq(0), self.step_start.eq(0), self.ended.eq(0)]
+            m.d.sync += [settle.eq(0), self.stepping.eq(0), self.fetch.eq(0), load.eq(0), self.ended.eq(0)]
+            m.d.sync += self.step_start.eq(0)
             m.d.sync += [self.done.eq(0), self.error.eq(0), self.cause.eq(ErrorCause.NONE), state.eq(State.RESET)]
         return m
 
@@ -139,18 +140,29 @@ class Sequencer(wiring.Component):
             self.fetch_half.eq(0),
         ]
 
-    def _run(self, m):
-        """Start the step that has been fetched, or note the end of the one that runs."""
+    def _load(self, m, begin):
+        """Take the step in the cycle after ``begin``."""
+        step, next_step = Signal(STEP, reset_less=True), self.next_step.as_value()
+        m.d.comb += self.step.eq(step)
+        part = -(-STEP.size // LOADERS)
+        for n, load in enumerate(relays(m, begin, LOADERS, "load")):
+            with m.If(load):
+                m.d.sync += step.as_value()[n * part :][:part].eq(next_step[n * part :][:part])
+
+    def _run(self, m, begin, load):
+        """Begin with the step that has been fetched, or note the end of the one that runs. ``load``: the cycle after
+        ``begin``, and before ``step_start``.
+        """
+        # In the cycle of ``fetch`` the fetcher still shows the answer to the fetch before.
+        m.d.comb += begin.eq(~self.stepping & self.fetch_ready & ~self.fetch & ~load)
         with m.If(self.step_end):
             m.d.sync += [self.stepping.eq(0), self.frame_steps.eq(self.frame_steps + 1)]
-        # In the cycle of ``fetch`` the fetcher still shows the answer to the fetch before.
-        with m.Elif(~self.stepping & self.fetch_ready & ~self.fetch):
-            m.d.sync += [
-                self._step.eq(self.next_step),
-                self.half.eq(self.fetch_half),
-                self.step_start.eq(1),
-                self.stepping.eq(1),
-            ]
+        with m.If(load):
+            m.d.sync += [self.step_start.eq(1), self.stepping.eq(1)]
+            # With the fetch of the step after it, ``fetch_half`` has turned.
+            m.d.sync += self.half.eq(self.fetch_half ^ self.fetch)
+        with m.If(begin):
+            m.d.sync += load.eq(1)
             with m.If(~self.next_step.last):
                 m.d.sync += [
                     self.fetch.eq(1),
@@ -159,8 +171,9 @@ class Sequencer(wiring.Component):
                 ]
 
     def _failure(self, m):
-        """Cause of an error in this cycle, 0 if there is none."""
-        failure = Signal(8)
+        """Whether there was an error in the cycle before, and its cause."""
+        failure, failed, cause = Signal(8), Signal(), Signal(8)
+        m.d.sync += [failed.eq((failure != 0) & self.running & ~self.step_end), cause.eq(failure)]
         quiet = Signal(32)
         expired = Signal()
         m.d.sync += [quiet.eq(quiet + 1), expired.eq((self.watchdog != 0) & (quiet >= self.watchdog))]
@@ -177,4 +190,4 @@ class Sequencer(wiring.Component):
             m.d.comb += failure.eq(ErrorCause.OUTPUT_WRITE)
         with m.Elif(expired):
             m.d.comb += failure.eq(ErrorCause.WATCHDOG)
-        return failure
+        return failed, cause

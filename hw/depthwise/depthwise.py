@@ -2,15 +2,15 @@
 """Depthwise unit: 16 channels x 9 taps a cycle, or their maximum, or the sample itself."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.depthwise.filter import DepthwiseFilter
 from hw.depthwise.maximum import DepthwiseMaximum
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, VECTOR, ParameterBus
-from hw.lib import delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, VECTOR, ParameterBus, StepControl
+from hw.lib import delay, taken
 
 
 class Depthwise(wiring.Component):
@@ -23,9 +23,9 @@ class Depthwise(wiring.Component):
     Members
     -------
     parameters : writes the depthwise entries, into the half that no running step uses.
-    i_valid, i_payload : beats of samples from the window.
+    i : beats of samples from the window.
     i_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
-    o_valid, o_payload : vectors.
+    o : vectors.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -33,15 +33,11 @@ class Depthwise(wiring.Component):
         self.filter = DepthwiseFilter(config)
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "i_taps": In(BEAT_TAPS),
-                "o_valid": Out(1),
-                "o_payload": Out(VECTOR),
+                "o": Out(stream.Signature(VECTOR, always_ready=True)),
             }
         )
 
@@ -55,7 +51,8 @@ class Depthwise(wiring.Component):
         m.submodules.filter = self.filter
         m.submodules.maximum = maximum = DepthwiseMaximum()
         for unit in (self.filter, maximum):
-            m.d.comb += [unit.step.eq(step), unit.i_valid.eq(self.i_valid), unit.i_payload.eq(self.i_payload)]
+            m.d.comb += unit.step.eq(step)
+            wiring.connect(m, wiring.flipped(self.i), unit.i)
         m.d.comb += [
             self.filter.half.eq(self.half),
             self.filter.i_taps.eq(self.i_taps),
@@ -65,9 +62,9 @@ class Depthwise(wiring.Component):
 
         waited = delay(m, maximum.o_payload, self.filter.latency - maximum.latency, "maximum")
         is_filter = step.depthwise_op == DepthwiseOp.MAC
-        leaves = self.i_valid & self.i_payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
+        leaves = self.i.valid & self.i.payload.last & (step.depthwise_op != DepthwiseOp.PEAKS)
         result = Signal(VECTOR, reset_less=True)
         m.d.sync += result.eq(Mux(is_filter, self.filter.o_payload, waited))
-        m.d.comb += self.o_payload.eq(result)
-        m.d.comb += self.o_valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
+        m.d.comb += self.o.payload.eq(result)
+        m.d.comb += self.o.valid.eq(delay(m, leaves, self.latency, "valid", reset=True))
         return m

@@ -2,7 +2,7 @@
 """Depthwise filter: weights brought to the banks, 144 products, their sums, and 16 requantizers."""
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES, AcceleratorConfig
@@ -27,7 +27,7 @@ class DepthwiseFilter(wiring.Component):
     Members
     -------
     parameters : writes the entries of planes: nine weights of 16 lanes, and 16 times ``m`` and ``b``.
-    i_valid, i_payload : beats of samples.
+    i : beats of samples.
     i_taps : of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later. Banks with ``row_tap`` or
         ``column_tap`` 3 get weight zero.
     """
@@ -39,15 +39,14 @@ class DepthwiseFilter(wiring.Component):
                 "step": In(STEP),
                 "half": In(1),
                 "parameters": In(ParameterBus()),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "i_taps": In(BEAT_TAPS),
                 "o_payload": Out(VECTOR),
             }
         )
 
     FETCHED = READ_LATENCY + 1
-    ROUTED = FETCHED + 2 - TAP_LEAD
+    ROUTED = FETCHED + 3 - TAP_LEAD
     ACCUMULATED = ROUTED + TapSums.LATENCY
 
     @property
@@ -79,11 +78,11 @@ class DepthwiseFilter(wiring.Component):
             address = relay(m, plane, f"plane_{first}")
             bus = relay(m, self.parameters.payload, f"bus_{first}")
             is_here = self.parameters.valid & (self.parameters.payload.section == ParameterSection.DEPTHWISE)
-            write = relay(m, is_here, f"write_{first}", reset=True)
             for n in numbers:
+                write = is_here & (self.parameters.payload.beat == n)
                 m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.depthwise_depth)
                 m.d.comb += [
-                    mem.write_enable.eq(write & (bus.beat == n)),
+                    mem.write_enable.eq(relay(m, write, f"write_{n}", reset=True)),
                     mem.write_address.eq(Cat(bus.index[:bits], bus.half)),
                     mem.write_data.eq(bus.data),
                     mem.read_address.eq(address),
@@ -92,7 +91,7 @@ class DepthwiseFilter(wiring.Component):
         return entries
 
     def _route(self, m: Module, taps: list) -> list:
-        """The weights of each bank: first by rows, then by columns."""
+        """The weights of each bank: first by rows, then by columns; and a register on the way to the lanes."""
         beat = self.i_taps
         by_rows = []
         for rho in range(3):
@@ -108,17 +107,17 @@ class DepthwiseFilter(wiring.Component):
                 column_tap = delay(m, beat.column_tap[kappa], self.FETCHED + 1, f"column_tap_{rho}_{kappa}")
                 routed = Signal(WEIGHTS, name=f"weights_{rho}_{kappa}", reset_less=True)
                 m.d.sync += routed.as_value().eq(Array([*by_rows[rho], Const(0, 64)])[column_tap])
-                weights.append(routed)
+                weights.append(delay(m, routed, 1, f"weights_here_{rho}_{kappa}"))
         return weights
 
     def _sums(self, m: Module, weights: list) -> list:
         """Sums of nine products, and over beats."""
         # A copy for every four lanes.
         valid = relays(
-            m, delay(m, self.i_valid, self.ACCUMULATED - 2, "valid", reset=True), 4, "valid_here", reset=True
+            m, delay(m, self.i.valid, self.ACCUMULATED - 2, "valid", reset=True), 4, "valid_here", reset=True
         )
-        first = relays(m, delay(m, self.i_payload.first, self.ACCUMULATED - 2, "first"), 4, "first_here")
-        samples = [delay(m, self.i_payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
+        first = relays(m, delay(m, self.i.payload.first, self.ACCUMULATED - 2, "first"), 4, "first_here")
+        samples = [delay(m, self.i.payload.samples[n], self.ROUTED - 1, f"sample_{n}") for n in range(TAPS)]
         sums = []
         for lane in range(LANES):
             m.submodules[f"products{lane}"] = products = TapSums()

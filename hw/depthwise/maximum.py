@@ -2,7 +2,7 @@
 """Depthwise maximum: the largest of a window's samples."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES
@@ -27,8 +27,7 @@ class DepthwiseMaximum(wiring.Component):
         super().__init__(
             {
                 "step": In(STEP),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "i_taps": In(BEAT_TAPS),
                 "o_payload": Out(VECTOR),
             }
@@ -40,8 +39,8 @@ class DepthwiseMaximum(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        beat = self.i_payload
-        valid = delay(m, self.i_valid, self.LATENCY - 1, "valid", reset=True)
+        beat = self.i.payload
+        valid = delay(m, self.i.valid, self.LATENCY - 1, "valid", reset=True)
         first = delay(m, beat.first, self.LATENCY - 1, "first")
         off = delay(m, self.step.depthwise_op == DepthwiseOp.OFF, 1, "off")
         taps = delay(m, self.i_taps, TAP_LEAD - 1, "taps")

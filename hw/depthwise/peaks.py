@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STEP, STORE_ITEM, VECTOR
-from hw.lib import delay
+from hw.interfaces import SAMPLES, STORE_ITEM, VECTOR, StepControl
+from hw.lib import StreamQueue, delay, taken
 
 LANES = 8
 """int16 lanes of a vector."""
@@ -57,7 +57,7 @@ class Peaks(wiring.Component):
     -------
     issue, space : credits of the window, as in :class:`hw.pointwise.vector_buffer.VectorBuffer`; only PEAKS steps are
         counted.
-    i_valid, i_payload : samples from the window; ignored outside PEAKS steps.
+    i : samples from the window; ignored outside PEAKS steps.
     o : peak records, then one ``end`` item.
     active : a vector was compared.
     count : peaks of this step (all of them, saturating); complete when the ``end`` item is out, 0 in other steps.
@@ -67,13 +67,10 @@ class Peaks(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
-                "i_valid": In(1),
-                "i_payload": In(SAMPLES),
+                "i": In(stream.Signature(SAMPLES, always_ready=True)),
                 "o": Out(stream.Signature(STORE_ITEM)),
                 "active": Out(1),
                 "count": Out(16),
@@ -83,17 +80,17 @@ class Peaks(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         enabled = self.step.depthwise_op == DepthwiseOp.PEAKS
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=FOUND.size, depth=QUEUE)
-        valid, found = self._compare(m, self.i_valid & enabled)
+        m.submodules.queue = queue = StreamQueue(FOUND, QUEUE)
+        valid, found = self._compare(m, self.i.valid & enabled)
         keep, drop, kept = Signal(), Signal(), Signal(FOUND, reset_less=True)
         some = found.peaks.any() | found.end
         m.d.sync += [keep.eq(valid & some), drop.eq(valid & ~some), kept.eq(found)]
-        m.d.comb += [queue.w_en.eq(keep), queue.w_data.eq(kept), self.active.eq(valid)]
+        m.d.comb += [queue.i.valid.eq(keep), queue.i.payload.eq(kept), self.active.eq(valid)]
 
         # A place is taken at issue and given back by a vector without peaks, or when one with peaks leaves the queue.
         used, change = Signal(range(QUEUE + 1)), Signal(signed(3))
         m.d.sync += [
-            change.eq((self.issue & enabled) - drop - queue.r_en),
+            change.eq((self.issue & enabled) - drop - (queue.o.valid & queue.o.ready)),
             used.eq(used + change),
             self.space.eq(used <= QUEUE - MARGIN),
         ]
@@ -102,7 +99,7 @@ class Peaks(wiring.Component):
 
     def _compare(self, m: Module, valid):
         """The centre against the nine samples of its lane (itself among them). Returns "a result is here", and it."""
-        beat = self.i_payload
+        beat = self.i.payload
         step = self.step
         centre = Signal(data.ArrayLayout(signed(16), LANES), reset_less=True)
         samples, central = [], []
@@ -126,7 +123,8 @@ class Peaks(wiring.Component):
             m.d.comb += [found.peaks[lane].eq(peak), found.values[lane].eq(delay(m, value, 2, f"value_{lane}"))]
         at_end = Signal(3, reset_less=True)
         last_x, last_y, last_plane = (
-            delay(m, getattr(step, field) - 1, 1, field) for field in ("output_width", "output_height", "input_planes")
+            delay(m, delay(m, getattr(step, field), 1, field) - 1, 1, f"last_of_{field}")
+            for field in ("output_width", "output_height", "input_planes")
         )
         m.d.sync += at_end.eq(Cat(beat.x == last_x, beat.y == last_y, beat.plane == last_plane))
         m.d.comb += found.end.eq(delay(m, at_end.all(), 2, "end"))
@@ -142,20 +140,21 @@ class Peaks(wiring.Component):
         """
         m.submodules.records = records = fifo.SyncFIFO(width=STORE_ITEM.size, depth=RECORDS)
         held = Signal(FOUND, reset_less=True)
-        full, room, go, finished = Signal(), Signal(), Signal(), Signal()
+        full, room, go, finished, taken = Signal(), Signal(), Signal(), Signal(), Signal()
         left, lane = Signal(LANES), Signal(range(LANES))
         # Whether there are peaks left, and whether this is the last item of the vector.
         fewer, more, last = _without_lowest(left), Signal(), Signal()
         m.d.comb += [
             go.eq(full & room),
             finished.eq(go & last),
-            queue.r_en.eq(queue.r_rdy & (~full | finished)),
+            queue.o.ready.eq(~full | finished),
+            taken.eq(queue.o.valid & queue.o.ready),
         ]
         for n in reversed(range(LANES)):
             with m.If(left[n]):
                 m.d.comb += lane.eq(n)
-        with m.If(queue.r_en):
-            head = data.View(FOUND, queue.r_data)
+        with m.If(taken):
+            head = queue.o.payload
             several, some = _without_lowest(head.peaks).any(), head.peaks.any()
             m.d.sync += [
                 full.eq(1),

@@ -3,7 +3,7 @@
 
 from hw.dma.loader import Loader
 from hw.dma.parameter_fetcher import ParameterFetcher
-from hw.dma.plane_table import OffsetTable
+from hw.dma.plane_runs import PlaneRuns
 from hw.dma.storer import Storer
 
-__all__ = ["Loader", "OffsetTable", "ParameterFetcher", "Storer"]
+__all__ = ["Loader", "ParameterFetcher", "PlaneRuns", "Storer"]

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the input planes of a step and hands them to the window as vectors."""
 
-from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value, unsigned
+from amaranth import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
-from hw.axi import BurstReader, ReadPort
-from hw.dma.plane_table import OffsetTable
-from hw.interfaces import STEP, VECTOR, ParameterBus
-from hw.lib import StreamRegister, delay
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
+from hw.dma.plane_runs import PlaneRuns
+from hw.interfaces import VECTOR, ParameterBus, StepControl, begin_after
+from hw.lib import StreamRegister, connect_bundle, taken
 
 
 class Loader(wiring.Component):
@@ -32,61 +32,45 @@ class Loader(wiring.Component):
 
     Members
     -------
-    step, half, start:
-        The running step (valid from ``start`` until the next one) and the half of the input table that it uses.
-    base:
-        Added to every address; stable while ``busy``.
-    clear:
-        Pulse or level: forget the step, accept what bursts in flight still bring, clear ``error``. ``busy`` falls when
-        all is back.
+    step, start, half:
+        :class:`hw.interfaces.StepControl`; ``half`` is that of the input table.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`; ``busy`` lasts until the last vector is taken.
     parameters:
         Fills the input table.
     port:
         AXI read channels.
     o:
         Vectors.
-    busy:
-        High from the cycle after ``start`` until the last vector is taken, and while clearing.
-    beat:
-        One cycle high for each beat read, for counters.
-    error:
-        Sticky: a read was answered with an error. Cleared by ``clear``.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(VECTOR)),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = BurstReader()
-        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.INPUT_TABLE)
+        runs = PlaneRuns(self.config.plane_depth, Section.INPUT_TABLE)
+        m.submodules.runs = ResetInserter(self.clear)(runs)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
-        m.d.comb += [
-            reader.clear.eq(self.clear),
-            self.beat.eq(reader.beat),
-            self.error.eq(reader.error),
-        ]
+        connect_bundle(m, BusControl(), self, reader)
+        wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
+        wiring.connect(m, runs.o, reader.runs)
+        m.d.comb += runs.half.eq(self.half)
         m.submodules.output = output = ResetInserter(self.clear)(StreamRegister(VECTOR))
         wiring.connect(m, output.o, wiring.flipped(self.o))
         control = Module()
-        begin, settled = (delay(control, self.start, n, f"start_{n}", reset=True) for n in (1, 2))
-        requesting = self._request(control, reader, table, begin)
+        begin, settled = (begin_after(control, self.start, stages) for stages in (1, 2))
+        requesting = self._request(control, runs, begin)
         self._assemble(control, reader, output, settled)
         starting, running, quiet = Signal(), Signal(), Signal()
         control.d.sync += quiet.eq(~starting & ~requesting & reader.idle & ~self.o.valid)
@@ -100,7 +84,7 @@ class Loader(wiring.Component):
         m.d.comb += self.busy.eq(running | ~reader.idle)
         return m
 
-    def _request(self, m: Module, reader: BurstReader, table: OffsetTable, begin: Value) -> Value:
+    def _request(self, m: Module, runs: PlaneRuns, begin: Value) -> Value:
         """Ask for one row, or piece of a row, of one plane every second cycle; returns whether any is still to be asked
         for.
         """
@@ -131,11 +115,14 @@ class Loader(wiring.Component):
             next_piece.eq(row_address + (columns << 4)),
             next_columns.eq(columns_left - columns),
         ]
-        advance = Signal()
-        pending = self._look_up(m, reader, table, plane, row_address, row_beats, active & even, advance)
-        with m.If(advance):
-            m.d.sync += even.eq(~even)
-        with m.If(advance & active & even):
+        m.d.comb += [
+            runs.i.valid.eq(active & even & runs.room),
+            runs.plane.eq(plane),
+            runs.i.payload.address.eq(row_address),
+            runs.i.payload.beats.eq(row_beats),
+        ]
+        m.d.sync += even.eq(~even)
+        with m.If(runs.i.valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(at_last_plane):
                 m.d.sync += [plane.eq(0), row_address.eq(next_piece), columns_left.eq(next_columns)]
@@ -157,49 +144,7 @@ class Loader(wiring.Component):
                 columns_left.eq(width),
                 rows_left.eq(step.input_height >> (step.upsample & ~step.repeat)),
             ]
-        return active | pending
-
-    def _look_up(
-        self,
-        m: Module,
-        reader: BurstReader,
-        table: OffsetTable,
-        plane: Signal,
-        address: Signal,
-        beats: Signal,
-        fire: Value,
-        advance: Signal,
-    ) -> Value:
-        """Add the plane's offset to the row's address and hand the run to the reader; returns whether one is on its
-        way.
-
-        Drives ``advance``: all stages go on.
-        """
-        runs = reader.runs
-        looked_up, registered, valid = Signal(), Signal(), Signal()
-        looked_up_address, registered_address = (
-            Signal(32, name=f"{name}_address", reset_less=True) for name in ("looked_up", "registered")
-        )
-        request = Signal.like(runs.payload, reset_less=True)
-        m.d.comb += [
-            runs.payload.eq(request),
-            runs.valid.eq(valid),
-            advance.eq(~valid | runs.ready),
-            table.index.eq(plane),
-            table.half.eq(self.half),
-            table.enable.eq(advance),
-        ]
-        with m.If(advance):
-            m.d.sync += [
-                looked_up.eq(fire),
-                looked_up_address.eq(address),
-                registered.eq(looked_up),
-                registered_address.eq(looked_up_address),
-                valid.eq(registered),
-                request.address.eq(registered_address + table.offset),
-                request.beats.eq(beats),
-            ]
-        return looked_up | registered | valid
+        return active | runs.busy
 
     def _assemble(self, m: Module, reader: BurstReader, output: StreamRegister, settled: Value) -> None:
         """Join beats to vectors."""

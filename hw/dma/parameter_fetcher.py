@@ -16,17 +16,14 @@ from codenet.isa import (
     MAGIC,
     DepthwiseOp,
 )
-from hw.axi import BurstReader, ReadPort
-from hw.interfaces import PARAMETER, STEP, ParameterBus, unpack_descriptor
-from hw.lib import delay, relays
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
+from hw.interfaces import PARAMETER, STEP, TO_MEMORIES, ParameterBus, unpack_descriptor
+from hw.lib import connect_bundle, delay, relays, taken
 
 _DESCRIPTOR_BEATS = DESCRIPTOR_BYTES // BEAT_BYTES
 
 _CHECK_CYCLES = 10
 """Pipeline stages from the descriptor's last beat to the verdict on it, and one."""
-
-_SETTLE_CYCLES = 8
-"""From the last beat on the bus to its place in the farthest memory."""
 
 _SECTION = data.StructLayout(
     {"section": unsigned(3), "last": unsigned(13), "single": unsigned(1), "short": unsigned(1), "present": unsigned(1)}
@@ -60,24 +57,15 @@ class ParameterFetcher(wiring.Component):
         ``fetch``.
     address:
         Absolute byte address of the descriptor, a multiple of 128.
-    base:
-        Added to the descriptor's ``parameter_address``; stable while ``busy``.
-    clear:
-        Pulse or level: forget the fetch, accept what bursts in flight still bring, clear ``ready``, ``bad`` and
-        ``error``.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`. ``clear`` clears ``ready`` and ``bad`` too; ``busy`` lasts until ``ready``, ``bad``,
+        or, after an error, until all bursts are back.
     next_step:
         The descriptor, stable from ``ready`` until the next ``fetch``.
     ready:
-        Level: descriptor and parameters are completely delivered. Low from the cycle after ``fetch``.
+        Level: descriptor and parameters are completely delivered. Low from the cycle after ``fetch``, and after errors.
     bad:
         Level, until the next ``fetch``: the descriptor was refused (``ready`` stays low).
-    error:
-        Sticky: a read was answered with an error (``ready`` stays low). Cleared by ``clear``.
-    busy:
-        High from the cycle after ``fetch`` until ``ready``, ``bad``, or, after an error, until all bursts are back; and
-        while clearing.
-    beat:
-        One cycle high for each beat read, for counters.
     port:
         AXI read channels.
     bus:
@@ -91,14 +79,10 @@ class ParameterFetcher(wiring.Component):
                 "fetch": In(1),
                 "address": In(unsigned(32)),
                 "target_half": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
+                **taken(BusMaster()),
                 "next_step": Out(STEP),
                 "ready": Out(1),
                 "bad": Out(1),
-                "error": Out(1),
-                "busy": Out(1),
-                "beat": Out(1),
                 "port": Out(ReadPort()),
                 "bus": Out(ParameterBus()),
             }
@@ -108,11 +92,7 @@ class ParameterFetcher(wiring.Component):
         m = Module()
         m.submodules.reader = reader = BurstReader()
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        m.d.comb += [
-            reader.clear.eq(self.clear),
-            self.beat.eq(reader.beat),
-            self.error.eq(reader.error),
-        ]
+        connect_bundle(m, BusControl(), self, reader)
         control = Module()
         running = self._control(control, reader)
         m.submodules.control = ResetInserter(self.clear)(control)
@@ -174,11 +154,10 @@ class ParameterFetcher(wiring.Component):
             with m.State("PARAMETERS"):
                 with m.If(delivered):
                     m.d.sync += deliver.eq(0)
-                    m.next = "SETTLE"
-            with m.State("SETTLE"):
-                # The last beat is on the bus now, and memories may register it once more.
+                    m.next = "REACH MEMORIES"
+            with m.State("REACH MEMORIES"):
                 m.d.sync += settled.eq(settled + 1)
-                with m.If(settled == _SETTLE_CYCLES - 1):
+                with m.If(settled == TO_MEMORIES - 1):
                     m.d.sync += [settled.eq(0), self.ready.eq(~reader.error)]
                     m.next = "IDLE"
         return running
@@ -191,13 +170,19 @@ class ParameterFetcher(wiring.Component):
         used = (max(field.word for field in FIELDS) + 2) // 2
         self._descriptor = [Signal(64, name=f"descriptor_{n}", reset_less=True) for n in range(used)]
         m.d.comb += step.eq(unpack_descriptor(Cat(self._descriptor, Const(0, 32 * DESCRIPTOR_WORDS - 64 * used))))
-        outputs, used_groups = Signal(9), Signal.like(step.groups)
+
+        def stage(width: int, name: str) -> Signal:
+            return Signal(width, name=name, reset_less=True)
+
+        outputs, used_groups = stage(9, "outputs"), stage(len(step.groups), "used_groups")
         # Not as a product: that would be a DSP slice.
-        products = [Signal(15, name=f"products_{n}") for n in range(0, len(step.groups), 3)]
-        words, weights, weight_beats = Signal(22), Signal(22), Signal(22 + 7)
-        depthwise, chunks = Signal(9), Signal(11)
-        inputs, tables, depthwise_beats, other_beats, total = Signal(10), Signal(11), Signal(14), Signal(16), Signal(30)
-        strange, too_large, different, refused = Signal(), Signal(), Signal(), Signal()
+        products = [stage(15, f"products_{n}") for n in range(0, len(step.groups), 3)]
+        words, weights, weight_beats = stage(22, "words"), stage(22, "weights"), stage(22 + 7, "weight_beats")
+        depthwise, chunks, inputs = stage(9, "depthwise"), stage(11, "chunks"), stage(10, "inputs")
+        tables, depthwise_beats = stage(11, "tables"), stage(14, "depthwise_beats")
+        other_beats, total = stage(16, "other_beats"), stage(30, "total")
+        strange, too_large = stage(1, "strange"), stage(1, "too_large")
+        different, refused = stage(1, "different"), stage(1, "refused")
         m.d.sync += [
             # Stage 1: entries of each section.
             inputs.eq(Mux(step.expand, step.expand_planes, step.input_planes + step.dilated)),

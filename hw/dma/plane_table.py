@@ -11,7 +11,7 @@ from hw.interfaces import ParameterBus, ParameterSection
 
 
 class OffsetTable(wiring.Component):
-    """Keeps one section of plane offsets in two halves; reads one offset a cycle, latency 2 cycles.
+    """Keeps one section of plane offsets in two halves; reads one offset a cycle, :attr:`LATENCY` cycles later.
 
     Parameters
     ----------
@@ -24,11 +24,13 @@ class OffsetTable(wiring.Component):
     -------
     parameters:
         Fills the half that the payload names.
-    half, index, enable:
-        Entry to look up. Both stages go on when ``enable`` is high.
+    half, index:
+        Entry to look up.
     offset:
-        The entry looked up two such cycles ago.
+        The entry.
     """
+
+    LATENCY = 2
 
     def __init__(self, depth: int, section: Section) -> None:
         self.depth = depth
@@ -38,7 +40,6 @@ class OffsetTable(wiring.Component):
                 "parameters": In(ParameterBus()),
                 "half": In(1),
                 "index": In(ceil_log2(depth)),
-                "enable": In(1),
                 "offset": Out(unsigned(32)),
             }
         )
@@ -53,10 +54,9 @@ class OffsetTable(wiring.Component):
             write.en.eq(self.parameters.valid & (entry.section == ParameterSection(int(self.section)))),
             write.addr.eq(Cat(entry.index[: len(self.index)], entry.half)),
             write.data.eq(entry.data),
-            read.en.eq(self.enable),
+            read.en.eq(1),
             read.addr.eq(Cat(self.index, self.half)),
             self.offset.eq(offset),
         ]
-        with m.If(self.enable):
-            m.d.sync += offset.eq(read.data)
+        m.d.sync += offset.eq(read.data)
         return m

@@ -7,13 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import BEAT_BYTES, VECTOR_BYTES, AcceleratorConfig
 from codenet.isa import DepthwiseOp, Section
-from hw.axi import BURST_BEATS, BurstWriter, WritePort
-from hw.dma.plane_table import OffsetTable
-from hw.interfaces import STEP, STORE_ITEM, ParameterBus
-from hw.lib import count_to, delay
-
-_SETTLE_CYCLES = 4
-"""From ``start`` until what is derived from ``step`` may be used."""
+from hw.axi import BURST_BEATS, BurstWriter, BusControl, BusMaster, WritePort
+from hw.dma.plane_runs import PlaneRuns
+from hw.interfaces import STORE_ITEM, ParameterBus, StepControl, begin_after
+from hw.lib import connect_bundle, count_to, delay, taken
 
 
 class _Block:
@@ -46,13 +43,10 @@ class Storer(wiring.Component):
 
     Members
     -------
-    step, half, start:
-        The running step (valid from ``start`` until the next one) and the half of the output table that it uses.
-    base:
-        Added to every address; stable while ``busy``.
-    clear:
-        Pulse or level: forget the step, complete the bursts whose address was given, await their responses, clear
-        ``error``. ``busy`` falls when all is back.
+    step, start, half:
+        :class:`hw.interfaces.StepControl`; ``half`` is that of the output table.
+    base, clear, reset, busy, beat, error:
+        :class:`hw.axi.BusMaster`; ``busy`` lasts until ``done``.
     parameters:
         Fills the output table.
     port:
@@ -62,30 +56,18 @@ class Storer(wiring.Component):
     done:
         Level: the step's data are written and every response has come (for no peaks at all too). Low after reset, after
         ``clear`` and from the cycle after ``start``.
-    busy:
-        High from the cycle after ``start`` until ``done``, and while clearing.
-    beat:
-        One cycle high for each beat written, for counters.
-    error:
-        Sticky: a write was answered with an error. Cleared by ``clear``.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "port": Out(WritePort()),
                 "i": In(stream.Signature(STORE_ITEM)),
                 "done": Out(1),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -93,21 +75,20 @@ class Storer(wiring.Component):
         m = Module()
         half_depth = self.config.store_depth // 2
         m.submodules.writer = writer = BurstWriter()
-        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.OUTPUT_TABLE)
+        runs = PlaneRuns(self.config.plane_depth, Section.OUTPUT_TABLE)
+        m.submodules.runs = ResetInserter(self.clear)(runs)
         m.submodules.blocks = blocks = memory.Memory(shape=unsigned(64), depth=2 * half_depth, init=[])
         wiring.connect(m, writer.port, wiring.flipped(self.port))
-        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
-        m.d.comb += [
-            writer.clear.eq(self.clear),
-            self.beat.eq(writer.beat),
-            self.error.eq(writer.error),
-        ]
+        connect_bundle(m, BusControl(), self, writer)
+        wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
+        wiring.connect(m, runs.o, writer.runs)
+        m.d.comb += runs.half.eq(self.half)
         control = Module()
-        begin = delay(control, self.start, _SETTLE_CYCLES, "start", reset=True)
+        begin = begin_after(control, self.start, 4)
         self._peaks = delay(control, self.step.depthwise_op == DepthwiseOp.PEAKS, 1, "peaks")
         queue = [_Block(half_depth, name=f"block_{n}") for n in range(2)]
         filling = self._fill(control, blocks.write_port(), queue, begin)
-        addressing = self._address(control, writer, table, queue, begin)
+        addressing = self._address(control, runs, queue, begin)
         sending = self._send(control, writer, blocks.read_port(), queue)
         waiting = Cat(block.taken for block in queue).any()
         starting, running, quiet = Signal(), Signal(), Signal()
@@ -175,10 +156,10 @@ class Storer(wiring.Component):
             ]
         return filling
 
-    def _address(self, m: Module, writer: BurstWriter, table: OffsetTable, queue: list[_Block], begin: Value) -> Value:
+    def _address(self, m: Module, runs: PlaneRuns, queue: list[_Block], begin: Value) -> Value:
         """Announce one run a plane and block, every second cycle; returns whether some are on their way."""
         step = self.step
-        half, active, even, advance = Signal(), Signal(), Signal(), Signal()
+        half, even = Signal(), Signal()
         plane, last_plane, at_last_plane = Signal(9), Signal(9), Signal()
         block_address, next_address = (Signal(32, name=name, reset_less=True) for name in ("block", "next"))
         block_bytes = Signal(20, reset_less=True)
@@ -189,10 +170,17 @@ class Storer(wiring.Component):
             at_last_plane.eq(plane == last_plane),
             next_address.eq(block_address + block_bytes),
         ]
-        m.d.comb += active.eq(even & Mux(half, queue[1].to_address, queue[0].to_address))
-        with m.If(advance):
-            m.d.sync += even.eq(~even)
-        with m.If(advance & active):
+        first = Signal(32, name="first_address", reset_less=True)
+        m.d.sync += first.eq(self.base + Mux(self._peaks, step.peak_address, 0))
+        m.d.comb += [
+            runs.i.valid.eq(even & runs.room & Mux(half, queue[1].to_address, queue[0].to_address)),
+            runs.plane.eq(plane),
+            runs.i.payload.address.eq(block_address),
+            runs.i.payload.beats.eq(Mux(half, queue[1].run_beats, queue[0].run_beats)),
+            runs.absolute.eq(self._peaks),
+        ]
+        m.d.sync += even.eq(~even)
+        with m.If(runs.i.valid):
             m.d.sync += plane.eq(plane + 1)
             with m.If(at_last_plane):
                 m.d.sync += [plane.eq(0), half.eq(~half), block_address.eq(next_address)]
@@ -200,48 +188,8 @@ class Storer(wiring.Component):
                     with m.If(half == n):
                         m.d.sync += block.to_address.eq(0)
         with m.If(begin):
-            m.d.sync += block_address.eq(self.base + Mux(self._peaks, step.peak_address, 0))
-        beats = Mux(half, queue[1].run_beats, queue[0].run_beats)
-        return self._look_up(m, writer, table, (active, plane, block_address, beats), advance)
-
-    def _look_up(
-        self, m: Module, writer: BurstWriter, table: OffsetTable, run: tuple[Value, ...], advance: Signal
-    ) -> Value:
-        """Add the plane's offset to ``run`` (valid, plane, address, beats) and hand it to the writer; returns whether
-        one is on its way.
-
-        Drives ``advance``: all stages go on.
-        """
-        active, plane, address, beats = run
-        looked_up, registered, valid = Signal(), Signal(), Signal()
-        looked_up_address, registered_address = (
-            Signal(32, name=f"{name}_address", reset_less=True) for name in ("looked_up", "registered")
-        )
-        looked_up_beats, registered_beats = (
-            Signal.like(beats, name=f"{name}_beats", reset_less=True) for name in ("looked_up", "registered")
-        )
-        payload = Signal.like(writer.runs.payload, reset_less=True)
-        m.d.comb += [
-            advance.eq(~valid | writer.runs.ready),
-            writer.runs.valid.eq(valid),
-            writer.runs.payload.eq(payload),
-            table.index.eq(plane),
-            table.half.eq(self.half),
-            table.enable.eq(advance),
-        ]
-        with m.If(advance):
-            m.d.sync += [
-                looked_up.eq(active),
-                looked_up_address.eq(address),
-                looked_up_beats.eq(beats),
-                registered.eq(looked_up),
-                registered_address.eq(looked_up_address),
-                registered_beats.eq(looked_up_beats),
-                valid.eq(registered),
-                payload.address.eq(registered_address + Mux(self._peaks, 0, table.offset)),
-                payload.beats.eq(registered_beats),
-            ]
-        return looked_up | registered | valid
+            m.d.sync += block_address.eq(first)
+        return runs.busy
 
     def _send(self, m: Module, writer: BurstWriter, port: memory.ReadPort, queue: list[_Block]) -> Value:
         """Send each block plane by plane; returns whether beats are on their way."""
@@ -250,7 +198,7 @@ class Storer(wiring.Component):
         # The half that is sent, and the one that comes next.
         active, half, next_half = Signal(), Signal(), Signal()
         odd, run_last, last_plane, pixel_skip = Signal(), Signal.like(queue[0].run_beats), Signal(9), Signal(10)
-        looked_up, valid, advance, step_on, load, finished = (Signal() for _ in range(6))
+        looked_up, valid, step_on, load, finished = (Signal() for _ in range(5))
         beats = Signal(64, reset_less=True)
         m.d.sync += [
             last_plane.eq(Mux(self._peaks, 0, step.output_planes - 1)),
@@ -259,18 +207,16 @@ class Storer(wiring.Component):
         ]
         run_ends, at_last_plane = Signal(), Signal()
         m.d.comb += [
-            advance.eq(~valid | writer.data.ready),
-            step_on.eq(active & advance),
+            step_on.eq(active & writer.spacious),
             finished.eq(step_on & run_ends & at_last_plane),
-            load.eq((~active | finished) & Mux(next_half, queue[1].to_send, queue[0].to_send)),
+            load.eq(~active & Mux(next_half, queue[1].to_send, queue[0].to_send)),
             writer.data.valid.eq(valid),
             writer.data.payload.eq(beats),
             port.addr.eq(Cat(address, half)),
-            port.en.eq(advance),
+            port.en.eq(1),
         ]
-        with m.If(advance):
-            # Two stages: the memory's own, and a register behind it, as block RAM is slow to answer.
-            m.d.sync += [looked_up.eq(active), valid.eq(looked_up), beats.eq(port.data)]
+        # Two stages: the memory's own, and a register behind it, as block RAM is slow to answer.
+        m.d.sync += [looked_up.eq(step_on), valid.eq(looked_up), beats.eq(port.data)]
         left, single_run, planes_left = Signal.like(run_last), Signal(), Signal.like(last_plane)
         with m.If(step_on):
             m.d.sync += [odd.eq(~odd), address.eq(address + Mux(odd, pixel_skip, 1))]

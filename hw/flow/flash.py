@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codenet import command
 from codenet.checkout import BUILD, PHOTOS, ROOT
-from codenet.errors import CodenetError
+from codenet.errors import CodenetError, DeviceError
 from codenet.program import Program
 from codenet.vision.image import load
 from codenet.zoo import DEFAULT_PROGRAM
+from hw.flow import shelf
 from hw.flow.wheel import build_wheel
 
 PHOTO = PHOTOS / "chelsea.jpg"
@@ -52,6 +54,10 @@ PLACE_BITSTREAM = (
 
 class FlashError(CodenetError):
     """What stopped it, and what to do."""
+
+
+class BoardError(FlashError, DeviceError):
+    """The board cannot be reached, or something failed on it."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +161,14 @@ class Connection:
 
         Raises
         ------
-        FlashError
+        BoardError
             It fails, or the board cannot be reached.
         """
         result = self.run(command)
         if result.returncode == 255:
-            raise FlashError(f"{self._target}: no connection: {_last_lines(result.stderr)}")
+            raise BoardError(f"{self._target}: no connection: {_last_lines(result.stderr)}")
         if result.returncode:
-            raise FlashError(f"{self._target}: {otherwise}: {_last_lines(result.stderr) or result.returncode}")
+            raise BoardError(f"{self._target}: {otherwise}: {_last_lines(result.stderr) or result.returncode}")
         return result.stdout
 
     def copy(self, sources: Sequence[str], target: str) -> None:
@@ -170,7 +176,7 @@ class Connection:
 
         Raises
         ------
-        FlashError
+        BoardError
             It fails.
         """
         paths = [f"{self.board.host}{path}" if path.startswith(":") else path for path in (*sources, target)]
@@ -178,7 +184,7 @@ class Connection:
             ["scp", "-q", *self._options, *paths], stderr=subprocess.PIPE, text=True, errors="replace"
         )
         if result.returncode:
-            raise FlashError(f"{self._target}: copying failed: {_last_lines(result.stderr)}")
+            raise BoardError(f"{self._target}: copying failed: {_last_lines(result.stderr)}")
 
     def close(self) -> None:
         """End the shared connection."""
@@ -226,7 +232,7 @@ def _flash(connection: Connection, cargo: Cargo, pictures: Path) -> Path:
     status = connection.run(f"{sudo} bash -l {shlex.quote(home)}/flash.sh", show=True, terminal=terminal).returncode
     if status:
         what = FAILURES.get(status, f"flash.sh stopped on {{host}} with status {status}")
-        raise FlashError(what.format(host=board.host) + "; its output is above")
+        raise BoardError(what.format(host=board.host) + "; its output is above")
     pictures.mkdir(parents=True, exist_ok=True)
     picture = f"{cargo.photo.stem}-detections.jpg"
     connection.copy([f":{home}/boxes/{picture}"], str(pictures))
@@ -265,19 +271,49 @@ exit 0
 """
 
 
+def _bitstream(board: str) -> Path:
+    """The one that was built, or otherwise the one that lies in the repository."""
+    built = BUILD / board / shelf.BIT
+    if not built.exists() and (shelved := shelf.take(board, BUILD / "shelf" / board)) is not None:
+        print(f"no {built}: the repository's bitstream is taken. {shelf.LABEL}", flush=True)
+        return shelved
+    return built
+
+
 def _last_lines(text: str) -> str:
     return " / ".join(line.strip() for line in text.strip().splitlines()[-3:])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hw.flow.flash", description="Copy to a board over SSH, install, and try."
+def _run(options: argparse.Namespace) -> None:
+    if not options.host:
+        raise FlashError("no host: make flash HOST=pynq, the name or address of the board")
+    board = Board(
+        options.host,
+        options.user,
+        options.folder,
+        options.python,
+        options.sudo,
+        options.device,
+        ssh_config=options.ssh_config,
     )
+    build = BUILD / options.board
+    bitstream = None if options.no_bitstream else options.bitstream or _bitstream(options.board)
+    cargo = Cargo(Path("codenet.whl"), bitstream, options.programs or [DEFAULT_PROGRAM], options.photo)
+    cargo.check()  # Before the wheel is built.
+    wheel = build_wheel(BUILD / "wheel")
+    picture = flash(board, Cargo(wheel, bitstream, cargo.programs, cargo.photo), build)
+    print(f"written: {picture}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; status 1 if the board cannot be reached, or something fails there."""
+    parser = command.Parser(prog="python -m hw.flow.flash", description="Copy to a board over SSH, install, and try.")
     parser.add_argument("host", help="name or address of the board")
     parser.add_argument("--user", default="xilinx", help="default: xilinx, the user of PYNQ images")
     parser.add_argument(
-        "--board", default="pynq-z2", help="whose bitstream: build/BOARD/codenet.bit (default: pynq-z2)"
+        "--board",
+        default="pynq-z2",
+        help="whose bitstream: build/BOARD/codenet.bit, or else the repository's (default: pynq-z2)",
     )
     parser.add_argument("--bitstream", type=Path, metavar="FILE", help="another .bit, its .hwh beside it")
     parser.add_argument("--no-bitstream", action="store_true", help="the board has one")
@@ -290,30 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", default="python3", metavar="COMMAND", help="on the board (default: python3)")
     parser.add_argument("--sudo", metavar="COMMAND", help="default: sudo, unless the user is root")
     parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
-    options = parser.parse_args(arguments)
-    board = Board(
-        options.host,
-        options.user,
-        options.folder,
-        options.python,
-        options.sudo,
-        options.device,
-        ssh_config=options.ssh_config,
-    )
-    build = BUILD / options.board
-    bitstream = None if options.no_bitstream else options.bitstream or build / "codenet.bit"
-    try:
-        if not options.host:
-            raise FlashError("no host: make flash HOST=pynq, the name or address of the board")
-        cargo = Cargo(Path("codenet.whl"), bitstream, options.programs or [DEFAULT_PROGRAM], options.photo)
-        cargo.check()  # Before the wheel is built.
-        wheel = build_wheel(BUILD / "wheel")
-        picture = flash(board, Cargo(wheel, bitstream, cargo.programs, cargo.photo), build)
-    except (CodenetError, OSError) as error:
-        print(f"flash: error: {error}", file=sys.stderr)
-        return 1
-    print(f"written: {picture}")
-    return 0
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

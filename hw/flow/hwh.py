@@ -73,14 +73,16 @@ def _module(parent: Element, instance: str, kind: str, vlnv: str, **attributes: 
     return SubElement(
         parent,
         "MODULE",
-        FULLNAME=f"/{instance}",
-        HWVERSION=version,
-        INSTANCE=instance,
-        IPTYPE="PERIPHERAL",
-        IS_ENABLE="1",
-        MODTYPE=kind,
-        VLNV=vlnv,
-        **attributes,
+        {
+            "FULLNAME": f"/{instance}",
+            "HWVERSION": version,
+            "INSTANCE": instance,
+            "IPTYPE": "PERIPHERAL",
+            "IS_ENABLE": "1",
+            "MODTYPE": kind,
+            "VLNV": vlnv,
+            **attributes,
+        },
     )
 
 

@@ -179,13 +179,13 @@ def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
         raise BuildError(f"PRJXRAY_DB = {tools['database']}: expected {part_file.relative_to(tools['database'])} in it")
     frames, bit = f"{board.module}.frames", job.folder / BITSTREAM
     bit.unlink(missing_ok=True)
-    command = [tools["fasm2frames"], "--part", board.part, "--db-root", family, fasm.name]
+    command: list[str | Path] = [tools["fasm2frames"], "--part", board.part, "--db-root", family, fasm.name]
     run(command, job.folder, "fasm2frames.log", output=frames)
     options: list[str | Path] = [
         "--part_file",
         part_file,
-        "--part_name",
-        board.part,
+        "--part_name",  # only written to the header
+        board.header_part,
         "--frm_file",
         frames,
         "--output_file",
@@ -197,6 +197,6 @@ def assemble(job: Job, tools: dict[str, Path], fasm: Path) -> BitFile:
     raw = bit.read_bytes()
     if raw.startswith(b"\xff"):  # without header
         now = datetime.now(timezone.utc)
-        part = f"{board.chip.removeprefix('xc')}{board.package}"
+        part = board.header_part
         return parse_raw(raw, BITSTREAM, design="", part=part, date=f"{now:%Y/%m/%d}", time=f"{now:%H:%M:%S}")
     return BitFile.parse(raw, BITSTREAM)

@@ -18,7 +18,7 @@ class StreamQueue(wiring.Component):
 
     Members
     -------
-    i_valid, i_payload : an item; always taken.
+    i : the items; always taken.
     o : the items, in order.
     empty : none is inside.
     """
@@ -26,7 +26,13 @@ class StreamQueue(wiring.Component):
     def __init__(self, shape: ShapeLike, depth: int) -> None:
         self.shape = shape
         self.depth = depth
-        super().__init__({"i_valid": In(1), "i_payload": In(shape), "o": Out(stream.Signature(shape)), "empty": Out(1)})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape, always_ready=True)),
+                "o": Out(stream.Signature(shape)),
+                "empty": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -40,18 +46,18 @@ class StreamQueue(wiring.Component):
         m.d.comb += [
             move.eq(fetched & (~valid | self.o.ready)),
             fetch.eq(waiting & (~fetched | ~valid | self.o.ready)),
-            write.en.eq(self.i_valid),
-            write.data.eq(self.i_payload),
+            write.en.eq(self.i.valid),
+            write.data.eq(self.i.payload),
             read.en.eq(fetch),
             self.o.valid.eq(valid),
             self.o.payload.eq(payload),
             self.empty.eq(~(waiting | fetched | valid)),
         ]
         m.d.sync += [
-            write.addr.eq(write.addr + self.i_valid),
+            write.addr.eq(write.addr + self.i.valid),
             read.addr.eq(read.addr + fetch),
-            stored.eq(stored + self.i_valid - fetch),
-            waiting.eq(self.i_valid | Mux(fetch, stored[1:].any(), waiting)),
+            stored.eq(stored + self.i.valid - fetch),
+            waiting.eq(self.i.valid | Mux(fetch, stored[1:].any(), waiting)),
             fetched.eq(fetch | (fetched & ~move)),
             valid.eq(move | (valid & ~self.o.ready)),
         ]

@@ -2,15 +2,15 @@
 """Pointwise drain: accumulators, and the way of their sums through eight requantizers."""
 
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import CHUNK, AcceleratorConfig
 from hw.arithmetic import CLAMPED, SHIFTED, Requantizer
 from hw.arithmetic.mac_array import SUM_WIDTH
 from hw.depthwise import REQUANTIZE
-from hw.interfaces import STEP, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays
+from hw.interfaces import ParameterBus, ParameterSection, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, delay, relay, relays, taken
 from hw.pointwise.issue import operation_layout
 
 ACC_WIDTH = 24
@@ -34,7 +34,7 @@ class PointwiseDrain(wiring.Component):
     parameters : writes ``m`` and ``b`` of chunks.
     i_valid, i_operation : an operation, a cycle before its sums.
     i_sums : the sums.
-    o_valid, o_payload : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
+    o : beats of results; cannot stall. int8: a beat a chunk. int16: two, lower channels first.
     o_expand : they are the expansion's, int8 whatever ``wide_output``.
     """
 
@@ -42,15 +42,12 @@ class PointwiseDrain(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_operation": In(operation_layout(config)),
                 "i_sums": In(data.ArrayLayout(signed(SUM_WIDTH), config.outputs)),
-                "o_valid": Out(1),
-                "o_payload": Out(64),
+                "o": Out(stream.Signature(64, always_ready=True)),
                 "o_expand": Out(1),
             }
         )
@@ -84,12 +81,11 @@ class PointwiseDrain(wiring.Component):
         registers = [Signal(signed(ACC_WIDTH), name=f"register_{n}", reset_less=True) for n in range(len(sums))]
         copies = len(sums) // NEIGHBOURS
         ends = relays(m, ends_next, copies, "ends", reset=True)
-        emits = relays(m, emit_next, copies, "emit", reset=True)
+        moves = relays(m, emit_next | ends_next, copies, "moves", reset=True)
         for n, register in enumerate(registers):
-            with m.If(emits[n // NEIGHBOURS]):
-                m.d.sync += register.eq(registers[n + CHUNK] if n + CHUNK < len(registers) else 0)
-            with m.If(ends[n // NEIGHBOURS]):
-                m.d.sync += register.eq(sums[n])
+            above = registers[n + CHUNK] if n + CHUNK < len(registers) else 0
+            with m.If(moves[n // NEIGHBOURS]):
+                m.d.sync += register.eq(Mux(ends[n // NEIGHBOURS], sums[n], above))
         return registers[:CHUNK]
 
     def _chunk(self, m: Module, emit, expand, last):
@@ -121,45 +117,41 @@ class PointwiseDrain(wiring.Component):
             accumulators.append(acc)
         return accumulators
 
-    def _settings(self, m: Module, expand):
-        """``s``, ``lo`` and ``hi`` of the requantizers, each changing when the first operands with ``expand`` changed
-        reach its stage.
+    def _settings(self, m: Module, expand) -> list:
+        """``s``, ``lo`` and ``hi``, side by side, of the requantizers, each changing when the first operands with
+        ``expand`` changed reach its stage; a copy for every two requantizers.
         """
-        step = self.step
-        s, lo, hi = Signal(6), Signal(signed(16)), Signal(signed(16))
-        for low, cycles in SHIFTED.items():
+        step, copies = self.step, CHUNK // 2
+        shifts = []
+        for low, cycles in sorted(SHIFTED.items()):
             here = delay(m, expand, LOOK_UP + cycles - 1, f"expand_{low}")
-            m.d.sync += s[low : low + 2].eq(Mux(here, step.expand_s[low : low + 2], step.pointwise_s[low : low + 2]))
+            bits = Mux(here, step.expand_s[low : low + 2], step.pointwise_s[low : low + 2])
+            shifts.append(relays(m, bits, copies, f"s_{low}"))
         here = delay(m, expand, LOOK_UP + CLAMPED - 1, "expand_clamped")
-        m.d.sync += [
-            lo.eq(Mux(here, step.expand_lo, step.pointwise_lo)),
-            hi.eq(Mux(here, step.expand_hi, step.pointwise_hi)),
-        ]
-        return s, lo, hi
+        lo = relays(m, Mux(here, step.expand_lo, step.pointwise_lo), copies, "lo")
+        hi = relays(m, Mux(here, step.expand_hi, step.pointwise_hi), copies, "hi")
+        return [Cat(*parts) for parts in zip(*shifts, lo, hi, strict=True)]
 
     def _requantize(self, m: Module, emit, expand, chunk, sums: list) -> None:
-        s, lo, hi = self._settings(m, expand)
-        bus = relay(m, self.parameters.payload, "bus")
-        write = relay(
-            m, self.parameters.valid & (self.parameters.payload.section == ParameterSection.CHUNKS), "write", reset=True
-        )
+        settings = self._settings(m, expand)
+        entry = self.parameters.payload
+        is_here = self.parameters.valid & (entry.section == ParameterSection.CHUNKS)
+        bus = relay(m, entry, "bus")
         address = relay(m, Cat(chunk, self.half), "address")
         results = []
         for n, value in enumerate(sums):
             m.submodules[f"memory{n}"] = mem = BlockMemory(64, 2 * self.config.chunk_depth)
             m.submodules[f"requantizer{n}"] = requantizer = Requantizer(ACC_WIDTH, 16)
-            entry = data.View(REQUANTIZE, mem.read_data)
+            values = data.View(REQUANTIZE, mem.read_data)
             m.d.comb += [
-                mem.write_enable.eq(write & (bus.beat == n)),
+                mem.write_enable.eq(relay(m, is_here & (entry.beat == n), f"write_{n}", reset=True)),
                 mem.write_address.eq(Cat(bus.index[: len(chunk)], bus.half)),
                 mem.write_data.eq(bus.data),
                 mem.read_address.eq(address),
                 requantizer.i_acc.eq(delay(m, value, LOOK_UP, f"value_{n}")),
-                requantizer.i_m.eq(entry.m),
-                requantizer.i_b.eq(entry.b),
-                requantizer.s.eq(s),
-                requantizer.lo.eq(lo),
-                requantizer.hi.eq(hi),
+                requantizer.i_m.eq(values.m),
+                requantizer.i_b.eq(values.b),
+                Cat(requantizer.s, requantizer.lo, requantizer.hi).eq(settings[n // 2]),
             ]
             results.append(requantizer.o)
         latency = LOOK_UP + Requantizer.LATENCY
@@ -171,6 +163,6 @@ class PointwiseDrain(wiring.Component):
         m.d.comb += [
             wide.eq(self.step.wide_output & ~expanded),
             self.o_expand.eq(expanded & ~upper),
-            self.o_valid.eq(done | upper),
-            self.o_payload.eq(Mux(upper, later, Mux(wide, Cat(results[:4]), Cat(result[:8] for result in results)))),
+            self.o.valid.eq(done | upper),
+            self.o.payload.eq(Mux(upper, later, Mux(wide, Cat(results[:4]), Cat(result[:8] for result in results)))),
         ]

@@ -7,12 +7,9 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP
-from hw.lib import delay
+from hw.interfaces import StepControl, VectorWalk, begin_after
+from hw.lib import taken
 from hw.pointwise.walk import PointwiseWalk
-
-SETTLE = 4
-"""Cycles from ``start`` until what is derived from ``step`` may be used."""
 
 
 def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -52,9 +49,8 @@ class PointwiseIssue(wiring.Component):
 
     Members
     -------
-    v_ready, v_take, v_last, v_final : read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`: ready, take, last,
-        free.
-    e_ready, e_take, e_last, e_final : the same of :class:`hw.pointwise.row_buffer.RowBuffer`.
+    vectors, rows : read pointers of :class:`hw.pointwise.vector_buffer.VectorBuffer` and
+        :class:`hw.pointwise.row_buffer.RowBuffer`.
     room, e_room : the result queue, that of the expansion, has room for the results of a group.
     reserve, e_reserve : beats that this cycle's operation will yield to either.
     issue, o_operation, o_word : an operation, and the index of its weight word.
@@ -66,16 +62,9 @@ class PointwiseIssue(wiring.Component):
         beats = 2 * config.chunks_per_group
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
-                "v_ready": In(1),
-                "v_take": Out(1),
-                "v_last": Out(1),
-                "v_final": Out(1),
-                "e_ready": In(1),
-                "e_take": Out(1),
-                "e_last": Out(1),
-                "e_final": Out(1),
+                **taken(StepControl()),
+                "vectors": In(VectorWalk()),
+                "rows": In(VectorWalk()),
                 "room": In(1),
                 "e_room": In(1),
                 "reserve": Out(range(beats + 1)),
@@ -95,28 +84,28 @@ class PointwiseIssue(wiring.Component):
         m.submodules.main = main = PointwiseWalk(self.config)
         m.submodules.expansion = expansion = PointwiseWalk(self.config)
         self._set_up(m, main, expansion)
-        begin = delay(m, self.start, SETTLE, "start", reset=True)
+        begin = begin_after(m, self.start, 4)
         running, expanding, pixels, last_pixel = Signal(), Signal(), Signal(24), Signal()
         expansion_turn, spaced = Signal(), Signal()
         main_fires, expansion_fires = Signal(), Signal()
         m.d.comb += [
-            main_fires.eq(running & self.v_ready & (~main.begins | self.room) & (~main.ends | spaced)),
+            main_fires.eq(running & self.vectors.ready & (~main.begins | self.room) & (~main.ends | spaced)),
             expansion_fires.eq(
-                expanding & self.e_ready & (~expansion.begins | self.e_room) & (~expansion.ends | spaced)
+                expanding & self.rows.ready & (~expansion.begins | self.e_room) & (~expansion.ends | spaced)
             ),
             self.issue.eq(Mux(expansion_turn, expansion_fires, main_fires)),
             main.advance.eq(main_fires & ~expansion_turn),
             expansion.advance.eq(expansion_fires & expansion_turn),
             main.restart.eq(begin),
             expansion.restart.eq(begin),
-            self.v_take.eq(main.advance & main.ends_vector),
-            self.v_last.eq(main.at_last_vector),
-            self.v_final.eq(main.at_last_group),
-            self.e_take.eq(expansion.advance),
-            self.e_last.eq(expansion.at_last_vector),
-            self.e_final.eq(expansion.at_last_group),
-            self.starved.eq(running & ~self.v_ready & ~self.issue),
-            self.blocked.eq(running & self.v_ready & ~self.issue),
+            self.vectors.take.eq(main.advance & main.ends_vector),
+            self.vectors.last.eq(main.at_last_vector),
+            self.vectors.free.eq(main.at_last_group),
+            self.rows.take.eq(expansion.advance),
+            self.rows.last.eq(expansion.at_last_vector),
+            self.rows.free.eq(expansion.at_last_group),
+            self.starved.eq(running & ~self.vectors.ready & ~self.issue),
+            self.blocked.eq(running & self.vectors.ready & ~self.issue),
             self.o_word.eq(Mux(expansion_turn, expansion.word, main.word)),
             operation.first.eq(Mux(expansion_turn, expansion.begins, main.begins)),
             operation.last.eq(Mux(expansion_turn, expansion.ends, main.ends)),
@@ -127,7 +116,7 @@ class PointwiseIssue(wiring.Component):
             operation.expand.eq(expansion_turn),
         ]
         with m.If((self.issue & operation.last) | (~self.issue & operation.first)):
-            m.d.sync += expansion_turn.eq(expanding & self.e_ready & self.e_room)
+            m.d.sync += expansion_turn.eq(expanding & self.rows.ready & self.e_room)
         beats, expansion_beats = self._group_sizes(m, main, expansion)
         m.d.comb += [
             self.reserve.eq(Mux(main.advance & main.ends, beats, 0)),

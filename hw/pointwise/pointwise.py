@@ -8,8 +8,16 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import LANES, AcceleratorConfig
 from hw.arithmetic import Array, skew
 from hw.chips import XC7Z020
-from hw.interfaces import STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
-from hw.lib import READ_LATENCY, BlockMemory, delay, relay
+from hw.interfaces import (
+    STORE_ITEM,
+    VECTOR,
+    ParameterBus,
+    ParameterSection,
+    StepControl,
+    VectorReader,
+    VectorWalk,
+)
+from hw.lib import READ_LATENCY, BlockMemory, connect_bundle, delay, relay, taken
 from hw.pointwise.drain import PointwiseDrain
 from hw.pointwise.issue import PointwiseIssue
 
@@ -25,9 +33,8 @@ class Pointwise(wiring.Component):
     Members
     -------
     parameters : writes weights and chunk entries, into the halves that no running step uses.
-    v_ready, v_take, v_last, v_final, v_payload : the read side of :class:`hw.pointwise.vector_buffer.VectorBuffer`:
-        ready, take, last, free, o_payload.
-    e_ready, e_take, e_last, e_final, e_payload : the same of :class:`hw.pointwise.row_buffer.RowBuffer`.
+    vectors, rows : read sides of :class:`hw.pointwise.vector_buffer.VectorBuffer` and
+        :class:`hw.pointwise.row_buffer.RowBuffer`.
     o : beats of results, by pixel, then chunk (or, without pointwise, vector half). Surplus chunks of the last group
         are dropped.
     expanded : vectors of the expansion, by pixel, then plane.
@@ -40,20 +47,10 @@ class Pointwise(wiring.Component):
         self.array_slices = array_slices
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
-                "v_ready": In(1),
-                "v_take": Out(1),
-                "v_last": Out(1),
-                "v_final": Out(1),
-                "v_payload": In(VECTOR),
-                "e_ready": In(1),
-                "e_take": Out(1),
-                "e_last": Out(1),
-                "e_final": Out(1),
-                "e_payload": In(VECTOR),
+                "vectors": In(VectorReader()),
+                "rows": In(VectorReader()),
                 "o": Out(stream.Signature(STORE_ITEM)),
                 "expanded": Out(stream.Signature(VECTOR)),
                 "active": Out(1),
@@ -74,24 +71,15 @@ class Pointwise(wiring.Component):
         m.submodules.drain = drain = PointwiseDrain(self.config)
         m.submodules.array = array = Array(self.config, self.array_slices)
         m.d.comb += [
-            issue.step.eq(self.step),
-            issue.start.eq(self.start),
-            issue.v_ready.eq(self.v_ready),
-            self.v_take.eq(issue.v_take),
-            self.v_last.eq(issue.v_last),
-            self.v_final.eq(issue.v_final),
-            issue.e_ready.eq(self.e_ready),
-            self.e_take.eq(issue.e_take),
-            self.e_last.eq(issue.e_last),
-            self.e_final.eq(issue.e_final),
             self.active.eq(issue.issue),
             self.starved.eq(issue.starved),
             self.blocked.eq(issue.blocked),
             self.finished.eq(issue.finished),
-            drain.step.eq(self.step),
-            drain.half.eq(self.half),
-            drain.start.eq(self.start),
         ]
+        connect_bundle(m, StepControl(), self, issue)
+        connect_bundle(m, StepControl(half=True), self, drain)
+        connect_bundle(m, VectorWalk(), self.vectors, issue.vectors)
+        connect_bundle(m, VectorWalk(), self.rows, issue.rows)
         wiring.connect(m, drain.parameters, wiring.flipped(self.parameters))
 
         # The weights are one cycle behind the vector buffer: their address has a register of its own to spread from.
@@ -99,7 +87,7 @@ class Pointwise(wiring.Component):
         word = Signal.like(issue.o_word, reset_less=True)
         vector = Signal(VECTOR, reset_less=True)
         expand = delay(m, issue.o_operation.expand, READ_LATENCY, "expand")
-        m.d.sync += [word.eq(issue.o_word), vector.eq(Mux(expand, self.e_payload, self.v_payload))]
+        m.d.sync += [word.eq(issue.o_word), vector.eq(Mux(expand, self.rows.payload, self.vectors.payload))]
         m.d.comb += [
             array.i_weights.eq(self._weights(m, word)),
             array.i_vector.eq(vector),
@@ -111,7 +99,7 @@ class Pointwise(wiring.Component):
         bypasses = issue.issue & ~self.step.pointwise & ~issue.o_operation.expand
         bypass_valid = delay(m, bypasses, READ_LATENCY, "bypass_valid", reset=True)
         upper = delay(m, issue.o_operation.upper, READ_LATENCY, "upper")
-        halves = self.v_payload.as_value()
+        halves = self.vectors.payload.as_value()
         self._queue(m, issue, drain, bypass_valid, Mux(upper, halves[64:], halves[:64]))
         self._expanded_queue(m, issue, drain)
         return m
@@ -127,16 +115,16 @@ class Pointwise(wiring.Component):
         for cycles in range(1, max(map(skew, range(LANES))) + 1):
             address = due[cycles] = relay(m, address, f"word_{cycles}")
         nibbles: dict[int, Value] = {}
-        bus, write = self._write_port(m)
+        buses = self._write_port(m)
         for n in range(outputs):
             lanes = [(LANES * n + k) // outputs for k in range(LANES)]
             first = min(map(skew, lanes))
             m.submodules[f"weights{n}"] = mem = BlockMemory(64, self.config.weight_depth)
-            bus_here, write_here = bus[n * len(bus) // outputs], write[n * len(bus) // outputs]
+            write, before, bus = buses[n * len(buses) // outputs]
             m.d.comb += [
-                mem.write_enable.eq(write_here & (bus_here.beat == n)),
-                mem.write_address.eq(Cat(bus_here.index[: len(word)], bus_here.half)),
-                mem.write_data.eq(bus_here.data),
+                mem.write_enable.eq(relay(m, write & (before.beat == n), f"write_{n}", reset=True)),
+                mem.write_address.eq(Cat(bus.index[: len(word)], bus.half)),
+                mem.write_data.eq(bus.data),
                 mem.read_address.eq(due[first]),
             ]
             for k, lane in enumerate(lanes):
@@ -144,17 +132,17 @@ class Pointwise(wiring.Component):
                 nibbles[LANES * n + k] = delay(m, nibble, skew(lane) - first, f"nibble_{LANES * n + k}")
         return Cat(nibbles[lane * outputs + output] for output in range(outputs) for lane in range(LANES))
 
-    def _write_port(self, m: Module) -> tuple[list, list]:
-        """The parameter bus and "a beat of weights", in registers that follow each other past the memories, eight at a
-        register.
+    def _write_port(self, m: Module) -> list:
+        """The parameter bus in registers that follow each other past the memories, eight at a register: "a beat of
+        weights" and the bus before each, and the bus in it.
         """
         bus, valid = self.parameters.payload, self.parameters.valid
-        buses, writes = [], []
+        buses = []
         for n in range(-(-self.config.outputs // 8)):
-            writes.append(relay(m, valid & (bus.section == ParameterSection.WEIGHTS), f"write_{n}", reset=True))
+            before, write = bus, valid & (bus.section == ParameterSection.WEIGHTS)
             bus, valid = relay(m, bus, f"bus_{n}"), relay(m, valid, f"valid_{n}", reset=True)
-            buses.append(bus)
-        return buses, writes
+            buses.append((write, before, bus))
+        return buses
 
     def _queue(self, m: Module, issue, drain, bypass_valid, bypass) -> None:
         """Result queue, and the count of its places that are not promised to anyone."""
@@ -166,8 +154,8 @@ class Pointwise(wiring.Component):
             free.eq(free - issue.reserve + (self.o.valid & self.o.ready)),
             # A cycle late: for the group that has just begun, and another one, each of two beats a chunk.
             issue.room.eq(free >= 4 * self.config.chunks_per_group),
-            write.eq(bypass_valid | (drain.o_valid & ~drain.o_expand)),
-            beat.eq(Mux(bypass_valid, bypass, drain.o_payload)),
+            write.eq(bypass_valid | (drain.o.valid & ~drain.o_expand)),
+            beat.eq(Mux(bypass_valid, bypass, drain.o.payload)),
         ]
         m.d.comb += [
             queue.w_en.eq(write),
@@ -184,7 +172,7 @@ class Pointwise(wiring.Component):
         free = Signal(range(depth + 1), init=depth)
         upper, write = Signal(), Signal()
         low, vector = Signal(64, reset_less=True), Signal(VECTOR.size, reset_less=True)
-        arrives = drain.o_valid & drain.o_expand
+        arrives = drain.o.valid & drain.o_expand
         taken = self.expanded.valid & self.expanded.ready
         m.d.sync += [
             free.eq(free - issue.e_reserve + (taken << 1)),
@@ -193,7 +181,7 @@ class Pointwise(wiring.Component):
             issue.e_room.eq(free >= 2 * self.config.chunks_per_group),
         ]
         with m.If(arrives):
-            m.d.sync += [upper.eq(~upper), low.eq(drain.o_payload), vector.eq(Cat(low, drain.o_payload))]
+            m.d.sync += [upper.eq(~upper), low.eq(drain.o.payload), vector.eq(Cat(low, drain.o.payload))]
         m.d.comb += [
             queue.w_en.eq(write),
             queue.w_data.eq(vector),

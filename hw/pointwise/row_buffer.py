@@ -3,11 +3,11 @@
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import STEP, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, count_to, delay
+from hw.interfaces import VECTOR, StepControl, VectorReader, begin_after
+from hw.lib import READ_LATENCY, BlockMemory, count_to, delay, taken
 
 
 class RowBuffer(wiring.Component):
@@ -21,25 +21,16 @@ class RowBuffer(wiring.Component):
     Members
     -------
     i : vectors of the loader, not before the third cycle after ``start``; only taken in steps with ``expand``.
-    ready, take, last, free, o_payload : read side, as that of :class:`hw.pointwise.vector_buffer.VectorBuffer`: the
-        vector at the read pointer is there; go on to the next plane; this was the pixel's last plane, return to its
-        first, or, with ``free``, go on to the next pixel; the vector that the read pointer pointed at :attr:`latency`
-        cycles ago.
+    ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`; a pixel's vectors are its planes.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "i": In(stream.Signature(VECTOR)),
-                "ready": Out(1),
-                "take": In(1),
-                "last": In(1),
-                "free": In(1),
-                "o_payload": Out(VECTOR),
+                **VectorReader().members,
             }
         )
 
@@ -52,14 +43,14 @@ class RowBuffer(wiring.Component):
         depth = self.config.expand_depth
         m.submodules.memory = mem = BlockMemory(VECTOR.size, depth)
         last_column = delay(m, self.step.expand_columns - 1, 1, "last_column")
-        restart = delay(m, self.start, 2, "start", reset=True)
+        restart = begin_after(m, self.start, 2)
         used, pieces = Signal(range(depth + 1)), Signal(range(depth + 1))
         accept = Signal()
         # The depth is a power of two: full is one bit.
         m.d.comb += [
             self.i.ready.eq(self.step.expand & ~used[-1]),
             accept.eq(self.i.valid & self.i.ready),
-            self.o_payload.eq(mem.read_data),
+            self.payload.eq(mem.read_data),
         ]
         written, size = self._write(m, mem, accept, last_column, restart)
         done = self._read(m, mem, last_column, restart, size)

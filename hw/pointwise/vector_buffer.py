@@ -2,13 +2,13 @@
 """Vector buffer: the ring between the depthwise unit and the pointwise unit."""
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory
+from hw.interfaces import VECTOR, StepControl, VectorReader
+from hw.lib import READ_LATENCY, BlockMemory, delay, taken
 
 MARGIN = 6
 """Places kept free, because ``space`` is four cycles behind the window's issue: two here, and a register each way
@@ -26,30 +26,19 @@ class VectorBuffer(wiring.Component):
     -------
     issue, space : credits of the window: ``issue`` takes a place (not in PEAKS steps), ``space`` (two cycles late) says
         that there is one.
-    i_valid, i_payload : the vectors; always taken.
-    ready : the vector at the read pointer is there.
-    take : advance the read pointer. ``last``: this was the pixel's last vector; the pointer returns to the pixel's
-        first or, with ``free``, goes on to the next pixel. ``free``: the vector is not needed again, its place becomes
-        free.
-    o_payload : the vector that the read pointer pointed at :attr:`latency` cycles ago.
+    i : the vectors; always taken.
+    ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "issue": In(1),
                 "space": Out(1),
-                "i_valid": In(1),
-                "i_payload": In(VECTOR),
-                "ready": Out(1),
-                "take": In(1),
-                "last": In(1),
-                "free": In(1),
-                "o_payload": Out(VECTOR),
+                "i": In(stream.Signature(VECTOR, always_ready=True)),
+                **VectorReader().members,
             }
         )
 
@@ -64,29 +53,31 @@ class VectorBuffer(wiring.Component):
         write, read, pixel = (Signal.like(mem.read_address, name=name) for name in ("write", "read", "pixel"))
         used, held, ahead = (Signal(range(depth + 1), name=name) for name in ("used", "held", "ahead"))
         rewind, done, issued, freed = Signal(), Signal(), Signal(), Signal()
+        without = delay(m, self.step.vectors, 1, "vectors")
         m.d.comb += [
             issued.eq(self.issue & (self.step.depthwise_op != DepthwiseOp.PEAKS)),
             rewind.eq(self.take & self.last & ~self.free),
             done.eq(self.take & self.last & self.free),
-            mem.write_enable.eq(self.i_valid),
+            mem.write_enable.eq(self.i.valid),
             mem.write_address.eq(write),
-            mem.write_data.eq(self.i_payload),
+            mem.write_data.eq(self.i.payload),
             mem.read_address.eq(read),
-            self.o_payload.eq(mem.read_data),
+            self.payload.eq(mem.read_data),
         ]
         # ``ahead`` counts the vectors from the read pointer on, ``held`` those from the pixel's first; ``ready`` is
         # ``ahead != 0``.
         m.d.sync += [
-            write.eq(write + self.i_valid),
-            read.eq(Mux(rewind, pixel, read + self.take)),
-            # Three sums, so that ``take``, which comes late, only chooses.
-            ahead.eq(Mux(rewind, held + self.i_valid, Mux(self.take, ahead - ~self.i_valid, ahead + self.i_valid))),
-            self.ready.eq(self.i_valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
-            held.eq(Mux(done, held - self.step.vectors, held) + self.i_valid),
+            write.eq(write + self.i.valid),
+            # ``take`` comes late and only chooses between sums.
+            ahead.eq(Mux(rewind, held + self.i.valid, Mux(self.take, ahead - ~self.i.valid, ahead + self.i.valid))),
+            self.ready.eq(self.i.valid | rewind | Mux(self.take, ahead[1:].any(), self.ready)),
+            held.eq(Mux(done, held - without + self.i.valid, held + self.i.valid)),
             freed.eq(self.take & self.free),
             used.eq(used + issued - freed),
             self.space.eq(used <= depth - MARGIN),
         ]
+        with m.If(self.take):
+            m.d.sync += read.eq(Mux(self.last & ~self.free, pixel, read + 1))
         with m.If(done):
             m.d.sync += pixel.eq(read + 1)
         return m

@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from codenet.errors import CodenetError
+from codenet import command
 from hw.chips import XC7Z020, Usage
 from hw.lib.cells import Series7
 from hw.synthesis import place, wires
@@ -88,13 +88,19 @@ def timing(names: list[str], placed: list[str], paths: int) -> int:
     return 1 if lines else 0
 
 
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "budget":
+        target = TARGETS[options.board]
+        return budget(options.components, target, options.output or target.report)
+    return timing(options.components, options.place, options.paths)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m hw.synthesis", description=__doc__)
+    parser = command.Parser(prog="python -m hw.synthesis", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     everything = [*COMPONENTS, TOTAL]
     for name in ("budget", "timing"):
-        command = commands.add_parser(name)
-        command.add_argument(
+        commands.add_parser(name).add_argument(
             "--components", nargs="+", choices=everything, default=everything, metavar="NAME", help="default: all"
         )
     board = commands.choices["budget"].add_argument
@@ -109,15 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME",
         help="default: the smaller ones",
     )
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "budget":
-            target = TARGETS[options.board]
-            return budget(options.components, target, options.output or target.report)
-        return timing(options.components, options.place, options.paths)
-    except CodenetError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaranth.back import rtlil
-from amaranth.hdl import Value, ValueCastable
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
@@ -16,6 +14,7 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
+from hw.lib import flat_ports
 from hw.lib.cells import Series7
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
@@ -54,10 +53,4 @@ def to_rtlil(component: wiring.Component, platform: Series7 | None = None) -> st
 
     With cells of the chip for a ``platform`` that has them.
     """
-    ports: dict[str, tuple[Value, PortDirection]] = {}
-    for path, member, value in component.signature.flatten(component):
-        if isinstance(value, ValueCastable):
-            value = value.as_value()
-        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
-        ports["_".join(str(part) for part in path)] = (value, direction)
-    return rtlil.convert(component, name="top", platform=platform, ports=ports, emit_src=False)
+    return rtlil.convert(component, name="top", platform=platform, ports=flat_ports(component), emit_src=False)

@@ -2,13 +2,13 @@
 """Window beats: turns pixels into reads of the nine banks."""
 
 from amaranth import Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP
-from hw.lib import count_to, delay
+from hw.interfaces import StepControl, begin_after
+from hw.lib import count_to, delay, taken
 from hw.window.pixels import pixel_layout
 
 NO_TAP = 3
@@ -40,10 +40,10 @@ class WindowBeats(wiring.Component):
 
     Members
     -------
-    i_valid, i_payload, i_take : queue of pixels.
+    i : pixels.
     space, issue : room for a vector downstream; a vector is on its way.
     row_done : the last beat of a row of pixels is on its way.
-    o_valid, o_payload : beats, :attr:`latency` cycles after ``issue``.
+    o : beats, :attr:`latency` cycles after ``issue``.
     """
 
     LATENCY = 5
@@ -52,16 +52,12 @@ class WindowBeats(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
-                "i_valid": In(1),
-                "i_payload": In(pixel_layout(config)),
-                "i_take": Out(1),
+                **taken(StepControl()),
+                "i": In(stream.Signature(pixel_layout(config))),
                 "space": In(1),
                 "issue": Out(1),
                 "row_done": Out(1),
-                "o_valid": Out(1),
-                "o_payload": Out(beat_layout(config)),
+                "o": Out(stream.Signature(beat_layout(config), always_ready=True)),
             }
         )
 
@@ -71,23 +67,23 @@ class WindowBeats(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        step, pixel = self.step, self.i_payload
+        step, pixel = self.step, self.i.payload
         off = Signal()
         i, j, plane = Signal(2), Signal(2), Signal(8)
         fire, advance, nine, at_first, at_last = Signal(), Signal(), Signal(), Signal(init=1), Signal()
         first_tap, last_tap = Signal(), Signal()
         most = delay(m, step.input_planes - 1, 1, "most_planes")
-        last_plane = count_to(m, "planes", most, advance, delay(m, self.start, 3, "start", reset=True))
+        last_plane = count_to(m, "planes", most, advance, begin_after(m, self.start, 3))
         m.d.sync += off.eq(step.depthwise_op == DepthwiseOp.OFF)
         m.d.comb += [
             nine.eq(pixel.nine),
             first_tap.eq(~nine | at_first),
             last_tap.eq(~nine | at_last),
-            fire.eq(self.i_valid & self.space),
-            advance.eq(self.i_valid & self.space & last_tap),
+            fire.eq(self.i.valid & self.space),
+            advance.eq(self.i.valid & self.space & last_tap),
             self.issue.eq(fire & (off | last_tap)),
-            self.i_take.eq(self.i_valid & self.space & last_tap & last_plane),
-            self.row_done.eq(self.i_take & pixel.row_end),
+            self.i.ready.eq(self.i.valid & self.space & last_tap & last_plane),
+            self.row_done.eq(self.i.ready & pixel.row_end),
         ]
         with m.If(fire & nine):
             m.d.sync += [at_first.eq(at_last), at_last.eq((i == 2) & (j == 1))]
@@ -98,7 +94,7 @@ class WindowBeats(wiring.Component):
             m.d.sync += plane.eq(Mux(last_plane, 0, plane + 1))
 
         # What the beat reads: stage 1.
-        beat = Signal(self.o_payload.shape(), reset_less=True)
+        beat = Signal(self.o.payload.shape(), reset_less=True)
         source = Signal(pixel.shape(), reset_less=True)
         want_i, want_j, wants_one = Signal(2, reset_less=True), Signal(2, reset_less=True), Signal(reset_less=True)
         m.d.sync += [
@@ -112,8 +108,8 @@ class WindowBeats(wiring.Component):
             want_i.eq(Mux(nine, i, 1)),
             want_j.eq(Mux(nine, j, 1)),
         ]
-        m.d.comb += self.o_valid.eq(delay(m, fire, self.LATENCY, "valid", reset=True))
-        out = self.o_payload
+        m.d.comb += self.o.valid.eq(delay(m, fire, self.LATENCY, "valid", reset=True))
+        out = self.o.payload
         for name in ("plane", "first", "last", "x", "y"):
             m.d.comb += out[name].eq(delay(m, beat[name], self.LATENCY - 1, name))
         self._addresses(m, source, (wants_one, want_i, want_j), off, delay(m, beat.plane, 2, "plane_added"))
@@ -121,7 +117,7 @@ class WindowBeats(wiring.Component):
 
     def _addresses(self, m: Module, source, wants, off, plane) -> None:
         """Stages 2 to 5: taps of the banks, their addresses by axis, plus the plane, summed."""
-        out = self.o_payload
+        out = self.o.payload
         wants_one, want_i, want_j = wants
         rows = self._axis(m, "row", source.row, source.residue, wants_one, want_i)
         columns = self._axis(m, "column", source.column, source.residue, wants_one, want_j)

@@ -2,13 +2,13 @@
 """Window pixels: walks over the output pixels and finds, for each, its dilation and where its taps lie."""
 
 from amaranth import Module, Mux, Signal, unsigned
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import STEP
-from hw.lib import READ_LATENCY, BlockMemory, StreamRegister, count_to, delay
+from hw.interfaces import StepControl, begin_after
+from hw.lib import READ_LATENCY, BlockMemory, StreamRegister, count_to, delay, taken
 from hw.window.axis import WindowAxis
 from hw.window.row_cursor import RowCursor
 from hw.window.writer import dilation_write
@@ -46,7 +46,7 @@ class WindowPixels(wiring.Component):
     -------
     rows : complete input rows.
     dilations : writes to the dilation ring.
-    o_valid, o_payload, o_take : queue of pixels in row-major order.
+    o : pixels in row-major order.
     waiting : no pixel can be made because rows are missing.
     idle : no step is running, or all of its pixels are taken.
     """
@@ -55,13 +55,10 @@ class WindowPixels(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
+                **taken(StepControl()),
                 "rows": In(13),
                 "dilations": In(dilation_write(config)),
-                "o_valid": Out(1),
-                "o_payload": Out(pixel_layout(config)),
-                "o_take": In(1),
+                "o": Out(stream.Signature(pixel_layout(config))),
                 "waiting": Out(1),
                 "idle": Out(1),
             }
@@ -80,9 +77,9 @@ class WindowPixels(wiring.Component):
         # These follow ``y`` and ``credit``.
         last_y = delay(m, self.y == delay(m, step.output_height - 1, 1, "output_height"), 1, "last_y")
         emit = Signal()
-        last_x = self._columns(m, emit, delay(m, self.start, 3, "start", reset=True))
+        last_x = self._columns(m, emit, begin_after(m, self.start, 3))
         credit, has_credit = Signal(range(PIXEL_QUEUE + 1), init=PIXEL_QUEUE), Signal(init=1)
-        taken = delay(m, self.o_take, 1, "taken", reset=True)
+        taken = delay(m, self.o.ready, 1, "taken", reset=True)
         m.d.sync += [
             credit.eq(credit + taken - emit),
             has_credit.eq(taken | Mux(emit, credit[1:].any(), has_credit)),
@@ -227,7 +224,5 @@ class WindowPixels(wiring.Component):
             output.i.valid.eq(queue.r_rdy),
             output.i.payload.eq(queue.r_data),
             queue.r_en.eq(output.i.ready),
-            self.o_valid.eq(output.o.valid),
-            self.o_payload.eq(output.o.payload),
-            output.o.ready.eq(self.o_take),
         ]
+        wiring.connect(m, output.o, wiring.flipped(self.o))

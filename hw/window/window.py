@@ -6,8 +6,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay, relays
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, connect_bundle, delay, relays, taken
 from hw.window.beats import WindowBeats
 from hw.window.pixels import WindowPixels
 from hw.window.writer import WindowWriter
@@ -33,7 +33,7 @@ class Window(wiring.Component):
     -------
     i : stored vectors, by row, then plane (the dilation plane last), then column; with ``expand`` by row, then column,
         then plane.
-    o_valid, o_payload : beats of samples.
+    o : beats of samples.
     o_taps : plane and taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
     space : room for a vector. It may follow ``issue`` by five cycles; so it means "for six more" at least.
     issue : one vector is on its way (the beat with ``last`` in the steps with depthwise, every beat in the others).
@@ -46,12 +46,9 @@ class Window(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "i": In(stream.Signature(VECTOR)),
-                "o_valid": Out(1),
-                "o_payload": Out(SAMPLES),
+                "o": Out(stream.Signature(SAMPLES, always_ready=True)),
                 "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
@@ -65,26 +62,20 @@ class Window(wiring.Component):
         m.submodules.writer = writer = WindowWriter(self.config)
         m.submodules.pixels = pixels = WindowPixels(self.config)
         m.submodules.beats = beats = WindowBeats(self.config)
+        for part in (writer, pixels, beats):
+            connect_bundle(m, StepControl(), self, part)
         wiring.connect(m, writer.i, wiring.flipped(self.i))
+        wiring.connect(m, pixels.o, beats.i)
         m.d.comb += [
-            writer.step.eq(self.step),
-            writer.start.eq(self.start),
             writer.row_limit.eq(self._row_limit(m, beats.row_done)),
-            pixels.step.eq(self.step),
-            pixels.start.eq(self.start),
             pixels.rows.eq(writer.rows),
             pixels.dilations.eq(writer.dilations),
-            beats.step.eq(self.step),
-            beats.start.eq(self.start),
-            beats.i_valid.eq(pixels.o_valid),
-            beats.i_payload.eq(pixels.o_payload),
-            pixels.o_take.eq(beats.i_take),
             beats.space.eq(self.space),
             self.issue.eq(beats.issue),
-            self.waiting_rows.eq(pixels.waiting & ~pixels.o_valid),
+            self.waiting_rows.eq(pixels.waiting & ~pixels.o.valid),
         ]
         m.d.comb += self.busy.eq(~writer.idle | ~pixels.idle)
-        self._read(m, writer.banks, beats.o_valid, beats.o_payload)
+        self._read(m, writer.banks, beats.o.valid, beats.o.payload)
         return m
 
     def _row_limit(self, m: Module, row_done):
@@ -102,7 +93,7 @@ class Window(wiring.Component):
 
     def _read(self, m: Module, banks, valid, beat) -> None:
         """Banks, padding, and ``samples[0]``."""
-        out = self.o_payload
+        out = self.o.payload
         late = READ_LATENCY + 1
         samples = []
         for n in range(9):
@@ -133,4 +124,4 @@ class Window(wiring.Component):
             m.d.comb += out[name].eq(delay(m, beat[name], late + 1, name))
         assert late + 1 == TAP_LEAD
         m.d.comb += [self.o_taps[name].eq(beat[name]) for name in ("plane", "row_tap", "column_tap")]
-        m.d.comb += self.o_valid.eq(delay(m, valid, late + 1, "valid", reset=True))
+        m.d.comb += self.o.valid.eq(delay(m, valid, late + 1, "valid", reset=True))

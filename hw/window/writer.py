@@ -6,8 +6,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from hw.interfaces import STEP, VECTOR
-from hw.lib import count_to, delay
+from hw.interfaces import VECTOR, StepControl, begin_after
+from hw.lib import count_to, delay, taken
 from hw.window.row_cursor import RowCursor
 
 
@@ -45,8 +45,7 @@ class WindowWriter(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
+                **taken(StepControl()),
                 "i": In(stream.Signature(VECTOR)),
                 "row_limit": In(13),
                 "rows": Out(13),
@@ -64,7 +63,7 @@ class WindowWriter(wiring.Component):
         rows_each = Signal(2)
         pairs = step.upsample & ~step.repeat
         m.d.comb += rows_each.eq(Mux(pairs, 2, 1))
-        accept, last = self._vectors(m, delay(m, self.start, 3, "start", reset=True))
+        accept, last = self._vectors(m, begin_after(m, self.start, 3))
         # Rows when the next ones are complete, whether these may be written, and whether they are the last.
         rows_after, permitted, at_end = Signal.like(self.rows), Signal(), Signal()
         m.d.sync += [permitted.eq(rows_after <= self.row_limit), at_end.eq(rows_after >= step.input_height)]
@@ -188,7 +187,7 @@ class WindowWriter(wiring.Component):
 
     def _write_dilations(self, m: Module, accept, last) -> None:
         base = Signal.like(self.dilations.address)
-        restart = delay(m, self.start, 3, "restart", reset=True)
+        restart = begin_after(m, self.start, 3)
         wrap = count_to(m, "slots", self.last_row, accept & last, restart)
         m.d.sync += [
             self.dilations.enable.eq(accept & self.dilation_plane),

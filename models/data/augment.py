@@ -26,7 +26,8 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 class Augmentation:
     """Ranges of the random changes.
 
-    ``scale``: side of the region shown, in units of the image's side (above 1: the image shrinks into grey).
+    ``scale``: side of the region shown, in units of the picture's that shows the whole image (above 1: the image
+    shrinks into grey).
     ``aspect``: largest factor between the changes of width and height. ``jitter``: largest relative change of
     brightness, contrast and saturation. ``hue``: largest turn of the colours, in parts of a full turn. ``keep``: boxes
     with less than this part of their area in view are dropped.
@@ -65,11 +66,13 @@ class Augmentation:
     def _stretch(self, rng: np.random.Generator) -> float:
         return float(np.exp(rng.uniform(-0.5, 0.5) * np.log(self.aspect)))
 
-    def region(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
-        """A random view x0, y0, x1, y1 in units of the image's sides."""
+    def region(
+        self, rng: np.random.Generator, frame: tuple[float, float] = (1.0, 1.0)
+    ) -> tuple[float, float, float, float]:
+        """A random view x0, y0, x1, y1 in units of the image's sides; ``frame``: as of a call."""
         scale = rng.uniform(*self.scale)
         stretch = self._stretch(rng)
-        return self._position(scale * stretch, scale / stretch, rng)
+        return self._position(frame[0] * scale * stretch, frame[1] * scale / stretch, rng)
 
     def color(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change brightness, contrast, saturation and hue of an RGB image (any dtype, returned as uint8)."""
@@ -100,34 +103,50 @@ class Augmentation:
         return self.color(image, rng), boxes, labels
 
     def __call__(
-        self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator
+        self,
+        image: np.ndarray,
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        frame: tuple[float, float] = (1.0, 1.0),
     ) -> Sample:
         """Augment one image.
 
         Parameters
         ----------
         image: uint8 ``[H, W, 3]``; boxes: ``[N, 4]`` x0, y0, x1, y1 in units of the image's sides; labels: ``[N]``.
+        size: height and width of the picture. frame: width and height, in units of the image's sides, of the picture
+        that shows the whole image (`codenet.fit.Placement.frame`): above 1 where the image is letterboxed.
 
-        Returns the image uint8 ``[size, size, 3]``, the boxes still in view (clipped, in units of ``size``), and their
+        Returns the image uint8 ``[*size, 3]``, the boxes still in view (clipped, in units of ``size``), and their
         labels.
         """
-        return self._finish(self._crop((image, boxes, labels), self.region(rng), size, size), rng)
+        return self._finish(self._crop((image, boxes, labels), self.region(rng, frame), *size), rng)
 
-    def combine(self, samples: Sequence[Sample], size: int, rng: np.random.Generator) -> Sample:
-        """One picture of four samples that meet at a random point; parameters and result as of a call.
+    def combine(
+        self,
+        samples: Sequence[Sample],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        frames: Sequence[tuple[float, float]] = ((1.0, 1.0),) * 4,
+    ) -> Sample:
+        """One picture of four samples that meet at a random point; parameters (``frames``: of each) and result as of a
+        call.
 
         Each image has a random scale (``mosaic_scale``), and as much of it is shown as its corner of the picture holds.
         """
-        middle_x, middle_y = (round(size * rng.uniform(*_MEETING)) for _ in range(2))
-        canvas = np.empty((size, size, 3), np.uint8)
+        middle_x, middle_y = (round(side * rng.uniform(*_MEETING)) for side in reversed(size))
+        canvas = np.empty((*size, 3), np.uint8)
         boxes, labels = [], []
-        corners = [(y, x) for y in ((0, middle_y), (middle_y, size)) for x in ((0, middle_x), (middle_x, size))]
-        for sample, ((top, bottom), (left, right)) in zip(samples, corners, strict=True):
-            zoom, stretch = size * rng.uniform(*self.mosaic_scale), self._stretch(rng)
+        corners = [(y, x) for y in ((0, middle_y), (middle_y, size[0])) for x in ((0, middle_x), (middle_x, size[1]))]
+        for sample, frame, ((top, bottom), (left, right)) in zip(samples, frames, corners, strict=True):
+            scale, stretch = rng.uniform(*self.mosaic_scale), self._stretch(rng)
             height, width = bottom - top, right - left
-            region = self._position(width / zoom * stretch, height / zoom / stretch, rng)
+            shown = (frame[0] * (width / (size[1] * scale)), frame[1] * (height / (size[0] * scale)))
+            region = self._position(shown[0] * stretch, shown[1] / stretch, rng)
             canvas[top:bottom, left:right], part, names = self._crop(sample, region, height, width)
-            boxes.append((part * [width, height, width, height] + [left, top, left, top]) / size)
+            boxes.append((part * [width, height, width, height] + [left, top, left, top]) / [*size[::-1], *size[::-1]])
             labels.append(names)
         return self._finish((canvas, np.concatenate(boxes), np.concatenate(labels)), rng)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from codenet.errors import CodenetError
+from codenet.fit import STRETCH
 from codenet.vision import image as photos
 from models.data.annotations import DetectionData, Record
 
@@ -43,28 +44,31 @@ def _read_checked(record: Record) -> Image.Image:
     return image
 
 
-def cached_images(data: DetectionData, size: int, cache: Path) -> np.ndarray:
-    """All images stretched to ``size`` x ``size``: uint8 ``[N, size, size, 3]``, a memory-mapped file in ``cache``.
+def cached_images(data: DetectionData, size: int | tuple[int, int], cache: Path, fit: str = STRETCH) -> np.ndarray:
+    """All images fitted into ``size`` (height and width, or the side of a square; `codenet.vision.image.resize`): uint8
+    ``[N, H, W, 3]``, a memory-mapped file in ``cache``.
 
     The file is named after the images' paths, sizes and times of change, so that changed data makes a new one. Making
     it is the check that all images decode and are as large as annotated: `CodenetError` lists all that do not, and says
     if there is no room for it.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     stamp = hashlib.sha256()
     for record in data:
         stat = record.path.stat()
         line = f"{record.path} {stat.st_size} {stat.st_mtime_ns} {record.width} {record.height}\n"
         stamp.update(line.encode())
-    path = cache / f"images-{size}-{stamp.hexdigest()[:16]}.npy"
+    kind = (f"{height}x{width}" if height != width else f"{height}") + f"-{fit}" * (fit != STRETCH)
+    path = cache / f"images-{kind}-{stamp.hexdigest()[:16]}.npy"
     if not path.is_file():
         # Several processes may come here at once; each writes a file of its own.
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            _fill(data, size, partial)
+            _fill(data, (height, width), fit, partial)
             partial.rename(path)
         except OSError as error:
-            needed = len(data) * size * size * 3 / 1e6
+            needed = len(data) * height * width * 3 / 1e6
             raise CodenetError(
                 f"{path}: the decoded photos cannot be kept ({needed:.0f} MB): {error.strerror or error}; make room, "
                 f"or take a smaller --cache-size"
@@ -91,12 +95,12 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return np.memmap(path, np.uint8, "r+", offset, shape)
 
 
-def _fill(data: DetectionData, size: int, path: Path) -> None:
-    images = _allocate(path, (len(data), size, size, 3))
+def _fill(data: DetectionData, size: tuple[int, int], fit: str, path: Path) -> None:
+    images = _allocate(path, (len(data), *size, 3))
 
     def place(index: int) -> str | None:
         try:
-            images[index] = photos.resize(_read_checked(data.records[index]), size, size)
+            images[index] = photos.resize(_read_checked(data.records[index]), *size, fit)
         except CodenetError as error:
             return str(error)
         return None

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from codenet import files
 from codenet.errors import CodenetError
 from codenet.vision.boxes import Detection
-from models.command import write_text
 from models.data.annotations import DetectionData, Record
 from models.data.files import read_text
 from models.data.overlaps import overlaps
@@ -114,7 +114,7 @@ class TeacherBoxes:
         """Write the file, a line a photo, complete or not at all; corners to 0.01 pixels, scores to 0.0001."""
         head = json.dumps({"format": FORMAT, "teacher": self.teacher, "classes": self.classes})
         lines = [f"{json.dumps(name)}: {json.dumps(self._photo(name))}" for name in self.photos]
-        write_text(path, f'{head[:-1]}, "photos": {{\n' + ",\n".join(lines) + "\n}}\n")
+        files.write(path, f'{head[:-1]}, "photos": {{\n' + ",\n".join(lines) + "\n}}\n")
 
     def _photo(self, name: str) -> dict[str, Any]:
         size, boxes = self.photos[name]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from codenet import Detector
 from codenet.errors import CodenetError
+from codenet.fit import place
 from codenet.golden.interpreter import run
 from codenet.graph import Graph
 from codenet.program import Program
@@ -38,21 +39,21 @@ def network_source(network: CoDeNet, iou_threshold: float = IOU_THRESHOLD) -> So
 
     Of boxes of a class with an intersection over union above ``iou_threshold`` only the best is kept.
     """
-    size = network.config.size
+    config = network.config
     dtype = next(network.parameters()).dtype
     network.eval()
 
     def detect(photo: Image.Image) -> list[Detection]:
-        x = normalize(photos.resize(photo, size, size)[None]).to(dtype)
+        x = normalize(photos.resize(photo, *config.input_size, config.fit)[None]).to(dtype)
         with torch.no_grad():
             peaks = find_peaks(network(x))[0]
-        return decode(peaks, network.classes, (photo.height, photo.width), iou_threshold=iou_threshold)
+        return decode(peaks, network.classes, config.place((photo.height, photo.width)), iou_threshold=iou_threshold)
 
     return Source(network.classes, detect)
 
 
 def graph_outputs(graph: Graph, tensors: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Head outputs among a graph's ``tensors`` as a network gives them: float64 ``[1, channels, S/4, S/4]`` by role."""
+    """Head outputs among a graph's ``tensors`` as a network gives them: float64 ``[1, channels, H/4, W/4]`` by role."""
     return {
         role: torch.from_numpy(tensors[name].astype(np.float64)).permute(2, 0, 1)[None] * graph.tensors[name].scale
         for role, name in graph.outputs.items()
@@ -65,11 +66,14 @@ def graph_source(path: Path, iou_threshold: float = IOU_THRESHOLD) -> Source:
     if not {"heatmap", "size", "offset"} <= graph.outputs.keys():
         raise CodenetError(f"{path}: outputs are {sorted(graph.outputs)}, expected heatmap, size and offset")
 
+    size = (graph.input.height, graph.input.width)
+
     def detect(photo: Image.Image) -> list[Detection]:
-        image = photos.to_activation(photos.resize(photo, graph.input.height, graph.input.width))
+        image = photos.to_activation(photos.resize(photo, *size, graph.fit))
         tensors = run(graph, image, keep=graph.outputs.values())
         peaks = find_peaks(graph_outputs(graph, tensors))[0]
-        return decode(peaks, graph.classes, (photo.height, photo.width), iou_threshold=iou_threshold)
+        placement = place((photo.height, photo.width), size, graph.fit)
+        return decode(peaks, graph.classes, placement, iou_threshold=iou_threshold)
 
     return Source(graph.classes, detect)
 

@@ -13,12 +13,14 @@ from models.network.checkpoints import (
     write_checkpoint,
 )
 from models.network.config import (
+    ACCELERATED_SIDES,
     ALL_DILATIONS,
     CONFIGS,
     CONFLICT_FREE_OR_ZERO,
     MAX_DILATION,
     PIXEL_OFFSET,
     PIXEL_SCALE,
+    SIDE_UNIT,
     NetworkConfig,
     get_config,
     normalize,
@@ -29,6 +31,7 @@ from models.network.graph_builder import GraphBuilder, Grid
 from models.network.peaks import find_peaks
 
 __all__ = [
+    "ACCELERATED_SIDES",
     "ALL_DILATIONS",
     "Backbone",
     "CONFIGS",
@@ -42,6 +45,7 @@ __all__ = [
     "NetworkConfig",
     "PIXEL_OFFSET",
     "PIXEL_SCALE",
+    "SIDE_UNIT",
     "find_peaks",
     "float_identity",
     "get_config",

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from codenet import files
 from codenet.errors import CodenetError
-from models.command import replacing
 from models.network.config import NetworkConfig
 from models.network.detector import CoDeNet
 
@@ -31,15 +31,14 @@ def write_checkpoint(state: dict[str, Any], path: Path, keep: bool = True) -> No
     """Write ``state`` to ``path``; what was there is kept as `previous` if ``keep``.
 
     The new file is complete on the disk before it takes the name, so that a kill or a power cut leaves the old one.
-    `OutputError` if it cannot be written, on a full disk for example.
+    OSError naming ``path`` if it cannot be written, on a full disk for example.
     """
     content = io.BytesIO()  # a full disk then is an OSError, where PyTorch's own writer raises others
     torch.save(state, content)
-    with replacing(path) as partial:
-        with partial.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+    with files.writing(path) as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())  # before the old one is moved
         if keep:
             with contextlib.suppress(FileNotFoundError):
                 path.replace(previous(path))

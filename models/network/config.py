@@ -12,6 +12,7 @@ import torch
 
 from codenet.config import CONFLICT_FREE
 from codenet.errors import CodenetError
+from codenet.fit import FITS, STRETCH, Placement, place
 
 CHANNELS_1X = (24, 116, 232, 464, 1024)
 CHANNELS_2X = (24, 244, 488, 976, 2153)
@@ -29,6 +30,12 @@ KERNELS = (3, 5, 7, 9)
 PIXEL_OFFSET = 114
 PIXEL_SCALE = 64
 
+#: Sides of the input are multiples of this: the backbone's stride.
+SIDE_UNIT = 32
+
+#: Sides of inputs whose networks the compiler takes for the default accelerator, all configurations.
+ACCELERATED_SIDES = range(2 * SIDE_UNIT, 640 + 1, SIDE_UNIT)
+
 #: Output stride of the network: the heads work at a quarter of the input's resolution.
 OUTPUT_STRIDE = 4
 
@@ -40,7 +47,7 @@ ALL_DILATIONS = tuple(range(MAX_DILATION + 1))
 CONFLICT_FREE_OR_ZERO = (0, *CONFLICT_FREE)
 
 #: Fields of `NetworkConfig` that came after the first checkpoints, its last ones.
-_OPTIONS = 7
+_OPTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class NetworkConfig:
     Parameters
     ----------
     name: name of the configuration.
-    size: input height and width in pixels, a multiple of 32.
+    size: input height and width in pixels, multiples of 32; one number where they are equal.
     stem: ``"s4"`` (3x3 stride 4) or ``"s2max"`` (3x3 stride 2, then 3x3 maximum stride 2).
     channels: channels after the stem, the three stages and the last 1x1 convolution.
     units: units per stage.
@@ -66,12 +73,13 @@ class NetworkConfig:
     Networks, 2017).
     skips: deformable stages 1 and 2 read, behind the decoder's tensor, what the last unit of the backbone's stage of
     the same resolution computed: half of that stage's channels. They take their dilation from the decoder's alone.
+    fit: how a photo is fitted into the input, one of `codenet.fit.FITS`.
 
-    The last seven have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
+    The last eight have defaults that make the accelerator's network. Raises `CodenetError` for values outside of these.
     """
 
     name: str
-    size: int = 256
+    size: int | tuple[int, int] = 256
     stem: str = "s4"
     channels: tuple[int, int, int, int, int] = CHANNELS_1X
     units: tuple[int, int, int] = (4, 8, 4)
@@ -85,10 +93,18 @@ class NetworkConfig:
     deform_backbone: bool = False
     fpn: bool = False
     skips: bool = False
+    fit: str = STRETCH
 
     def __post_init__(self) -> None:
-        if self.size <= 0 or self.size % 32:
-            raise CodenetError(f"network {self.name}: input size is {self.size}, expected a positive multiple of 32")
+        sides = (self.size,) * 2 if isinstance(self.size, int) else tuple(self.size)
+        if len(sides) != 2 or any(not isinstance(side, int) or side <= 0 or side % SIDE_UNIT for side in sides):
+            raise CodenetError(
+                f"network {self.name}: input size is {self.size}, expected height and width, positive multiples of "
+                f"{SIDE_UNIT}"
+            )
+        object.__setattr__(self, "size", sides if sides[0] != sides[1] else sides[0])
+        if self.fit not in FITS:
+            raise CodenetError(f"network {self.name}: fit is {self.fit!r}, expected one of {FITS}")
         if self.stem not in STEMS:
             raise CodenetError(f"network {self.name}: stem is {self.stem!r}, expected one of {STEMS}")
         if self.deform not in DEFORM_VARIANTS:
@@ -138,18 +154,32 @@ class NetworkConfig:
         return (0, self.channels[2] // 2, self.channels[1] // 2) if self.skips else (0, 0, 0)
 
     @property
-    def output_size(self) -> int:
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the input, in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def output_size(self) -> tuple[int, int]:
         """Height and width of the head outputs."""
-        return self.size // OUTPUT_STRIDE
+        height, width = self.input_size
+        return height // OUTPUT_STRIDE, width // OUTPUT_STRIDE
+
+    @property
+    def input_text(self) -> str:
+        """Height, width and fit for people: ``"384x640 (letterbox)"``, the height first."""
+        height, width = self.input_size
+        return f"{height}x{width} ({self.fit})"
+
+    def place(self, photo_size: tuple[int, int]) -> Placement:
+        """Where a photo of this height and width lies in the input."""
+        return place(photo_size, self.input_size, self.fit)
 
     def replace(self, **changes: Any) -> NetworkConfig:
         """The same configuration with some fields changed."""
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints. Options of the deformable convolution that have their defaults are left out,
-        as in old checkpoints.
-        """
+        """Plain values, for checkpoints. Options that have their defaults are left out, as in old checkpoints."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)[-_OPTIONS:]}
         return {key: v for key, v in dataclasses.asdict(self).items() if key not in defaults or v != defaults[key]}
 
@@ -182,6 +212,6 @@ def get_config(name: str) -> NetworkConfig:
 
 
 def normalize(images: np.ndarray) -> torch.Tensor:
-    """uint8 RGB ``[N, S, S, 3]`` to the network's input, float32 ``[N, 3, S, S]``."""
+    """uint8 RGB ``[N, H, W, 3]`` to the network's input, float32 ``[N, 3, H, W]``."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     return (pixels.float() - PIXEL_OFFSET) / PIXEL_SCALE

@@ -11,8 +11,8 @@ A 3x3 convolution samples nine places around each pixel. The variants differ in 
 ``bounded``     the same, but no sample lies further than 7 rows or columns from its pixel
 ``square``      one fractional number ``s`` a pixel, in [-7, 8]: the taps lie at ``s`` times their regular distance
 ``rounded``     the same with ``s`` rounded to integers in [0, 7], or to a subset of these: what the accelerator
-computes ==============
-====================================================================================================
+                computes
+==============  ====================================================================================================
 
 Fractional places are sampled by bilinear interpolation; outside of the image all is zero. Every variant starts at the
 regular places.
@@ -92,10 +92,16 @@ def rounded_conv(
 
     Parameters
     ----------
-    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; s: ``[N, 1, H, W]``, the dilation
-    before rounding.
+    x:
+        ``[N, C, H, W]``.
+    weight:
+        ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise.
+    s:
+        ``[N, 1, H, W]``, the dilation before rounding.
 
-    Returns ``[N, O, H, W]``. Gradients reach all three arguments.
+    Returns
+    -------
+    ``[N, O, H, W]``. Gradients reach all three arguments.
     """
     if x.is_cuda and weight.shape[1] == 1:
         return gathered_conv(x, weight, s, dilations)
@@ -218,10 +224,16 @@ def sampled_conv(x: torch.Tensor, weight: torch.Tensor, places: torch.Tensor) ->
 
     Parameters
     ----------
-    x: ``[N, C, H, W]``; weight: ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise; places: ``[N, 9, 2, H, W]``, row
-    and column of each tap relative to the pixel.
+    x:
+        ``[N, C, H, W]``.
+    weight:
+        ``[O, C, 3, 3]``, or ``[C, 1, 3, 3]`` for depthwise.
+    places:
+        ``[N, 9, 2, H, W]``, row and column of each tap relative to the pixel.
 
-    Returns ``[N, O, H, W]``. Gradients reach all three arguments.
+    Returns
+    -------
+    ``[N, O, H, W]``. Gradients reach all three arguments.
     """
     n, channels, height, width = x.shape
     rows = places[:, :, 0] + torch.arange(height, dtype=x.dtype, device=x.device).view(-1, 1)

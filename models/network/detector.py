@@ -88,9 +88,9 @@ class Head(nn.Module):
 class CoDeNet(nn.Module):
     """CenterNet detector on ShuffleNetV2 with a deformable decoder.
 
-    Input ``[N, 3, S, S]``, RGB, normalized by `normalize`. Returns a dictionary of ``heatmap`` (logits,
-    ``[N, classes, S/4, S/4]``), ``size`` (width and height in output pixels) and ``offset`` (of the centre, x and y,
-    in output pixels), the latter two ``[N, 2, S/4, S/4]``.
+    Input ``[N, 3, H, W]``, RGB, normalized by `normalize`. Returns a dictionary of ``heatmap`` (logits,
+    ``[N, classes, H/4, W/4]``), ``size`` (width and height in output pixels) and ``offset`` (of the centre, x and y,
+    in output pixels), the latter two ``[N, 2, H/4, W/4]``.
     """
 
     def __init__(self, config: NetworkConfig, classes: tuple[str, ...]) -> None:

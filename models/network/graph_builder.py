@@ -129,9 +129,10 @@ class GraphBuilder:
     Each method adds operations for a module and returns the name of their result. ``grids`` has every tensor's meaning.
     """
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    def __init__(self, network: nn.Module, input_size: tuple[int, int], fit: str) -> None:
         self.names = {module: name for name, module in network.named_modules()}
-        self.operations: list[Operation] = [Input(name="image", height=size, width=size)]
+        height, width = input_size
+        self.operations: list[Operation] = [Input(name="image", height=height, width=width, fit=fit)]
         self.grids: dict[str, Grid] = {"image": Grid(INPUT_SCALE, INPUT_ZERO_POINT, -128, 127)}
 
     def _add(self, operation: Operation, grid: Grid) -> str:
@@ -146,6 +147,18 @@ class GraphBuilder:
     def shift(self, conv: QuantConv2d, x: str, target: Grid) -> int:
         """The shift for a convolution of tensor ``x``."""
         return choose_shift(float((self.grids[x].scale * weight_scale(conv) / target.scale).max()))
+
+    def integers(
+        self, name: str, conv: QuantConv2d, x: str, target: Grid, shift: int
+    ) -> tuple[np.ndarray, int, Requantize]:
+        """Weights of the convolution ``name`` of tensor ``x``, int8 ``[O, I, K, K]``, their bits, and the rest of it,
+        snapped.
+        """
+        try:
+            requantize = snap(conv, self.grids[x], target, shift)
+        except CodenetError as error:
+            raise CodenetError(f"{name}: {error}") from error
+        return integer_weight(conv).astype(np.int8), int(conv.weight_quant.bit_width()), requantize
 
     def convolution(self, name: str, conv: QuantConv2d, x: str, target: Grid, shift: int | None = None) -> str:
         """A full or a depthwise convolution, snapped; ``shift`` overrides the one for the largest ratio."""
@@ -204,11 +217,7 @@ class GraphBuilder:
         self, name: str, conv: QuantConv2d, inputs: tuple[str, ...], target: Grid, shift: int | None
     ) -> str:
         s = self.shift(conv, inputs[0], target) if shift is None else shift
-        try:
-            requantize = snap(conv, self.grids[inputs[0]], target, s)
-        except CodenetError as error:
-            raise CodenetError(f"{name}: {error}") from error
-        weights, bits = integer_weight(conv).astype(np.int8), int(conv.weight_quant.bit_width())
+        weights, bits, requantize = self.integers(name, conv, inputs[0], target, s)
         scale, zero_point, stride = target.scale, target.zero_point, conv.stride[0]
         if conv.groups > 1:
             if bits != 4:
@@ -244,16 +253,21 @@ class GraphBuilder:
         )
 
     def max_pool(self, name: str, x: str) -> str:
+        """Maximum of 3x3 pixels, stride 2."""
         return self._unchanged(MaxPool(name=name, inputs=(x,), stride=2))
 
     def upsample(self, name: str, x: str) -> str:
+        """Twice as large by repetition."""
         return self._unchanged(Upsample(name=name, inputs=(x,)))
 
     def slice(self, name: str, x: str, start: int, stop: int) -> str:
+        """Channels ``start`` to ``stop``."""
         return self._unchanged(Slice(name=name, inputs=(x,), start=start, stop=stop))
 
     def concat(self, name: str, inputs: tuple[str, ...]) -> str:
+        """Channels one after the other."""
         return self._unchanged(Concat(name=name, inputs=inputs))
 
     def shuffle(self, name: str, x: str) -> str:
+        """Channels of two groups in turn."""
         return self._unchanged(Shuffle(name=name, inputs=(x,), groups=2))

@@ -12,7 +12,7 @@ from codenet.vision.boxes import TOP_K, Peaks
 def find_peaks(outputs: dict[str, torch.Tensor], top: int = TOP_K) -> list[Peaks]:
     """The ``top`` highest local maxima of each image's heatmap, highest first.
 
-    ``outputs``: ``heatmap`` (logits ``[N, classes, S, S]``), ``size`` and ``offset`` (``[N, 2, S, S]``, output pixels).
+    ``outputs``: ``heatmap`` (logits ``[N, classes, H, W]``), ``size`` and ``offset`` (``[N, 2, H, W]``, output pixels).
     A local maximum is no smaller than its eight neighbours; equal neighbours all stay.
     """
     heatmap = outputs["heatmap"].detach().double()

@@ -133,8 +133,9 @@ def to_rounded(network: CoDeNet, images: np.ndarray) -> CoDeNet:
     """
     rounded = CoDeNet(network.config.replace(sampling="rounded"), network.classes)
     rounded.load_state_dict(network.state_dict())
-    size = network.config.size
-    for stage, found in zip(rounded.decoder, distances(network, _resized(images, size)), strict=True):
+    for stage, found in zip(
+        rounded.decoder, distances(network, _resized(images, network.config.input_size)), strict=True
+    ):
         if (found < 0).float().mean() > 0.5:
             turn(stage.deform)  # type: ignore[arg-type]
     return rounded.eval()
@@ -147,9 +148,9 @@ def turn(deform: DeformConv) -> None:
     deform.weight.data.copy_(deform.weight.data.flip(2, 3))
 
 
-def _resized(images: np.ndarray, size: int) -> np.ndarray:
+def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
     from codenet.vision.image import resize
 
-    return np.stack([resize(Image.fromarray(np.ascontiguousarray(image)), size, size) for image in images])
+    return np.stack([resize(Image.fromarray(np.ascontiguousarray(image)), *size) for image in images])

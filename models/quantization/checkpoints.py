@@ -37,6 +37,6 @@ def load_quantized(path: Path) -> CoDeNet:
     precision, state = load_precision(path), load_checkpoint(path)
     network = described_network(path, state)
     # Any ranges will do: the state has the learned ones.
-    empty = torch.zeros(1, 3, network.config.size, network.config.size)
+    empty = torch.zeros(1, 3, *network.config.input_size)
     network = quantize(network, calibrate(network, [empty]), precision)
     return restore(path, network, state)

@@ -31,7 +31,7 @@ CALIBRATION_QUANTILE = 0.9995
 _CALIBRATION_VALUES = 1 << 18
 
 
-def _quantized_outputs(network: CoDeNet) -> Iterator[tuple[str, nn.Module]]:
+def quantized_outputs(network: CoDeNet) -> Iterator[tuple[str, nn.Module]]:
     """Modules of a floating-point network whose outputs become int8 tensors, by name."""
     for name, module in network.named_modules():
         variant_ii_point = isinstance(module, nn.Conv2d) and name.startswith("decoder.") and name.endswith(".point")
@@ -54,7 +54,7 @@ def calibrate(network: CoDeNet, images: Iterable[torch.Tensor]) -> dict[str, flo
 
     hooks = [
         module.register_forward_hook(lambda _module, _inputs, output, name=name: record(name, output))
-        for name, module in _quantized_outputs(network)
+        for name, module in quantized_outputs(network)
     ]
     network.eval()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def _share_ranges(network: CoDeNet, ranges: dict[str, float], precision: Precisi
             )
         shared = activation(max(ranges[name] for name in branches), True, bits.pop())
         quantizers |= dict.fromkeys(branches, shared)
-    for name, module in _quantized_outputs(network):
+    for name, module in quantized_outputs(network):
         if name not in quantizers:
             relu = isinstance(module, ConvNorm | DeformDepthwise) and module.relu is not None
             quantizers[name] = activation(ranges[name], relu, precision.activation_bits(name))
@@ -114,7 +114,7 @@ def _quantize_module(name: str, module: nn.Module, act: nn.Module, precision: Pr
     return QuantBlock(quant_conv(module, precision.weight_bits(name)), None, act)
 
 
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 
@@ -133,7 +133,7 @@ def quantize(network: CoDeNet, ranges: dict[str, float], precision: Precision = 
     precision.check_modules({name for name, _ in network.named_modules()})
     result = copy.deepcopy(network).eval()
     for name, act in _share_ranges(result, ranges, precision).items():
-        _replace(result, name, _quantize_module(name, result.get_submodule(name), act, precision))
+        replace(result, name, _quantize_module(name, result.get_submodule(name), act, precision))
     for name, head in result.heads.items():
         bits = precision.weight_bits(f"heads.{name}.out")
         head.out = QuantBlock(quant_conv(head.out, bits), None, QuantIdentity(act_quant=HeadQuant))

@@ -29,7 +29,7 @@ def to_graph(network: CoDeNet, name: str, metadata: dict[str, Any] | None = None
     for module in snapped.modules():
         if isinstance(module, QuantBlock | QuantDeformBlock):
             fold_norm(module)
-    builder = GraphBuilder(snapped, network.config.size)
+    builder = GraphBuilder(snapped, network.config.input_size, network.config.fit)
     with torch.no_grad():
         outputs = snapped.describe(builder)
     return Graph(name, tuple(builder.operations), outputs, network.classes, metadata or {}), snapped

@@ -29,14 +29,17 @@ _HEADS = {"heatmap": (-2.0, 1.0), "size": (12.0, 4.0), "offset": (0.5, 0.2)}
 _PEAKS = 5
 
 
-def synthetic_photo(size: int, seed: int = 0) -> np.ndarray:
-    """A colourful picture with structure at every scale, as photos have: uint8 ``[size, size, 3]``."""
+def synthetic_photo(size: int | tuple[int, int], seed: int = 0) -> np.ndarray:
+    """A colourful picture with structure at every scale, as photos have: uint8 ``[H, W, 3]``; ``size``: as
+    `NetworkConfig`'s.
+    """
     rng = np.random.default_rng(seed)
-    picture = np.zeros((size, size, 3))
+    height, width = (size, size) if isinstance(size, int) else size
+    picture = np.zeros((height, width, 3))
     cells = 2
-    while cells <= size:
+    while cells <= min(height, width):
         noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        layer = Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
+        layer = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
         picture += (np.asarray(layer) - 127.5) / cells**0.5
         cells *= 2
     return np.clip(picture * 1.2 + 127.5, 0, 255).astype(np.uint8)
@@ -109,7 +112,7 @@ def untrained(
     Parameters
     ----------
     config: configuration, or its name (a to g).
-    photo: uint8 ``[S, S, 3]`` of the configuration's size; None takes a synthetic picture.
+    photo: uint8 ``[H, W, 3]`` of the configuration's size; None takes a synthetic picture.
     """
     config = get_config(config) if isinstance(config, str) else config
     pixels = synthetic_photo(config.size, seed) if photo is None else photo

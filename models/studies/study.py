@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
+from codenet import files
 from codenet.errors import CodenetError
-from models.command import check_folder, interrupt_on_termination, sheltered, write_json
+from models.command import check_folder, interrupt_on_termination, sheltered
 from models.data import DetectionData, cached_images, load_data
 from models.evaluation import Score, evaluate, network_source
 from models.network import Backbone, CoDeNet, NetworkConfig, float_identity, load_network, load_plain
@@ -43,7 +44,7 @@ class Store:
         self.folder, path = folder, folder / "settings.json"
         settings = json.loads(json.dumps(settings))
         if not path.is_file():
-            write_json(path, settings)
+            files.write_json(path, settings)
             return
         known = read_json(path)
         for key in sorted(known.keys() | settings.keys()):
@@ -60,7 +61,7 @@ class Store:
 
     def add(self, name: str, result: Mapping[str, Any]) -> None:
         """Keep a result."""
-        write_json(self.folder / f"{name}.json", result)
+        files.write_json(self.folder / f"{name}.json", result)
 
     def run_folder(self, name: str) -> Path:
         """Where a run keeps its checkpoint and log."""
@@ -115,15 +116,15 @@ class Schedule:
             "limit": self.limit,
         }
 
-    def train_config(self, size: int, seed: int) -> TrainConfig:
-        """The settings of a run."""
+    def train_config(self, side: int, seed: int) -> TrainConfig:
+        """The settings of a run; ``side``: the input's longer one."""
         return TrainConfig(
             iterations=self.iterations,
             batch=self.batch,
             rate=self.rate,
             seed=seed,
             mixed=self.mixed,
-            cache_size=max(TrainConfig.cache_size, size),
+            cache_size=max(TrainConfig.cache_size, side),
             slope=TrainConfig.slope if self.start is None else 0.0,
         )
 
@@ -177,7 +178,7 @@ def prepare(config: NetworkConfig, schedule: Schedule, seed: int, cache: Path) -
     if schedule.start is not None:
         start_around_decoder(network, schedule.start)
     network = network.to(memory_format=torch.channels_last)
-    training = schedule.train_config(config.size, seed)
+    training = schedule.train_config(max(config.input_size), seed)
     data = schedule.training()
     images = cached_images(data, training.cache_size, cache)
     return Trainer(network, training, float_identity(network)), Batches(data, images, training, config)

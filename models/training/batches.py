@@ -56,14 +56,20 @@ class Batches(Dataset[Batch]):
         unit = np.array([record.width, record.height] * 2, np.float64)
         return self.images[index], record.boxes[~record.crowd] / unit, record.labels[~record.crowd]
 
+    def _frame(self, index: int) -> tuple[float, float]:
+        """The network's input in units of a photo's sides, x and y."""
+        record = self.data.records[index]
+        return self.network.place((record.height, record.width)).frame
+
     def _augmented(self, step: int, slot: int) -> Sample:
         rng = np.random.default_rng([self.config.seed, 1, step, slot])
-        sample = self._load(self._sample(step * self.config.batch + slot))
+        first, size = self._sample(step * self.config.batch + slot), self.network.input_size
         mosaic = self.config.mosaic(step)
         if mosaic and rng.random() < mosaic:
-            others = [self._load(int(index)) for index in rng.integers(len(self.data), size=3)]
-            return self.config.augmentation.combine([sample, *others], self.network.size, rng)
-        return self.config.augmentation(*sample, self.network.size, rng)
+            four = [first, *map(int, rng.integers(len(self.data), size=3))]
+            frames = [self._frame(index) for index in four]
+            return self.config.augmentation.combine([self._load(index) for index in four], size, rng, frames)
+        return self.config.augmentation(*self._load(first), size, rng, self._frame(first))
 
     def __getitem__(self, step: int) -> Batch:
         images, targets = [], []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.command import number
+from models.network.config import ACCELERATED_SIDES, SIDE_UNIT
 from models.training.config import TrainConfig
 
 
@@ -42,6 +43,17 @@ def add_common_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig)
         help="processes that share a batch, a thread or GPU each (default: one a GPU, else 2)",
     )
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")
+
+
+def input_size(text: str) -> int | tuple[int, int]:
+    """Type of an argument: the side of a square input, or its height and width, ``384x640``."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) in ACCELERATED_SIDES for side in sides):
+        low, high = ACCELERATED_SIDES[0], ACCELERATED_SIDES[-1]
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected a side, or HEIGHTxWIDTH, of multiples of {SIDE_UNIT} from {low} to {high}"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def run_options(arguments: argparse.Namespace) -> dict[str, Any]:

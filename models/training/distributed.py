@@ -25,8 +25,9 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from codenet.command import BAD_INPUT, INTERRUPTED, describe
 from codenet.errors import CodenetError
-from models.command import BAD_INPUT, INTERRUPTED, describe, interrupt_on_termination, sheltered
+from models.command import interrupt_on_termination, sheltered
 
 #: How long processes wait for another one, which may be caching images or compiling kernels.
 _PATIENCE = timedelta(hours=6)
@@ -148,8 +149,7 @@ def _worker(worker: int, workers: int, job: Job, meeting: Path) -> None:
     except (CodenetError, OSError, KeyboardInterrupt) as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # All find the same fault in the user's data; the one who started them says so, once.
-        text = describe(error) if isinstance(error, OSError) else str(error)
-        _complaint(meeting).write_text(text, encoding="utf-8")
+        _complaint(meeting).write_text(describe(error), encoding="utf-8")
         os._exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else BAD_INPUT)
 
 

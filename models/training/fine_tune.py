@@ -62,7 +62,7 @@ def fine_tune(
     torch.manual_seed(config.seed)
     device = pick_device(run.device)
     network = load_network(checkpoint)
-    config = dataclasses.replace(config, cache_size=max(config.cache_size, network.config.size))
+    config = dataclasses.replace(config, cache_size=max(config.cache_size, *network.config.input_size))
     data = from_first(training_data(run.data, network.classes) if worker == 0 else None)
     with first_of_machine():
         images = cached_images(data, config.cache_size, run.cache)

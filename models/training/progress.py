@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codenet import files
 from codenet.errors import CodenetError
 from codenet.svg import COLOURS, Axis, Chart
-from models.command import write_text
 from models.network.checkpoints import write_checkpoint
 from models.training.distributed import rank
 from models.training.losses import WEIGHTS
@@ -69,7 +69,7 @@ class Progress:
         if rank():
             return
         self.lines = [line for line in read_history(self.history) if line["step"] <= trainer.step]
-        write_text(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
+        files.write(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
         if self.tensorboard:
             self.writer = open_tensorboard(self.output / "tensorboard", trainer.step)
 
@@ -83,7 +83,7 @@ class Progress:
         if rank():
             return
         self.lines.append(line)
-        write_text(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
+        files.write(self.history, "".join(f"{json.dumps(line)}\n" for line in self.lines))
         draw(self.lines, self.output)
         if self.writer is not None:
             for name, value in line.items():
@@ -142,4 +142,4 @@ def _chart(title: str, label: str, series: dict[str, list[tuple[int, float]]], p
         chart.line([(float(step), value) for step, value in line], colour)
         for step, value in line if len(line) < 50 else ():
             chart.point(step, value, colour, f"{name} {value:.4f} at step {step}", radius=2.5)
-    write_text(path, chart.text())
+    files.write(path, chart.text())

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codenet import files
 from codenet.errors import CodenetError
-from models.command import check_folder, write_json
+from models.command import check_folder
 from models.data import DetectionData, cached_images, load_data, split_of
 from models.network import CoDeNet, NetworkConfig, float_identity, previous, start_from
 from models.pretrained import load_authors, load_backbone_weights, to_rounded
@@ -125,18 +126,16 @@ class _LogFile(logging.FileHandler):
 
 
 def check_output(run: Run, overwrite: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """`CodenetError` if the output is no place to write to, or has a checkpoint that nothing is said of or is an input.
+    """`CodenetError` if the output is no place to write to, or has a checkpoint that nothing is said of.
+
+    FileExistsError if it has one that is an input.
 
     ``overwrite`` removes the checkpoints that are there.
     """
     check_folder(run.output)
     mine = (run.checkpoint, previous(run.checkpoint), run.output / "best.pt")
-    read = {path.resolve() for path in inputs if path is not None}
     for file in mine:
-        if file.resolve() in read:
-            raise CodenetError(
-                f"training: {file} is an input of this run, which would overwrite it: give another --output"
-            )
+        files.check_output(file, (path for path in inputs if path is not None))
     found = [file for file in mine[:2] if file.exists()]
     if overwrite:
         for file in found:
@@ -153,10 +152,9 @@ def introduce(run: Run, trainer: Trainer, network: NetworkConfig, data: Detectio
     config = trainer.config
     left = config.iterations - trainer.step
     logger.info(
-        "network %s, %dx%d pixels, %d parameters, on %s; %d photos with %d boxes of %s",
+        "network %s, photos to %s, %d parameters, on %s; %d photos with %d boxes of %s",
         network.name,
-        network.size,
-        network.size,
+        network.input_text,
         sum(parameter.numel() for parameter in trainer.network.parameters()),
         trainer.device,
         len(data),
@@ -177,7 +175,7 @@ def introduce(run: Run, trainer: Trainer, network: NetworkConfig, data: Detectio
         run.output / "settings.json",
     )
     settings = {"network": network.to_dict(), "classes": list(data.classes), "data": list(run.data)}
-    write_json(run.output / "settings.json", {**settings, "training": dataclasses.asdict(config)})
+    files.write_json(run.output / "settings.json", {**settings, "training": dataclasses.asdict(config)})
 
 
 def starting_network(start: Start, config: NetworkConfig, classes: tuple[str, ...], images: np.ndarray) -> CoDeNet:
@@ -196,13 +194,13 @@ def starting_network(start: Start, config: NetworkConfig, classes: tuple[str, ..
 def _validation(
     run: FloatRun, network: NetworkConfig, classes: tuple[str, ...], device: torch.device
 ) -> Validation | None:
-    """The validation split, cached at the network's size; None without ``evaluate_every``."""
+    """The validation split, cached at the network's input size; None without ``evaluate_every``."""
     if not run.evaluate_every:
         return None
     sources = run.val_data or [split_of(source, "")[0] for source in run.data]
     data = subset(from_first(load_data(sources, "val", classes) if rank() == 0 else None), run.evaluate_images)
     with first_of_machine():
-        images = cached_images(data, network.size, run.cache)
+        images = cached_images(data, network.input_size, run.cache, network.fit)
     return Validation(data, images, network, device)
 
 

@@ -22,8 +22,8 @@ COVERED = 0.54
 class Targets:
     """Targets of one image; all lengths in output pixels.
 
-    ``heatmap``: float32 ``[classes, S, S]``, 1 at the centres. For the K pixels that learn a box: ``index``: int64
-    ``[K]``, the pixel as ``y * S + x``; ``box``: float32 ``[K, 4]`` of x0, y0, x1, y1; ``weight``: float32 ``[K]``,
+    ``heatmap``: float32 ``[classes, H, W]``, 1 at the centres. For the K pixels that learn a box: ``index``: int64
+    ``[K]``, the pixel as ``y * W + x``; ``box``: float32 ``[K, 4]`` of x0, y0, x1, y1; ``weight``: float32 ``[K]``,
     those of one box sum to the logarithm of one plus its area.
     """
 
@@ -62,26 +62,27 @@ def draw_gaussian(shape: tuple[int, int], centre: tuple[int, int], radius: tuple
     return (profiles[1][:, None] * profiles[0][None, :]).astype(np.float32)
 
 
-def make_targets(boxes: np.ndarray, labels: np.ndarray, classes: int, size: int) -> Targets:
-    """Targets for boxes ``[N, 4]`` (x0, y0, x1, y1 in units of the image's sides) on a ``size`` x ``size`` output.
+def make_targets(boxes: np.ndarray, labels: np.ndarray, classes: int, size: tuple[int, int]) -> Targets:
+    """Targets for boxes ``[N, 4]`` (x0, y0, x1, y1 in units of the image's sides) on an output of ``size`` (height,
+    width).
 
     Where boxes meet, a pixel learns the smaller one, and each box keeps its own centre unless a smaller one has the
     same.
     """
-    heatmap = np.zeros((classes, size, size), np.float32)
-    scaled = np.asarray(boxes, np.float64).reshape(-1, 4) * size
+    heatmap, sides = np.zeros((classes, *size), np.float32), np.array(size[::-1])
+    scaled = np.asarray(boxes, np.float64).reshape(-1, 4) * np.tile(sides, 2)
     extent = scaled[:, 2:] - scaled[:, :2]
-    centre = np.clip(np.floor((scaled[:, :2] + scaled[:, 2:]) / 2), 0, size - 1).astype(np.int64)
+    centre = np.clip(np.floor((scaled[:, :2] + scaled[:, 2:]) / 2), 0, sides - 1).astype(np.int64)
     area = np.prod(extent, axis=1)
     order = np.argsort(-area, kind="stable")
-    owner = np.full((size, size), -1)
-    share = np.zeros((size, size), np.float32)
+    owner = np.full(size, -1)
+    share = np.zeros(size, np.float32)
     for n in order:
         x, y = int(centre[n, 0]), int(centre[n, 1])
         radius = int(gaussian_radius(*extent[n]))
-        np.maximum(heatmap[labels[n]], draw_gaussian((size, size), (x, y), (radius, radius)), out=heatmap[labels[n]])
+        np.maximum(heatmap[labels[n]], draw_gaussian(size, (x, y), (radius, radius)), out=heatmap[labels[n]])
         reach = (extent[n] * COVERED / 2).astype(int)
-        region = draw_gaussian((size, size), (x, y), (reach[0], reach[1]))
+        region = draw_gaussian(size, (x, y), (reach[0], reach[1]))
         covered = region > 0
         owner[covered], share[covered] = n, region[covered]
     for n in order:  # a larger box whose centre lies in a smaller one's region still has to be found there
@@ -92,4 +93,4 @@ def make_targets(boxes: np.ndarray, labels: np.ndarray, classes: int, size: int)
     owners, weight = owner[ys, xs], share[ys, xs]
     total = np.bincount(owners, weight, minlength=len(scaled))
     weight = weight * (np.log1p(area) / np.maximum(total, 1e-6))[owners]
-    return Targets(heatmap, ys * size + xs, scaled[owners].astype(np.float32), weight.astype(np.float32))
+    return Targets(heatmap, ys * size[1] + xs, scaled[owners].astype(np.float32), weight.astype(np.float32))

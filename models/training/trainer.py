@@ -16,8 +16,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from codenet.command import describe
 from codenet.errors import CodenetError
-from models.command import OutputError, duration
+from models.command import duration
 from models.network.blocks import set_slope
 from models.network.checkpoints import load_newest, write_checkpoint
 from models.training.batches import Batches, feed
@@ -272,13 +273,13 @@ def _resumable(path: Path | None) -> Iterator[None]:
     """What the body cannot write ends the run with the way to go on."""
     try:
         yield
-    except OutputError as error:
+    except OSError as error:
         kept = (
             ""
             if path is None or not path.exists()
             else f"; {path} of before is kept: make room, then go on with --resume"
         )
-        raise CodenetError(f"training: {error}{kept}") from error
+        raise CodenetError(f"training: {describe(error)}{kept}") from error
 
 
 class Pace:

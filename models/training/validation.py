@@ -34,7 +34,7 @@ class Validation:
 
     Parameters
     ----------
-    data: images with boxes; images: uint8 ``[N, S, S, 3]``, the same in its order (`models.data.cached_images`).
+    data: images with boxes; images: uint8 ``[N, H, W, 3]``, the same in its order (`models.data.cached_images`).
     """
 
     def __init__(self, data: DetectionData, images: np.ndarray, network: NetworkConfig, device: torch.device) -> None:
@@ -64,8 +64,9 @@ class Validation:
         with torch.no_grad():
             outputs = self.network(normalize(self.images[indices]).to(self.device))
         peaks = find_peaks({name: value.cpu() for name, value in outputs.items()})
-        shapes = [(self.data.records[index].height, self.data.records[index].width) for index in indices]
+        records = [self.data.records[index] for index in indices]
+        placements = [self.network.config.place((record.height, record.width)) for record in records]
         return {
-            index: decode(found, self.data.classes, shape)
-            for index, found, shape in zip(indices, peaks, shapes, strict=True)
+            index: decode(found, self.data.classes, placement)
+            for index, found, placement in zip(indices, peaks, placements, strict=True)
         }

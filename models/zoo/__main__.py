@@ -9,13 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.command import Parser, exit_status, number
+from codenet import command
+from models.command import number
 from models.zoo import SHELF
 from models.zoo.shelve import add, read_about, update_card
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="python -m models.zoo", description=__doc__)
+    parser = command.Parser(prog="python -m models.zoo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="names and files")
     adding = commands.add_parser("add", help="make program, graph, floating-point network and card of a detector")
@@ -31,8 +32,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     writing.add_argument(
         "--cycles", type=number(int, 1), help="cycles of a frame in RTL simulation, from make sim or make bench"
     )
-    for command in (adding, writing):
-        command.add_argument("--about", type=Path, help="JSON with data, started_from, commands (a list), limits")
+    for described in (adding, writing):
+        described.add_argument("--about", type=Path, help="JSON with data, started_from, commands (a list), limits")
     return parser.parse_args(arguments)
 
 
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; status 2 for checkpoints or data that do not fit."""
-    return exit_status(lambda: _run(_parse(arguments)))
+    return command.run("models.zoo", lambda: _run(_parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from codenet.fit import LETTERBOX, STRETCH
 from models.network.config import NetworkConfig
 from models.quantization.precision import Precision
 
@@ -18,15 +19,16 @@ SCORES = {
 #: Texts that only people know; the card says so where one is missing.
 ABOUT = ("data", "started_from", "commands", "limits")
 
+_FITTED = {STRETCH: "stretched to", LETTERBOX: "letterboxed into"}
 _STEMS = {"s4": "a stem of stride 4", "s2max": "a stem of stride 2 and a maximum"}
 
 
 def _describe(config: NetworkConfig, precision: Precision) -> str:
     width = "1x" if config.channels[1] == 116 else f"stages of {', '.join(map(str, config.channels[1:4]))} channels"
     dilations = ", ".join(map(str, config.dilations))
+    rows, columns = config.input_size
     return (
-        f"Configuration {config.name}: ShuffleNetV2 {width} with {_STEMS[config.stem]}, {config.size}x{config.size} "
-        "pixels, "
+        f"Configuration {config.name}: ShuffleNetV2 {width} with {_STEMS[config.stem]}, {rows}x{columns} pixels, "
         f"deformable decoder (variant {config.deform}, dilations {dilations}). Precision {precision}: "
         f"{precision.weights}-bit weights ({precision.stem}-bit stem), {precision.activations}-bit activations."
     )
@@ -54,6 +56,7 @@ def card(name: str, record: Mapping[str, Any]) -> str:
     frame = f"not simulated yet: `make sim CONFIG={name}`"
     if cycles is not None:
         frame = f"{cycles:,}, RTL simulation (`make sim CONFIG={name}`); no board has been measured"
+    rows, columns = config.input_size
     graph, floats = f"codenet-{name}.cdg", f"codenet-{name}.pt"
     command = f"python -m models.train --start-from models/zoo/{floats}"
     facts = {
@@ -63,7 +66,7 @@ def card(name: str, record: Mapping[str, Any]) -> str:
         "data": about.get("data", "not recorded"),
         "started from": about.get("started_from", "not recorded"),
         "evaluated on": f"{golden['images']} images, split `{record['split']}` of `{record['data']}`",
-        "input": f"RGB, stretched to {config.size}x{config.size}; one resolution, no flip averaging",
+        "input": f"RGB, {_FITTED[config.fit]} {rows}x{columns}; one resolution, no flip averaging",
         "cycles a frame": frame,
     }
     commands = about.get("commands", ["not recorded"])

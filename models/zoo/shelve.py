@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from codenet import files
 from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
 from codenet.graph import Graph
 from codenet.vision import image as photos
-from models.command import check_outputs, replacing, write_json, write_text
+from models.command import check_outputs
 from models.data import DetectionData, load_data, read_image
 from models.evaluation import evaluate_file
 from models.export import differing_outputs
@@ -76,9 +77,10 @@ def _load_pair(float_path: Path, quantized_path: Path) -> tuple[CoDeNet, CoDeNet
 
 def _check_exact(snapped: CoDeNet, graph_path: Path, data: DetectionData) -> None:
     """`CodenetError` if the snapped network and the golden model differ on the first photos."""
-    graph, size = Graph.load(graph_path), snapped.config.size
+    graph, config = Graph.load(graph_path), snapped.config
     for record in data.records[:CHECKED_PHOTOS]:
-        differing = differing_outputs(snapped, graph, photos.resize(read_image(record.path), size, size))
+        pixels = photos.resize(read_image(record.path), *config.input_size, config.fit)
+        differing = differing_outputs(snapped, graph, pixels)
         if differing:
             raise CodenetError(
                 f"{record.path}: {differing} head outputs differ between PyTorch and golden model, expected none"
@@ -127,11 +129,10 @@ def add(
             "cycles": None,
             "about": about or {},
         }
-        write_json(made[".json"], record)
-        write_text(made[".md"], card(name, record))
+        files.write_json(made[".json"], record)
+        files.write(made[".md"], card(name, record))
         for suffix, path in made.items():
-            with replacing(shelf.file(name, suffix)) as partial:
-                partial.write_bytes(path.read_bytes())
+            files.write(shelf.file(name, suffix), path.read_bytes())
     return json.loads(json.dumps(record))  # type: ignore[no-any-return]
 
 
@@ -142,7 +143,7 @@ def update_card(name: str, cycles: int | None = None, about: dict[str, Any] | No
     if cycles is not None:
         record["cycles"] = cycles
     record["about"] |= about or {}
-    write_json(path, record)
+    files.write_json(path, record)
     text = card(name, record)
-    write_text(shelf.file(name, ".md"), text)
+    files.write(shelf.file(name, ".md"), text)
     return text

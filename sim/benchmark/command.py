@@ -4,7 +4,7 @@ report.
 
 ``python -m sim.benchmark [--configs abcdefg] [--search ac] [--no-search] [--again]``, also ``make bench``. Frames run
 one after the other in processes of their own, and are kept in ``build/bench`` until graph, photo, hardware or memory
-timing change. Writes ``build/bench.json``, ``build/bench/*.svg``, ``build/bench/trace-*.json`` (docs/performance.md)
+timing change. Writes ``build/bench.json``, ``build/bench/*.svg``, ``build/bench/trace-*.json`` (docs/performance.md),
 and the generated sections of ``docs/results.md``.
 """
 
@@ -17,7 +17,9 @@ import subprocess
 import sys
 from typing import Any
 
+from codenet import command, files
 from codenet.checkout import BUILD, ROOT
+from codenet.command import FAILURE, SUCCESS
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError
 from sim.benchmark import results_page
@@ -25,7 +27,7 @@ from sim.benchmark.frames import BENCH, Frame, key_of, load_frame
 from sim.benchmark.plots import StepBar, causes, pareto_front, roofline, utilization
 from sim.benchmark.report import configuration_report, report
 from sim.benchmark.trace import trace
-from sim.networks import CONFIGURATIONS, load_kept
+from sim.networks import CONFIGURATIONS, letters, load_kept
 from sim.performance.roofline import roof
 from sim.performance.search import Candidate, choose, search, search_report
 from sim.performance.targets import TARGETS, resources_of
@@ -104,26 +106,24 @@ def run(configs: str, searched: str, again: bool) -> dict[str, Any]:
     return report(measured, shapes, one_layer(), dataclasses.asdict(DramTiming()))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m sim.benchmark", description="Measure frames and report.")
-    parser.add_argument("--configs", default=CONFIGURATIONS, help=f"configurations (default {CONFIGURATIONS})")
-    parser.add_argument("--search", default="ac", metavar="CONFIGS", help="networks of the search (default ac)")
-    parser.add_argument("--no-search", action="store_true", help="leave the search out")
-    parser.add_argument("--again", action="store_true", help="simulate frames even if nothing has changed")
-    options = parser.parse_args(arguments)
-    for option, value in (("--configs", options.configs), ("--search", options.search)):
-        if not value or set(value) - set(CONFIGURATIONS):
-            parser.error(f"{option} {value!r}: expected letters of {CONFIGURATIONS}")
-    try:
-        found = run(options.configs, "" if options.no_search else options.search, options.again)
-        REPORT.write_text(json.dumps(found, indent=1) + "\n")
-        results_page.update(RESULTS, found)
-    except (CodenetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _run(options: argparse.Namespace) -> int:
+    found = run(options.configs, "" if options.no_search else options.search, options.again)
+    files.write_json(REPORT, found)
+    results_page.update(RESULTS, found)
     print(results_page.frames_table(found))
     print(f"written: {REPORT}, {BENCH}, {RESULTS}")
-    return int(any(entry["mismatches"] for entry in found["configurations"].values()))
+    return FAILURE if any(entry["mismatches"] for entry in found["configurations"].values()) else SUCCESS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 1 if an integer of a frame differs from the golden model."""
+    parser = command.Parser(prog="python -m sim.benchmark", description="Measure frames and report.")
+    add = parser.add_argument
+    add("--configs", type=letters, default=CONFIGURATIONS, help=f"letters of {CONFIGURATIONS} (default: all)")
+    add("--search", type=letters, default="ac", metavar="CONFIGS", help="networks of the search (default ac)")
+    add("--no-search", action="store_true", help="leave the search out")
+    add("--again", action="store_true", help="simulate frames even if nothing has changed")
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from codenet import command, files
 from codenet.checkout import BUILD, sources
 from codenet.config import BEAT_BYTES, AcceleratorConfig
-from codenet.errors import CodenetError, FormatError
+from codenet.errors import FormatError
 from codenet.golden import interpreter
 from codenet.graph import Graph
 from codenet.program import Program
@@ -32,7 +33,7 @@ from sim.cycles.fetch import DESCRIPTOR_BEATS
 from sim.cycles.model import CAUSES
 from sim.cycles.work import work_of
 from sim.frame import run_frame
-from sim.networks import PHOTO, load_kept
+from sim.networks import CONFIGURATIONS, PHOTO, load_kept
 from sim.performance.plan import compile_for
 from sim.timing import CLOCK_HZ, DramTiming
 from sim.verilator.library import HARNESS
@@ -126,9 +127,7 @@ class Frame:
 
     def save(self, path: Path) -> None:
         """Write the JSON file; complete or not at all."""
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(json.dumps(dataclasses.asdict(self)))
-        temporary.replace(path)
+        files.write_json(path, dataclasses.asdict(self))
 
 
 def load_frame(path: Path) -> Frame:
@@ -195,7 +194,7 @@ def simulate(name: str) -> Frame:
     key = key_of(name)
     graph = load_kept(name)
     program = compile_for(graph, None)
-    activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width))
+    activation = to_activation(resize(load(PHOTO), program.input.height, program.input.width, program.input.fit))
     prediction = predict(program, dilations=dilation_maps(program, interpreter.run(graph, activation)))
     with RtlDevice(program.config) as device:
         result = run_frame(device, program, graph, PHOTO, name=name, threshold=0.3)
@@ -213,21 +212,18 @@ def simulate(name: str) -> Frame:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m sim.benchmark.frames", description="Measure one frame in RTL simulation."
-    )
-    parser.add_argument("config", help="configuration of the network")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
-    options = parser.parse_args(arguments)
-    try:
-        frame = simulate(options.config)
-    except (CodenetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _run(options: argparse.Namespace) -> None:
+    frame = simulate(options.config)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     frame.save(options.output)
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = command.Parser(prog="python -m sim.benchmark.frames", description="Measure one frame in RTL simulation.")
+    parser.add_argument("config", choices=CONFIGURATIONS, help="configuration of the network")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

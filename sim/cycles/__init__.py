@@ -7,7 +7,7 @@ has to do), ``fetch`` (parameters of the next step), ``flow`` (one step in time)
 ``model`` (a frame).
 """
 
-from sim.cycles.dilation import ASSUMED_DILATIONS, dilation_maps
+from sim.cycles.dilation import ASSUMED_DILATIONS, dilation_maps, equally_frequent
 from sim.cycles.model import FramePrediction, StepPrediction, predict
 
-__all__ = ["ASSUMED_DILATIONS", "FramePrediction", "StepPrediction", "dilation_maps", "predict"]
+__all__ = ["ASSUMED_DILATIONS", "FramePrediction", "StepPrediction", "dilation_maps", "equally_frequent", "predict"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -31,6 +31,12 @@ def dilation_sources(program: Program) -> dict[int, PlacedTensor]:
         for number, step in enumerate(program.descriptors)
         if step.dilated
     }
+
+
+def equally_frequent(program: Program, dilations: Collection[int]) -> dict[int, np.ndarray]:
+    """Eight frequencies for each deformable step of a network that keeps to ``dilations``: those of the set alike."""
+    alike = np.isin(range(MAX_DILATION + 1), list(dilations)).astype(np.float64)
+    return dict.fromkeys(dilation_sources(program), alike)
 
 
 def _tables(program: Program, step: Descriptor) -> tuple[list[int], list[int]]:

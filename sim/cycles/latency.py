@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixed delays of the RTL, in cycles: where re-calibration changes a number. Memory latency is not in them."""
 
-LOAD = 11
-"""From the start of a step to its first burst at the memory: start (4), plane table (3), splitter (3), address register
-(1).
+LOAD = 14
+"""From the start of a step to its first burst at the memory: start (5), plane table (3), queue (2), splitter (3),
+address register (1).
 """
 
 ROW_COMPLETE = 5
@@ -11,13 +11,13 @@ ROW_COMPLETE = 5
 (1).
 """
 
-EXPANDED = 35
+EXPANDED = 36
 """From the last operation of an expanded row to its results at the window writer, without the beats of a group: row
-buffer (1), weights (3), array (13), sums (3), requantizer (11), vector (1), queue (2), entrance (1)."""
+buffer (1), weights (3), array (14), sums (3), requantizer (11), vector (1), queue (2), entrance (1)."""
 
-ROW_TO_ARRAY = 36
+ROW_TO_ARRAY = 37
 """From a complete row to its first vector at the array: pixels (9), their queue (3), beats (5), banks and padding (4),
-depthwise (14), buffer (1).
+depthwise (15), buffer (1).
 """
 
 ROW_RELEASE = 16
@@ -35,9 +35,9 @@ PIXEL_PAUSE = 5
 BUFFER_MARGIN = 6
 """Places of the vector buffer that are never used."""
 
-RESULTS = 39
+RESULTS = 40
 """From an operation of the array to its result at the memory, without the beats of group, block and burst that have to
-be complete first: weights (3), array (13), sums (3), requantizer (11), queue (2), way to the storer (1), block (3),
+be complete first: weights (3), array (14), sums (3), requantizer (11), queue (2), way to the storer (1), block (3),
 burst (3)."""
 
 RESULTS_BYPASS = 12
@@ -49,8 +49,8 @@ RESULTS_PEAKS = 13
 BLOCK_PAUSE = 2
 """Cycles between blocks in which the storer takes no result, if results come a beat a cycle."""
 
-WRITE_RESPONSE = 7
-"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (3),
+WRITE_RESPONSE = 8
+"""From the last beat of a step at the memory to its end, without memory latency: address (1), response (1), storer (4),
 sequencer (2).
 """
 
@@ -62,10 +62,10 @@ FETCH_PARAMETERS = 15
 register (2).
 """
 
-FETCH_SETTLE = 12
-"""From the last beat of parameters to the start of the step: queue (1), numbering (1), memories (8), sequencer (2)."""
+FETCH_SETTLE = 13
+"""From the last beat of parameters to the start of the step: queue (1), numbering (1), memories (8), sequencer (3)."""
 
-STEP_CHANGE = 1
+STEP_CHANGE = 2
 """Between the end of a step and the start of the next whose parameters are there."""
 
 LOAD_QUEUE = 256

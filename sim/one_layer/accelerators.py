@@ -9,8 +9,9 @@ offsets (:mod:`sim.one_layer.offset_reader`) in ``peak_address``.
 from __future__ import annotations
 
 from functools import lru_cache
+from types import SimpleNamespace
 
-from amaranth import ResetInserter
+from amaranth import Module, ResetInserter
 from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
@@ -29,10 +30,10 @@ class OffsetAccelerator(Accelerator):
     window.
     """
 
-    def _other_readers(self):
+    def _other_readers(self) -> dict[str, wiring.Component]:
         return {"offsets": OffsetReader()}
 
-    def _parameter_reader(self, m, parts):
+    def _parameter_reader(self, m: Module, parts: SimpleNamespace) -> wiring.Component:
         m.submodules.arbiter = arbiter = ResetInserter(relay(m, self.reset, "reset_arbiter"))(ReadArbiter())
         wiring.connect(m, parts.fetcher.port, arbiter.first)
         wiring.connect(m, self._others["offsets"].port, arbiter.second)
@@ -44,13 +45,13 @@ class UnboundedAccelerator(OffsetAccelerator):
     window.
     """
 
-    def _loader(self):
+    def _loader(self) -> GatherLoader:
         return GatherLoader(self.config)
 
-    def _window(self):
+    def _window(self) -> SampleBuffer:
         return SampleBuffer(self.config)
 
-    def _connect_input(self, m, parts):
+    def _connect_input(self, m: Module, parts: SimpleNamespace) -> None:
         super()._connect_input(m, parts)
         wiring.connect(m, self._others["offsets"].o, parts.loader.offsets)
         wiring.connect(m, parts.loader.inside, parts.window.inside)
@@ -61,10 +62,10 @@ class BoundedAccelerator(OffsetAccelerator):
     window.
     """
 
-    def _window(self):
+    def _window(self) -> BoundedWindow:
         return BoundedWindow(self.config)
 
-    def _connect_input(self, m, parts):
+    def _connect_input(self, m: Module, parts: SimpleNamespace) -> None:
         super()._connect_input(m, parts)
         wiring.connect(m, self._others["offsets"].o, parts.window.offsets)
 

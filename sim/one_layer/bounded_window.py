@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Window for offsets that are bounded but otherwise arbitrary; for simulation only (docs/one-layer.md)."""
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import MAX_DILATION, AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, connect_bundle, delay, taken
 from hw.window import RowCursor, Window, WindowWriter
 from sim.one_layer.offset_reader import OFFSETS, TAPS
 
@@ -46,13 +46,10 @@ class BoundedWindow(Window):
         wiring.Component.__init__(
             self,
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "offsets": In(stream.Signature(OFFSETS)),
                 "i": In(stream.Signature(VECTOR)),
-                "o_valid": Out(1),
-                "o_payload": Out(SAMPLES),
+                "o": Out(stream.Signature(SAMPLES, always_ready=True)),
                 "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
@@ -64,6 +61,7 @@ class BoundedWindow(Window):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.writer = writer = WindowWriter(self.config)
+        connect_bundle(m, StepControl(), self, writer)
         wiring.connect(m, writer.i, wiring.flipped(self.i))
         following, full = Signal(tap_table(self.config)), Signal()
         current, valid = Signal(tap_table(self.config)), Signal()
@@ -74,8 +72,6 @@ class BoundedWindow(Window):
         with m.Elif(pixel_end):
             m.d.sync += valid.eq(0)
         m.d.comb += [
-            writer.step.eq(self.step),
-            writer.start.eq(self.start),
             writer.row_limit.eq(self._row_limit(m, pixel_end & current.row_end)),
             self.busy.eq(~writer.idle | walking | full | valid),
         ]
@@ -145,7 +141,17 @@ class BoundedWindow(Window):
         self._sort(m, begin, delay(m, feed, TAP_STAGES - 1, "feed", reset=True), row, column, limit, following)
         return walking
 
-    def _axis(self, m: Module, name: str, source, position, phase, base, unit, size):
+    def _axis(
+        self,
+        m: Module,
+        name: str,
+        source: tuple[Value, Value, int],
+        position: Value,
+        phase: Value,
+        base: Value,
+        unit: Value,
+        size: Value,
+    ) -> tuple[Value, Value, Value]:
         """Bank (0 to 2), address (a ring's not wrapped yet) and "inside" of a tap along one axis, in three cycles."""
         offset, tap, divisor = source
         distance = Signal(signed(5), name=f"{name}_distance")
@@ -171,7 +177,16 @@ class BoundedWindow(Window):
         m.d.sync += address.eq(base + groups * unit)
         return delay(m, bank, 1, f"{name}_bank"), address, delay(m, inside, 1, f"{name}_inside")
 
-    def _sort(self, m: Module, begin, valid, row, column, limit, following) -> None:
+    def _sort(
+        self,
+        m: Module,
+        begin: Value,
+        valid: Value,
+        row: tuple[Value, Value, Value],
+        column: tuple[Value, Value, Value],
+        limit: Value,
+        following: data.View,
+    ) -> None:
         """Stage 4: the tap's bank, and its turn there."""
         row_bank, row_address, row_inside = row
         column_bank, column_address, column_inside = column
@@ -199,9 +214,9 @@ class BoundedWindow(Window):
                 with m.If(counts[bank] > following.last_turn):
                     m.d.sync += following.last_turn.eq(counts[bank])
 
-    def _beats(self, m: Module, writes, current, valid, pixel_end) -> None:
+    def _beats(self, m: Module, writes: list[BlockMemory], current: data.View, valid: Value, pixel_end: Value) -> None:
         """Reads of the current pixel, plane by plane and turn by turn, and the samples that they gather."""
-        step, out = self.step, self.o_payload
+        step, out = self.step, self.o.payload
         off = step.depthwise_op == DepthwiseOp.OFF
         plane, turn = Signal(8), Signal(4)
         fire, last = Signal(), Signal()
@@ -261,5 +276,5 @@ class BoundedWindow(Window):
             self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
-            self.o_valid.eq(delay(m, self.issue, late + 1, "valid", reset=True)),
+            self.o.valid.eq(delay(m, self.issue, late + 1, "valid", reset=True)),
         ]

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import Section
-from hw.axi import BurstReader, ReadPort
-from hw.dma import OffsetTable
-from hw.interfaces import STEP, VECTOR, ParameterBus
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
+from hw.dma import PlaneRuns
+from hw.interfaces import VECTOR, ParameterBus, StepControl
+from hw.lib import connect_bundle, taken
 from sim.one_layer.offset_reader import OFFSETS, TAPS
 
 POSITION = data.StructLayout({"row": signed(14), "column": signed(14)})
@@ -26,7 +27,7 @@ class GatherLoader(wiring.Component):
 
     Members
     -------
-    step, half, start, base, clear, parameters, port, o, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
+    step, half, start, base, clear, reset, parameters, port, o, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
     offsets : of each output pixel.
     inside : for each output pixel, before its vectors: which of its taps are inside the image, bit 0 the first.
     """
@@ -35,33 +36,29 @@ class GatherLoader(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
+                **taken(StepControl(half=True)),
+                **taken(BusMaster()),
                 "parameters": In(ParameterBus()),
                 "offsets": In(stream.Signature(OFFSETS)),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(VECTOR)),
                 "inside": Out(stream.Signature(unsigned(TAPS))),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = BurstReader()
-        m.submodules.table = table = OffsetTable(self.config.plane_depth, Section.INPUT_TABLE)
+        runs = PlaneRuns(self.config.plane_depth, Section.INPUT_TABLE)
+        m.submodules.runs = ResetInserter(self.clear)(runs)
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        wiring.connect(m, table.parameters, wiring.flipped(self.parameters))
-        m.d.comb += [reader.clear.eq(self.clear), self.beat.eq(reader.beat), self.error.eq(reader.error)]
+        connect_bundle(m, BusControl(), self, reader)
+        wiring.connect(m, runs.parameters, wiring.flipped(self.parameters))
+        wiring.connect(m, runs.o, reader.runs)
         control = Module()
         sample, active = Signal(32), Signal()
         walking = self._walk(control, sample, active)
-        requesting = self._request(control, reader, table, sample, active)
+        requesting = self._request(control, runs, sample, active)
         self._assemble(control, reader.data)
         m.submodules.control = ResetInserter(self.clear)(control)
         m.d.comb += self.busy.eq(walking | requesting | ~reader.idle | self.o.valid)
@@ -126,38 +123,23 @@ class GatherLoader(wiring.Component):
                     m.next = "TAP"
         return walking
 
-    def _request(self, m: Module, reader: BurstReader, table: OffsetTable, sample: Signal, active: Signal) -> Value:
+    def _request(self, m: Module, runs: PlaneRuns, sample: Signal, active: Signal) -> Value:
         """Ask for one plane of the sample a cycle, or for all of it at once; returns whether any is still to be asked
         for.
         """
-        step, runs = self.step, reader.runs
-        plane, valid, advance = Signal(9), Signal(), Signal()
-        looked_up, registered = Signal(), Signal()
-        looked_up_address, registered_address = Signal(32), Signal(32)
-        request = Signal.like(runs.payload)
+        step, plane = self.step, Signal(9)
         m.d.comb += [
-            runs.payload.eq(request),
-            runs.valid.eq(valid),
-            advance.eq(~valid | runs.ready),
-            table.index.eq(plane),
-            table.half.eq(self.half),
-            table.enable.eq(advance),
+            runs.half.eq(self.half),
+            runs.i.valid.eq(active & runs.room),
+            runs.plane.eq(plane),
+            runs.i.payload.address.eq(sample),
+            runs.i.payload.beats.eq(Mux(step.packed, step.input_planes << 1, 2)),
         ]
-        with m.If(advance):
-            # Stages 1 and 2: look up the plane's offset.
-            m.d.sync += [looked_up.eq(active), looked_up_address.eq(sample)]
-            m.d.sync += [registered.eq(looked_up), registered_address.eq(looked_up_address)]
-            with m.If(active):
-                m.d.sync += plane.eq(plane + 1)
-                with m.If(step.packed | (plane == step.input_planes - 1)):
-                    m.d.sync += [plane.eq(0), active.eq(0)]
-            # Stage 3: add the sample's address.
-            m.d.sync += [
-                valid.eq(registered),
-                request.address.eq(registered_address + table.offset),
-                request.beats.eq(Mux(step.packed, step.input_planes << 1, 2)),
-            ]
-        return active | looked_up | registered | valid
+        with m.If(runs.i.valid):
+            m.d.sync += plane.eq(plane + 1)
+            with m.If(step.packed | (plane == step.input_planes - 1)):
+                m.d.sync += [plane.eq(0), active.eq(0)]
+        return active | runs.busy
 
     def _assemble(self, m: Module, beats: stream.Interface) -> None:
         """Join two beats to a vector."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Offsets of a deformable convolution without bound, read from memory; for simulation only (docs/one-layer.md)."""
 
-from amaranth import Cat, Module, ResetInserter, Signal, signed, unsigned
+from amaranth import Cat, Module, ResetInserter, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
-from hw.axi import BurstReader, ReadPort
-from hw.interfaces import STEP
+from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
+from hw.interfaces import StepControl
+from hw.lib import connect_bundle, taken
 
 TAPS = 9
 
@@ -25,7 +26,7 @@ class OffsetReader(wiring.Component):
 
     Members
     -------
-    step, start, base, clear, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
+    step, start, base, clear, reset, busy, beat, error : as in :class:`hw.dma.loader.Loader`.
     port : AXI read channels.
     o : offsets.
     """
@@ -33,15 +34,10 @@ class OffsetReader(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "step": In(STEP),
-                "start": In(1),
-                "base": In(unsigned(32)),
-                "clear": In(1),
+                **taken(StepControl()),
+                **taken(BusMaster()),
                 "port": Out(ReadPort()),
                 "o": Out(stream.Signature(OFFSETS)),
-                "busy": Out(1),
-                "beat": Out(1),
-                "error": Out(1),
             }
         )
 
@@ -49,7 +45,7 @@ class OffsetReader(wiring.Component):
         m = Module()
         m.submodules.reader = reader = BurstReader()
         wiring.connect(m, reader.port, wiring.flipped(self.port))
-        m.d.comb += [reader.clear.eq(self.clear), self.beat.eq(reader.beat), self.error.eq(reader.error)]
+        connect_bundle(m, BusControl(), self, reader)
         control = Module()
         asking = Signal()
         control.d.comb += reader.runs.valid.eq(asking)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import lcm
+from typing import TypeAlias
 
 import numpy as np
 
@@ -108,6 +110,10 @@ class LayerProgram:
     outputs: tuple[int, ...]
     writable: tuple[tuple[int, int], ...]
     expected: np.ndarray
+
+
+Planes: TypeAlias = Sequence[int]
+"""Offsets of planes in memory."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +288,7 @@ class _Builder:
 
     # Steps
 
-    def _filter(self, inputs, pitch: int, outputs, planes: slice) -> dict[str, int]:
+    def _filter(self, inputs: Planes, pitch: int, outputs: Planes, planes: slice) -> dict[str, int]:
         """A step that filters some planes."""
         block = self._parameters(inputs, True, outputs, self._depthwise_section(planes), np.zeros(0), np.zeros(0))
         return {
@@ -293,7 +299,9 @@ class _Builder:
             "vectors": len(inputs),
         }
 
-    def _convolve(self, inputs, pitch: int, outputs, low: int, high: int, apart: bool) -> dict[str, int]:
+    def _convolve(
+        self, inputs: Planes, pitch: int, outputs: Planes, low: int, high: int, apart: bool
+    ) -> dict[str, int]:
         """A step that computes the output channels ``low`` to ``high``; ``apart``: from vectors that are already
         filtered.
         """
@@ -327,7 +335,7 @@ class _Builder:
     def _mac(self) -> dict[str, int]:
         return {"depthwise_op": DepthwiseOp.MAC, "depthwise_s": self.depthwise.s}
 
-    def _load(self, inputs, pitch: int, samples: bool) -> dict[str, int]:
+    def _load(self, inputs: Planes, pitch: int, samples: bool) -> dict[str, int]:
         layer = self.layer
         planes = len(inputs)
         fields = {
@@ -351,16 +359,16 @@ class _Builder:
             fields["peak_address"] = self.last_input
         return fields
 
-    def _store(self, outputs) -> dict[str, int]:
+    def _store(self, outputs: Planes) -> dict[str, int]:
         limit = self.config.store_depth // 2
         block_log2 = max([n for n in range(5) if 2 * len(outputs) << n <= limit], default=0)
         return {"output_planes": len(outputs), "block_log2": block_log2}
 
-    def _parameters(self, inputs, samples: bool, outputs, depthwise, chunks, weights) -> dict[str, int]:
+    def _parameters(self, inputs: Planes, samples: bool, outputs: Planes, *sections: np.ndarray) -> dict[str, int]:
         """Place a parameter block."""
         if samples and self.layer.range == Range.SQUARE:
             inputs = (*inputs, self.last_input)
-        block = packing.pack_parameters(np.array(inputs), np.array(outputs), depthwise, chunks, weights)
+        block = packing.pack_parameters(np.array(inputs), np.array(outputs), *sections)
         address = self.memory.place(np.frombuffer(block, np.uint8))
         return {"parameter_address": address, "parameter_beats": len(block) // 8}
 

@@ -3,14 +3,14 @@
 (docs/one-layer.md).
 """
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import READ_LATENCY, BlockMemory, delay
+from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
+from hw.lib import READ_LATENCY, BlockMemory, delay, taken
 from sim.one_layer.offset_reader import TAPS
 
 SLOTS = 4
@@ -33,7 +33,7 @@ class SampleBuffer(wiring.Component):
     -------
     inside : for each pixel, which taps will come; the others read as ``pad``.
     i : vectors of these taps: by pixel, tap, plane.
-    step, half, start, o_valid, o_payload, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
+    step, start, o, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
     it waits for samples, not rows.
     """
 
@@ -41,13 +41,10 @@ class SampleBuffer(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl()),
                 "inside": In(stream.Signature(unsigned(TAPS))),
                 "i": In(stream.Signature(VECTOR)),
-                "o_valid": Out(1),
-                "o_payload": Out(SAMPLES),
+                "o": Out(stream.Signature(SAMPLES, always_ready=True)),
                 "o_taps": Out(BEAT_TAPS),
                 "space": In(1),
                 "issue": Out(1),
@@ -74,7 +71,7 @@ class SampleBuffer(wiring.Component):
         m.d.comb += [self.busy.eq(pixels != 0), self.waiting_rows.eq(complete == 0)]
         return m
 
-    def _write(self, m: Module, banks: list[BlockMemory], masks: list[Signal], room) -> tuple[Signal, Signal]:
+    def _write(self, m: Module, banks: list[BlockMemory], masks: list[Signal], room: Value) -> tuple[Signal, Signal]:
         """Put vectors into their banks. Returns "a slot is taken" and "a slot is full"."""
         slot, plane, left = Signal(range(SLOTS)), Signal(range(MAX_PLANES)), Signal(TAPS)
         taken, filled, accept, tap_end = Signal(), Signal(), Signal(), Signal()
@@ -113,9 +110,9 @@ class SampleBuffer(wiring.Component):
             ]
         return taken, filled
 
-    def _read(self, m: Module, banks: list[BlockMemory], masks: list[Signal], ready) -> Signal:
+    def _read(self, m: Module, banks: list[BlockMemory], masks: list[Signal], ready: Value) -> Signal:
         """Beats of complete pixels. Returns "a slot is free again"."""
-        step, out = self.step, self.o_payload
+        step, out = self.step, self.o.payload
         off = step.depthwise_op == DepthwiseOp.OFF
         slot, plane, tap = Signal(range(SLOTS)), Signal(range(MAX_PLANES)), Signal(range(TAPS))
         fire, last_tap, freed = Signal(), Signal(), Signal()
@@ -154,6 +151,6 @@ class SampleBuffer(wiring.Component):
             self.o_taps.column_tap.eq(out.column_tap),
             out.first.eq(1),
             out.last.eq(1),
-            self.o_valid.eq(delay(m, fire, late, "valid", reset=True)),
+            self.o.valid.eq(delay(m, fire, late, "valid", reset=True)),
         ]
         return freed

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from codenet import command, files
 from codenet.checkout import BUILD
+from codenet.command import FAILURE, SUCCESS
 from codenet.config import BEAT_BYTES, LANES, VECTOR_BYTES, AcceleratorConfig
+from codenet.devices import control
 from codenet.errors import DeviceError
-from codenet.isa import ErrorCause
 from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
 from sim.one_layer.accelerators import generate_bounded, generate_unbounded
 from sim.one_layer.offsets import Distribution, Range
@@ -138,20 +139,12 @@ def _execute(device: RtlDevice, program: LayerProgram) -> np.ndarray:
     buffer.array[:] = program.memory
     device.restrict(buffer, program.writable)
     height, width, _ = program.expected.shape
-    for name, value in (
-        ("BASE_ADDRESS", buffer.address),
-        ("PROGRAM_OFFSET", 0),
-        ("WATCHDOG", WATCHDOG_CYCLES * (height * width + 10)),
-        ("IRQ_ENABLE", 1),
-        ("CONTROL", 1),
-    ):
-        device.write(BY_NAME[name].offset, value)
+    control.configure(device, watchdog_cycles=WATCHDOG_CYCLES * (height * width + 10))
+    control.start(device, buffer.address)
     device.wait(SECONDS)
-    status = BY_NAME["STATUS"]
-    value = device.read(status.offset)
-    if not status.extract(value, "done"):
-        cause, step = ErrorCause(status.extract(value, "cause")), status.extract(value, "step")
-        raise DeviceError(f"step {step} stopped with {cause.name}: expected the layer to be done")
+    if not BY_NAME["STATUS"].extract(device.read(BY_NAME["STATUS"].offset), "done"):
+        state = control.describe_state(device, [str(n) for n in range(program.steps)])
+        raise DeviceError(f"{state}: expected the layer to be done")
     return buffer.array
 
 
@@ -228,32 +221,28 @@ def table(measured: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m sim.one_layer", description="Measure one layer in RTL simulation.")
-    names = [kind.name.lower() for kind in Kind]
-    parser.add_argument("--kind", choices=names, nargs="+", default=names, help="default: all")
-    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
-    options = parser.parse_args(arguments)
+def _run(options: argparse.Namespace) -> int:
     measured = []
     for row in rows([Kind[name.upper()] for name in options.kind]):
         measured.append(row)
         layer = row.layer
-        print(
-            f"{layer.kind.value}, {layer.range.value}, {layer.memory.value}, {layer.distribution.value}: {row.cycles} "
-            "cycles, "
-            f"{row.mismatches} wrong",
-            file=sys.stderr,
-            flush=True,
-        )
+        what = f"{layer.kind.value}, {layer.range.value}, {layer.memory.value}, {layer.distribution.value}"
+        print(f"{what}: {row.cycles} cycles, {row.mismatches} wrong", file=sys.stderr, flush=True)
     print(table(measured))
-    report = {
-        "clock_hz": CLOCK_HZ,
-        "timing": dataclasses.asdict(DramTiming()),
-        "rows": [row.to_dict() for row in measured],
-    }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
-    return int(any(row.mismatches for row in measured))
+    found = [row.to_dict() for row in measured]
+    timing = dataclasses.asdict(DramTiming())
+    files.write_json(options.output, {"clock_hz": CLOCK_HZ, "timing": timing, "rows": found})
+    return FAILURE if any(row.mismatches for row in measured) else SUCCESS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; status 1 if a layer's result differs from NumPy's."""
+    parser = command.Parser(prog="python -m sim.one_layer", description="Measure one layer in RTL simulation.")
+    names = [kind.name.lower() for kind in Kind]
+    parser.add_argument("--kind", choices=names, nargs="+", default=names, help="default: all")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    return command.main(parser, _run, arguments)
 
 
 if __name__ == "__main__":

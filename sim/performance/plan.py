@@ -148,7 +148,7 @@ def step_table(plan: Plan) -> str:
         "parameters",
         "input",
     )
-    rows = [(*header, "window", "output", "drain", "name")]
+    rows: list[tuple[str, ...]] = [(*header, "window", "output", "drain", "name")]
     for point in plan.points:
         step = point.step
         utilization = step.useful_macs / (step.cycles * point.roof.macs_per_cycle)
@@ -187,6 +187,7 @@ def summary(plan: Plan) -> str:
     bounds = [point.bound for point in plan.points]
     lines = [
         f"{frame.program.name} on {plan.target.chip.name}, 16 x {config.outputs} multipliers at {plan.clock_mhz:g} MHz",
+        f"input: {frame.program.input.text}",
         f"memory: {timing.bytes_per_cycle} bytes a cycle, latency {timing.latency} cycles",
         f"{plan.fps:.1f} frames a second: {frame.cycles} cycles in {len(frame.steps)} steps",
         f"utilization {100 * frame.utilization:.1f} %: {frame.program.graph_macs / 1e6:.1f} MMAC of "

@@ -77,29 +77,27 @@ TARGETS = {
 }
 
 
-def block_ram(width: int, depth: int) -> float:
-    """36 Kbit block RAMs of a memory cut as :class:`hw.lib.block_memory.BlockMemory` does; a piece that fits half a RAM
-    counts 0.5.
+def block_memory(width: int, depth: int) -> float:
+    """36 Kbit block RAMs of a :class:`hw.lib.BlockMemory`: a whole one for each of its pieces; of pieces that are
+    deeper than a block RAM of 32 bits, what synthesis takes.
     """
     if depth <= LUT_RAM_WORDS:
         return 0.0
-    piece = 72 if depth <= 512 else 36
-    total = 0.0
-    for low in range(0, width, piece):
-        bits = min(piece, width - low)
-        if depth <= 512:
-            total += 0.5 if bits <= 36 else 1.0
-        else:
-            # 2**n deep pieces of a RAM are 36 >> (n - 10) wide.
-            wide = max(36 * 1024 // depth, 1)
-            halves = -(-bits // wide) if bits > wide // 2 else 0.5
-            total += halves
-    return total
+    piece = 64 if depth <= 512 else 32
+    pieces = [min(piece, width - low) for low in range(0, width, piece)]
+    return float(len(pieces)) if depth <= 1024 else sum(block_ram(bits, depth) for bits in pieces)
+
+
+def block_ram(width: int, depth: int) -> float:
+    """36 Kbit block RAMs that synthesis takes for a memory; a half where the rest fits one of 18 Kbit."""
+    wide = 72 if depth <= 512 else max(36 * 1024 // depth, 1)
+    whole, rest = divmod(width, wide)
+    return whole + (0 if not rest else 0.5 if rest <= wide // 2 else 1)
 
 
 def memories(count: int, words: int) -> Usage:
     """``count`` memories of ``words`` beats."""
-    return _times(Usage(lut=_LUT_RAM if words <= LUT_RAM_WORDS else 0, bram36=block_ram(BEAT_BITS, words)), count)
+    return _times(Usage(lut=_LUT_RAM if words <= LUT_RAM_WORDS else 0, bram36=block_memory(BEAT_BITS, words)), count)
 
 
 MULTIPLY_LUTS = 520
@@ -121,22 +119,24 @@ def estimate(config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices
     outputs = config.outputs
     in_slices = min(outputs, 2 * (array_slices // LANES))
     in_luts = outputs - in_slices
-    bank = block_ram(VECTOR_BITS, config.window_depth)
+    bank = block_memory(VECTOR_BITS, config.window_depth)
     return {
         "array": Usage(
             lut=in_slices // 2 * _PAIR_LUTS + in_luts * MULTIPLY_LUTS,
             ff=in_slices // 2 * _PAIR_FFS + in_luts * 280,
             dsp=in_slices * LANES // 2,
         ),
-        "weights": Usage(lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_ram(BEAT_BITS, config.weight_depth)),
+        "weights": Usage(
+            lut=4 * outputs, ff=70 * outputs, bram36=outputs * block_memory(BEAT_BITS, config.weight_depth)
+        ),
         "accumulators": Usage(lut=_ACCUMULATOR.lut * outputs, ff=_ACCUMULATOR.ff * outputs),
         "requantizers": _times(_REQUANTIZER, CHUNK) + memories(CHUNK, 2 * config.chunk_depth),
-        "window": Usage(lut=3200, ff=5600, bram36=9 * bank + block_ram(3, config.dilation_depth)),
+        "window": Usage(lut=3200, ff=5600, bram36=9 * bank + block_memory(3, config.dilation_depth)),
         "depthwise": Usage(lut=9 * LANES * 36 + 2000, ff=9 * LANES * 26 + 3500)
         + _times(_REQUANTIZER, LANES)
         + memories(DEPTHWISE_BEATS, 2 * config.depthwise_depth),
-        "row buffer": Usage(lut=190, ff=380, bram36=block_ram(VECTOR_BITS, config.expand_depth)),
-        "vector buffer": Usage(lut=120, ff=180, bram36=block_ram(VECTOR_BITS, config.vector_depth)),
+        "row buffer": Usage(lut=190, ff=380, bram36=block_memory(VECTOR_BITS, config.expand_depth)),
+        "vector buffer": Usage(lut=120, ff=180, bram36=block_memory(VECTOR_BITS, config.vector_depth)),
         "peaks": Usage(lut=1900, ff=2600),
         "loader": Usage(lut=450, ff=650, bram36=block_ram(BEAT_BITS, 256) + block_ram(32, 2 * config.plane_depth)),
         "storer": Usage(

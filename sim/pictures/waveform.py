@@ -130,9 +130,9 @@ def step_start() -> str:
         "i.valid": (window.i.valid, False),
         "i.ready": (window.i.ready, False),
         "issue": (window.issue, False),
-        "o.valid": (window.o_valid, False),
-        "o.y": (window.o_payload.y, True),
-        "o.x": (window.o_payload.x, True),
+        "o.valid": (window.o.valid, False),
+        "o.y": (window.o.payload.y, True),
+        "o.x": (window.o.payload.x, True),
     }
     title = "Start of a step in the window: 3x3, one plane of 4x4; rows 0 and 1 have to be there for the first pixel"
     return draw(title, record(window, inputs, signals, 48))

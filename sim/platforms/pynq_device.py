@@ -48,7 +48,7 @@ class SimulatedPynqDevice(pynq.Device):
         """Those loaded, in order."""
         self.default_memory = SimulatedMemory(self)
         self.controller = None if controller is None else InterruptController(live)
-        self._controller_base = controller
+        self._controller_base = controller or 0
 
     def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
         """What pynq reads beside the bitstream."""
@@ -117,7 +117,7 @@ class SimulatedMemory:
         array = PynqBuffer(
             shape,
             dtype,
-            buffer=memoryview(host),
+            buffer=host.data,
             device=self.device,
             device_address=bo.address,
             bo=bo,

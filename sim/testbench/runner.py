@@ -26,13 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Value, ValueCastable
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from codenet.checkout import BUILD, ROOT
+from hw.lib import flat_ports
 
 BENCHES = BUILD / "bench"
 
@@ -44,12 +43,7 @@ PARAMETERS = "CODENET_BENCH"
 
 def to_verilog(component: wiring.Component, name: str = "top") -> tuple[str, list[str]]:
     """Verilog of a component with its port names joined by single underscores, and those names."""
-    ports: dict[str, tuple[Value, PortDirection]] = {}
-    for path, member, value in component.signature.flatten(component):
-        if isinstance(value, ValueCastable):
-            value = value.as_value()
-        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
-        ports["_".join(str(part) for part in path)] = (value, direction)
+    ports = flat_ports(component)
     text = verilog.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
     return text, [*ports, "clk", "rst"]
 

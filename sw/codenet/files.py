@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -18,6 +19,11 @@ def write(path: AnyPath, data: bytes | str, *, inputs: Iterable[AnyPath] = ()) -
     """Write a whole file; text as UTF-8. Errors as of :func:`writing`."""
     with writing(path, inputs=inputs) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: AnyPath, value: Any, *, inputs: Iterable[AnyPath] = ()) -> None:
+    """Write a value as a JSON file for people to read, too. Errors as of :func:`writing`."""
+    write(path, json.dumps(value, indent=1) + "\n", inputs=inputs)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def frame(detector: Detector, photo: str) -> dict:
     boxes = detector.draw(photo, detector(photo))
     assert isinstance(boxes, Image.Image)
     return {
-        "pixels": digest(resize(load(photo), layout.height, layout.width)),
+        "pixels": digest(resize(load(photo), layout.height, layout.width, layout.fit)),
         "outputs": outputs,
         "detections": single,
         "stream is the same": streamed == [single, single],

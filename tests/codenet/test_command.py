@@ -26,7 +26,8 @@ def raising(error):
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (FormatError("a file:\n  broken"), 2, "tool: error: a file: broken"),
+        (FormatError("a file:\nbroken"), 2, "tool: error: a file: broken"),
+        (FormatError("2 problems\n  a\nb\n  c"), 2, "tool: error: 2 problems\n  a b\n  c"),
         (CodenetError("no"), 2, "tool: error: no"),
         (DeviceError("gone"), 1, "tool: error: gone"),
         (DeviceTimeout("late"), 1, "tool: error: late"),
@@ -34,11 +35,24 @@ def raising(error):
         (OSError(28, "No space left on device"), 2, "tool: error: No space left on device"),
         (MemoryError(), 2, "tool: error: not enough memory"),
         (KeyboardInterrupt(), 130, "tool: interrupted"),
+        (KeyboardInterrupt("all is saved"), 130, "tool: interrupted: all is saved"),
     ],
 )
 def test_errors_are_one_line(capsys, error, status, line):
     assert command.run("tool", raising(error)) == status
     assert capsys.readouterr() == ("", line + "\n")
+
+
+@pytest.mark.parametrize(("program", "name"), [("tool", "tool"), ("python -m models.train", "models.train")])
+def test_wrong_arguments_are_one_line(capsys, program, name):
+    parser = command.Parser(prog=program)
+    parser.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["--count", "a\nb"])
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"{name}: error: argument --count: ") and text.index("\n") == len(text) - 1
+    assert text.endswith("(--help lists all arguments)\n")
 
 
 @pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])

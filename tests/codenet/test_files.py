@@ -2,6 +2,7 @@
 """Files appear whole or not at all, and never in an input's place."""
 
 import errno
+import json
 import os
 import threading
 
@@ -15,6 +16,14 @@ def test_contents_and_nothing_else(tmp_path):
     files.write(str(tmp_path / "b"), "ä")
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
     assert (tmp_path / "a").read_bytes() == b"\0\1" and (tmp_path / "b").read_text(encoding="utf-8") == "ä"
+
+
+def test_json_ends_with_a_line(tmp_path):
+    files.write_json(tmp_path / "a.json", {"edges": [1, 2.5], "name": None})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"edges": [1, 2.5], "name": None} and text.endswith("}\n")
+    with pytest.raises(FileExistsError):
+        files.write_json(tmp_path / "a.json", {}, inputs=[tmp_path / "a.json"])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from models.network.detector import CoDeNet
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "models"
 
 
-@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("name", ["a", "b", "f"])
 def test_shapes_are_the_networks(name):
     network = CoDeNet(CONFIGS[name], ("x",)).eval()
     shapes = []
@@ -27,6 +27,15 @@ def test_shapes_are_the_networks(name):
         network(torch.zeros(1, 3, size, size))
     (_, channels, side, _) = first[0]
     assert [shape for _, _, shape in network_rows(CONFIGS[name])] == [(size, 3), (side, channels), *shapes]
+
+
+def test_skips_name_the_stage_of_the_same_resolution():
+    sides = {text.split(":")[0]: side for _, text, (side, _) in network_rows(CONFIGS["f"])}
+    joined = [(text, side) for _, text, (side, _) in network_rows(CONFIGS["f"]) if "joined" in text]
+    assert len(joined) == 2
+    for text, side in joined:
+        stage = text.removeprefix("half of ").split(" joined")[0]
+        assert side == 2 * sides[stage], text
 
 
 def test_places_of_the_variants():

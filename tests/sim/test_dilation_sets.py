@@ -46,7 +46,7 @@ def test_table_by_hand():
 def test_offsets_of_another_network(tmp_path, capsys, monkeypatch):
     path = tmp_path / "offsets.json"
     path.write_text(json.dumps({"dilations": {}}))
-    monkeypatch.setattr("models.quantization.untrained.untrained", lambda config: networks.network(32))
+    monkeypatch.setattr("models.quantization.outline.outline", lambda config: networks.network(32))
     assert main(["--configs", "a", "--offsets", str(path)]) == 2
     assert "no counts for" in capsys.readouterr().err
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from codenet import compiler
 from codenet.config import AcceleratorConfig
@@ -28,15 +26,6 @@ NETWORKS = {
 }
 
 IRREGULAR = DramTiming(jitter=30, stall=0.05, seed=2)
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory):
-    rng = np.random.default_rng(4)
-    pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC).save(path)
-    return path
 
 
 def check(graph, config, photo, timing=IRREGULAR):
@@ -84,6 +73,6 @@ def test_a_wrong_integer_is_found(photo):
         broken = dataclasses.replace(program, image=bytes(image))
         result = run_frame(device, broken, graph, photo, name="broken", threshold=0.2)
     assert result.mismatches
-    first = result.mismatches[0]
-    assert first.step == 4
-    assert program.step_names[4] in str(first)
+    found = result.mismatches[0]
+    assert found.step == 4
+    assert program.step_names[4] in str(found)

@@ -5,7 +5,7 @@ from models.training.resident.photos import Boxes, Photos, padded_boxes, residen
 from models.training.resident.run import Budget, Recipe, train_float, train_quantized
 from models.training.resident.step import Shape, Step, dense_loss
 from models.training.resident.targets import DenseTargets, dense_targets
-from models.training.resident.views import Views
+from models.training.resident.views import Views, square_side
 
 __all__ = [
     "Boxes",
@@ -20,6 +20,7 @@ __all__ = [
     "dense_targets",
     "padded_boxes",
     "resident_photos",
+    "square_side",
     "train_float",
     "train_quantized",
 ]

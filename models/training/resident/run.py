@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from brevitas.nn import QuantConv2d
 from torch import nn
 
 from codenet.errors import CodenetError
 from models.data import Augmentation
 from models.network import CoDeNet, float_identity, write_checkpoint
 from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
-from models.quantization.modules import QuantConv2d
 from models.training.config import TrainConfig
 from models.training.distill import FloatDistillation
 from models.training.fine_tune import CALIBRATION_BATCHES
 from models.training.resident.photos import Photos
 from models.training.resident.step import Shape, Step
-from models.training.resident.views import Views
+from models.training.resident.views import Views, square_side
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
     """Train ``network`` in floating point; its averaged weights, which are returned, are written to ``path``."""
     device = photos.pixels.device
     network = network.to(device, memory_format=torch.channels_last).train()
-    views = Views(photos, recipe.augmentation, network.config.size)
+    views = Views(photos, recipe.augmentation, square_side(network.config))
     config = TrainConfig(rate=recipe.rate, decay=recipe.decay, ema=recipe.ema, mixed=device.type == "cuda")
     step = Step(network, views, config, part=_part(recipe), compiled=recipe.compiled)
     save = lambda: _write(float_identity(network), network, step.averaged_state(), path)  # noqa: E731
@@ -165,7 +165,7 @@ def train_quantized(
     recipe = replace(recipe, batch=max(1, recipe.batch // 2))
     device = photos.pixels.device
     gentle = replace(recipe.augmentation, scale=(0.7, 1.15), aspect=1.2, jitter=0.2, hue=0.0)
-    views = Views(photos, gentle, network.config.size)
+    views = Views(photos, gentle, square_side(network.config))
     order = _Order(len(photos), recipe.seed + 1)
     with torch.no_grad():
         batches = [views.single(order.take(16).to(device))[0] for _ in range(CALIBRATION_BATCHES)]

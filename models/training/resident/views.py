@@ -16,10 +16,12 @@ import math
 
 import torch
 
+from codenet.errors import CodenetError
+from codenet.fit import STRETCH
 from models.data.augment import _MEETING as MEETING
 from models.data.augment import _YIQ as YIQ
 from models.data.augment import Augmentation
-from models.network.config import PIXEL_OFFSET, PIXEL_SCALE
+from models.network.config import PIXEL_OFFSET, PIXEL_SCALE, NetworkConfig
 from models.training.resident.photos import Boxes, Photos
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -49,6 +51,16 @@ def axis_weights(
     distance = (torch.arange(inputs, device=region.device) + 0.5) - (centre * inputs)[:, :, None]
     weights = (1 - distance.abs() / support[:, :, None]).clamp(min=0)
     return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6) * seen[:, :, None]
+
+
+def square_side(config: NetworkConfig) -> int:
+    """Side of a network's input; `CodenetError` for one that views cannot be made for."""
+    if not isinstance(config.size, int) or config.fit != STRETCH:
+        raise CodenetError(
+            f"network {config.name}: photos to {config.input_text}, expected a square input and photos that fill it, "
+            f"as all views have; python -m models.train trains this network"
+        )
+    return config.size
 
 
 class Views:

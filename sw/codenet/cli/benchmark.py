@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the host does for each frame, timed, beside what the accelerator takes: ``codenet benchmark``.
 
-The host's part is measured without an accelerator: photos are stretched and written into its input, lists of peaks
+The host's part is measured without an accelerator: photos are fitted and written into its input, lists of peaks
 decoded, and whole streams run on a device that is done as soon as it is started. What bounds the frame rate is then the
 slower of two.
 """
@@ -24,13 +24,14 @@ import PIL
 from codenet.config import AcceleratorConfig
 from codenet.devices import Device
 from codenet.devices.golden import GoldenDevice
+from codenet.fit import place
 from codenet.isa import PEAK_DTYPE
 from codenet.program import Program, array_cycles
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.detector import Detector, to_units
 from codenet.runtime.frame import Outputs
 from codenet.vision.boxes import decode
-from codenet.vision.image import Source, stretch
+from codenet.vision.image import Source, prepare
 
 CAMERAS = ((320, 240), (640, 480), (1280, 720))
 """Width and height."""
@@ -64,7 +65,7 @@ class InstantDevice(GoldenDevice):
 
 @dataclass(frozen=True)
 class PhotoTimes:
-    """Milliseconds for one photo, medians: stretching it (a file: decoding too), writing the accelerator's input, and a
+    """Milliseconds for one photo, medians: fitting it (a file: decoding too), writing the accelerator's input, and a
     frame of a stream by number of workers."""
 
     name: str
@@ -211,10 +212,10 @@ def peak_list(program: Program, count: int) -> Outputs:
 
 def _photo(detector: Detector, name: str, photo: Source, frames: int) -> PhotoTimes:
     layout = detector.program.input
-    small = stretch(photo, layout.height, layout.width)
+    small = prepare(photo, layout.height, layout.width, layout.fit)
     return PhotoTimes(
         name,
-        _median(lambda: stretch(photo, layout.height, layout.width), frames),
+        _median(lambda: prepare(photo, layout.height, layout.width, layout.fit), frames),
         _median(lambda: small.write(detector.accelerator.pixels), frames),
         {workers: _stream(detector, photo, frames, workers) for workers in WORKERS},
     )
@@ -240,7 +241,9 @@ def _empty_frame(accelerator: Accelerator) -> None:
 
 def _decode(program: Program, count: int, frames: int) -> float:
     outputs = peak_list(program, count)
-    return _median(lambda: decode(to_units(outputs), program.classes, (480, 640)), frames)
+    layout = program.input
+    placement = place((480, 640), (layout.height, layout.width), layout.fit)
+    return _median(lambda: decode(to_units(outputs), program.classes, placement), frames)
 
 
 def _median(work: Callable[[], object], count: int) -> float:

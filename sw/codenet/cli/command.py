@@ -11,7 +11,6 @@ status.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codenet", description="Object detection on a small FPGA.")
+    parser: argparse.ArgumentParser = command.Parser(prog="codenet", description="Object detection on a small FPGA.")
     parser.add_argument("--version", action="version", version=f"codenet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     detect.add_command(commands)
@@ -154,7 +153,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         result = host_benchmark.measure(program, device, photos, frames=options.frames, clock_hz=1e6 * options.clock)
     print(result)
     if options.json is not None:
-        files.write(options.json, json.dumps(result.to_dict(), indent=1) + "\n", inputs=inputs)
+        files.write_json(options.json, result.to_dict(), inputs=inputs)
     return 0
 
 

@@ -7,7 +7,6 @@ import argparse
 import csv
 import glob
 import io
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -146,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
         if found and not any(entry.detections for entry in found):
             _hint(detector, found[-1].photo)
     if options.json is not None:
-        files.write(options.json, json.dumps(coco_results(found), indent=1) + "\n", inputs=inputs)
+        files.write_json(options.json, coco_results(found), inputs=inputs)
     if options.csv is not None:
         files.write(options.csv, csv_text(found), inputs=inputs)
     return status

@@ -34,7 +34,7 @@ def emit(
         beats = len(_table(step)) + len(step.outputs) + sum(map(len, packed))
         parameters = memory.align(parameters + BEAT_BYTES * beats)
     height, width, _ = graph.input.shape
-    layout = InputLayout(parameters, -(-4 * (width + 2) // 8) * 8, height, width)
+    layout = InputLayout(parameters, -(-4 * (width + 2) // 8) * 8, height, width, graph.fit)
     peak_address = memory.plan(steps, memory.align(layout.offset + layout.size))
     peaks = {}
     if "heatmap" in graph.outputs:

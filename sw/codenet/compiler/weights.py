@@ -34,6 +34,7 @@ class Inputs:
 
     @property
     def lanes(self) -> int:
+        """Channels of those planes."""
         return LANES * self.count
 
 

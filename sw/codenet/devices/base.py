@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Buffer(ABC):
 
     def close(self) -> None:
         """Release the memory. Calling it twice does no harm."""
+
+
+AnyDevice = TypeVar("AnyDevice", bound="Device")
 
 
 class Device(ABC):
@@ -125,7 +128,7 @@ class Device(ABC):
     def close(self) -> None:
         """Release the device. Calling it twice does no harm."""
 
-    def __enter__(self) -> Device:
+    def __enter__(self: AnyDevice) -> AnyDevice:
         return self
 
     def __exit__(

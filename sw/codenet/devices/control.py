@@ -21,7 +21,14 @@ RESET_SECONDS = 2.0
 """How long bus transfers may take to end."""
 
 
-def configure(device: Device, *, program_offset: int = 0, watchdog_cycles: int = 0) -> None:
+class Registers(Protocol):
+    """What can be written at offsets."""
+
+    def write(self, offset: int, value: int) -> None:
+        """Write the register at ``offset``, in bytes."""
+
+
+def configure(device: Registers, *, program_offset: int = 0, watchdog_cycles: int = 0) -> None:
     """Set what stays the same from frame to frame, and let the accelerator interrupt.
 
     ``program_offset``: of the first descriptor, from the base address. ``watchdog_cycles``: after which a step that
@@ -32,7 +39,7 @@ def configure(device: Device, *, program_offset: int = 0, watchdog_cycles: int =
     _write(device, "IRQ_ENABLE", 1)
 
 
-def start(device: Device, base: int) -> None:
+def start(device: Registers, base: int) -> None:
     """Start the program in the memory at address ``base``."""
     _write(device, "BASE_ADDRESS", base)
     _write(device, "IRQ_STATUS", 1)
@@ -73,7 +80,7 @@ def describe_state(device: Device, step_names: Sequence[str]) -> str:
     )
 
 
-def _write(device: Device, register: str, value: int) -> None:
+def _write(device: Registers, register: str, value: int) -> None:
     device.write(BY_NAME[register].offset, value)
 
 

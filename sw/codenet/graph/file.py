@@ -17,6 +17,7 @@ import numpy as np
 
 from codenet import files
 from codenet.errors import FormatError, GraphError
+from codenet.fit import STRETCH
 from codenet.graph.operations import KINDS, Operation, Requantize
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _describe(operation: Operation, arrays: dict[str, np.ndarray]) -> dict[str, 
             entry["requantize"] = {"s": int(value.s), "lo": int(value.lo), "hi": int(value.hi)}
         elif isinstance(value, np.ndarray):
             arrays[f"{operation.name}/{item.name}"] = value
-        else:
+        elif (item.name, value) != ("fit", STRETCH):  # What a file says that has none.
             entry[item.name] = value
     return entry
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from codenet.errors import GraphError
 from codenet.graph import file
-from codenet.graph.operations import Operation, Tensor
+from codenet.graph.operations import Input, Operation, Tensor
 from codenet.graph.shapes import infer, macs
 
 
@@ -54,7 +54,15 @@ class Graph:
 
     @property
     def input(self) -> Tensor:
+        """What the first operation gives."""
         return self.tensors[self.operations[0].name]
+
+    @property
+    def fit(self) -> str:
+        """How a photo is fitted into the input, one of :data:`codenet.fit.FITS`."""
+        first = self.operations[0]
+        assert isinstance(first, Input)
+        return first.fit
 
     def __getitem__(self, name: str) -> Operation:
         for operation in self.operations:

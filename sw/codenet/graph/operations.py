@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from codenet.fit import STRETCH
+
 INPUT_ZERO_POINT = -14
 """Zero point of the image tensor ``q = pixel - 128``: grey 114 is zero, and is what padding reads."""
 
@@ -32,6 +34,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
         return (self.height, self.width, self.channels)
 
 
@@ -61,11 +64,15 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class Input(Operation):
-    """The image, int8 ``[height, width, 3]``: ``q = pixel - 128``."""
+    """The image, int8 ``[height, width, 3]``: ``q = pixel - 128``.
+
+    ``fit``: how a photo becomes it, one of :data:`codenet.fit.FITS`.
+    """
 
     kind: ClassVar[str] = "input"
     height: int
     width: int
+    fit: str = STRETCH
 
 
 @dataclass(frozen=True, kw_only=True)

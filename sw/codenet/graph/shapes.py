@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from codenet.errors import GraphError
+from codenet.fit import FITS
 from codenet.graph.operations import (
     INPUT_SCALE,
     INPUT_ZERO_POINT,
@@ -63,6 +64,7 @@ def infer(operations: Iterable[Operation], outputs: Mapping[str, str], classes: 
 def _output(op: Operation, inputs: list[Tensor]) -> Tensor:
     if isinstance(op, Input):
         _require(op.height > 0 and op.width > 0, op, f"size {op.height}x{op.width}: expected at least one pixel")
+        _require(op.fit in FITS, op, f"fit {op.fit!r}: expected one of {FITS}")
         return Tensor(op.name, op.height, op.width, 3, INPUT_SCALE, INPUT_ZERO_POINT)
     expected = {"concat": None, "depthwise": (1, 2)}.get(op.kind, (1,))
     _require(expected is None or len(inputs) in expected, op, f"{len(inputs)} inputs: expected {expected}")

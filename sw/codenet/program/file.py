@@ -18,6 +18,7 @@ import numpy as np
 from codenet import files
 from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, FormatError
+from codenet.fit import STRETCH
 from codenet.isa import DESCRIPTOR_BYTES, ISA_VERSION, Descriptor
 from codenet.program.memory import InputLayout, PlacedTensor
 
@@ -81,13 +82,20 @@ def _describe(program: Program) -> dict[str, Any]:
         "step_macs": program.step_macs,
         "memory_bytes": program.memory_bytes,
         "program_offset": program.program_offset,
-        "input": vars(program.input),
+        "input": _describe_input(program.input),
         "tensors": [vars(tensor) | {"index": tensor.index.tolist()} for tensor in program.tensors],
         "outputs": {role: tensor.name for role, tensor in program.outputs.items()},
         "classes": program.classes,
         "graph_macs": program.graph_macs,
         "metadata": dict(program.metadata),
     }
+
+
+def _describe_input(layout: InputLayout) -> dict[str, Any]:
+    values = dict(vars(layout))
+    if layout.fit == STRETCH:  # What a file says that has no fit.
+        del values["fit"]
+    return values
 
 
 def _restore(description: dict[str, Any], image: bytes) -> dict[str, Any]:

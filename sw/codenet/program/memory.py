@@ -9,6 +9,7 @@ import numpy as np
 
 from codenet.config import CHUNK, LANES, VECTOR_BYTES
 from codenet.errors import GraphError
+from codenet.fit import FITS, STRETCH
 from codenet.graph import INPUT_ZERO_POINT
 
 
@@ -83,12 +84,24 @@ class InputLayout:
 
     Pixel (y, x) lies at ``offset + (y + 1) * row_bytes + 4 * (x + 1)``: int8 red, green, blue (``p - 128``), and a byte
     that counts for nothing.
+
+    ``fit``: how a photo becomes the image, one of :data:`codenet.fit.FITS`.
     """
 
     offset: int
     row_bytes: int
     height: int
     width: int
+    fit: str = STRETCH
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise GraphError(f"image fit {self.fit!r}: expected one of {FITS}")
+
+    @property
+    def text(self) -> str:
+        """Height, width and fit for people, ``"photos to 384x640 (letterbox)"``."""
+        return f"photos to {self.height}x{self.width} ({self.fit})"
 
     @property
     def size(self) -> int:

@@ -56,7 +56,7 @@ def table(program: Program) -> str:
     untrained = " (untrained)" if program.metadata.get("untrained") else ""
     return "\n".join(
         [
-            f"{program.name}{untrained}: {program.input.height}x{program.input.width}, {len(program.classes)} classes",
+            f"{program.name}{untrained}: {program.input.text}, {len(program.classes)} classes",
             f"accelerator: {LANES} x {program.config.outputs} multipliers",
             "",
             *lines,

@@ -154,7 +154,7 @@ class Accelerator:
             own.
         on_step:
             Called with the index of each step right after its end, before the next one can overwrite memory; for
-            devices that report steps (:attr:`codenet.devices.Device.reports_steps`).
+            devices that report steps (``reports_steps`` of :class:`codenet.devices.Device`).
 
         Raises
         ------

@@ -13,6 +13,7 @@ from PIL import Image
 
 from codenet.devices import Device, open_device
 from codenet.errors import ConfigError, DeviceError, FormatError
+from codenet.fit import Placement
 from codenet.program import PlacedTensor, Program
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
@@ -135,7 +136,7 @@ class Detector:
         threshold, top_k:
             As of a single photo.
         workers:
-            Threads that decode and stretch photos ahead. None: that is done while the accelerator runs, and a result
+            Threads that decode and prepare photos ahead. None: that is done while the accelerator runs, and a result
             comes one photo after its own. Each worker lets another processor core help, for the price of one photo's
             delay more.
 
@@ -160,21 +161,21 @@ class Detector:
         score = float(self.threshold if threshold is None else threshold)
         self.program.threshold_for(score)
 
-        def detections(outputs: Outputs, photo_size: tuple[int, int]) -> list[Detection]:
-            return self._detections(outputs, photo_size, top_k)
+        def detections(outputs: Outputs, placement: Placement) -> list[Detection]:
+            return self._detections(outputs, placement, top_k)
 
         return Stream(
             self.accelerator, photos, detections, score=score, levels=self.levels, workers=workers, brief=brief
         )
 
-    def _detections(self, outputs: Outputs, photo_size: tuple[int, int], top_k: int) -> list[Detection]:
+    def _detections(self, outputs: Outputs, placement: Placement, top_k: int) -> list[Detection]:
         if outputs.peaks_found > len(outputs.peaks):
             logger.warning(
                 "%d peaks found, room for %d: the lowest rows are lost; raise the threshold",
                 outputs.peaks_found,
                 len(outputs.peaks),
             )
-        return decode(to_units(outputs), self.classes, photo_size, top_k=top_k, iou_threshold=self.iou_threshold)
+        return decode(to_units(outputs), self.classes, placement, top_k=top_k, iou_threshold=self.iou_threshold)
 
     def closest(self) -> tuple[str, float]:
         """Class and score of the highest point of the heatmap of the last photo, below the threshold or not.

@@ -18,14 +18,15 @@ from typing import TypeAlias
 import numpy as np
 
 from codenet.errors import ConfigError
+from codenet.fit import Placement
 from codenet.program import InputLayout
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
 from codenet.vision.boxes import Detection
-from codenet.vision.image import Levels, Source, Stretched, stretch
+from codenet.vision.image import Levels, Prepared, Source, prepare
 
-Decoder: TypeAlias = "Callable[[Outputs, tuple[int, int]], list[Detection]]"
-"""From outputs and the photo's height and width to detections."""
+Decoder: TypeAlias = "Callable[[Outputs, Placement], list[Detection]]"
+"""From outputs and where the photo lies in the input to detections."""
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Times:
     Attributes
     ----------
     prepare_ms:
-        Decoding and stretching the photo, and writing the accelerator's input.
+        Decoding the photo, fitting it into the input, and writing the accelerator's input.
     wait_ms:
         Waiting for the accelerator, beyond what ran meanwhile.
     decode_ms:
@@ -65,7 +66,7 @@ class _Job:
 
     photo: Source
     times: Times = field(default_factory=Times)
-    photo_size: tuple[int, int] = (0, 0)
+    placement: Placement | None = None
     error: Exception | None = None
     started: bool = False
 
@@ -93,7 +94,7 @@ class Stream:
     levels:
         As of :func:`codenet.vision.image.load`.
     workers:
-        Threads that stretch photos ahead: so many more are taken from ``photos`` before the first result is given.
+        Threads that prepare photos ahead: so many more are taken from ``photos`` before the first result is given.
     brief:
         Others wait for it instead of being told that the accelerator is busy.
 
@@ -127,12 +128,12 @@ class Stream:
         self._brief = brief
         self._claimed = False
         self._pool: ThreadPoolExecutor | None = None
-        self._ahead: deque[tuple[_Job, Future[Stretched]]] = deque()
+        self._ahead: deque[tuple[_Job, Future[Prepared]]] = deque()
         self._exhausted = False
         self._current: _Job | None = None
         self._following: _Job | None = None
         if workers > 0:
-            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="codenet-stretch")
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="codenet-prepare")
         self._closed = False
 
     def __iter__(self) -> Stream:
@@ -169,7 +170,8 @@ class Stream:
             if self._current is not None:
                 self._start(self._current)
         begin = time.perf_counter()
-        detections = self._decode(outputs, job.photo_size)
+        assert job.placement is not None, "a frame runs only with its photo in place"
+        detections = self._decode(outputs, job.placement)
         job.times.decode_ms = _since(begin)
         return Result(job.photo, detections, job.times)
 
@@ -208,19 +210,19 @@ class Stream:
             self._take()
         if not self._ahead:
             return None
-        job, stretched = self._ahead.popleft()
+        job, prepared = self._ahead.popleft()
         try:
-            small = stretched.result()
+            small = prepared.result()
             begin = time.perf_counter()
             small.write(self._accelerator.pixels)
             job.times.prepare_ms += _since(begin)
-            job.photo_size = small.photo_size
+            job.placement = small.placement
         except Exception as error:  # Whatever it is, it is this photo's, and not of the one that runs.
             job.error = error
         return job
 
     def _take(self) -> None:
-        stretched: Future[Stretched] = Future()
+        prepared: Future[Prepared] = Future()
         layout = self._accelerator.program.input
         try:
             job = _Job(next(self._photos))
@@ -230,16 +232,16 @@ class Stream:
         except Exception as error:
             self._exhausted = True
             job = _Job("")
-            stretched.set_exception(error)
+            prepared.set_exception(error)
         else:
             if self._pool is not None:
-                stretched = self._pool.submit(_stretched, job, layout, self._levels)
+                prepared = self._pool.submit(_prepare, job, layout, self._levels)
             else:
                 try:
-                    stretched.set_result(_stretched(job, layout, self._levels))
+                    prepared.set_result(_prepare(job, layout, self._levels))
                 except Exception as error:
-                    stretched.set_exception(error)
-        self._ahead.append((job, stretched))
+                    prepared.set_exception(error)
+        self._ahead.append((job, prepared))
 
     def _start(self, job: _Job) -> None:
         if job.error is not None or job.started:
@@ -260,10 +262,10 @@ class Stream:
         return outputs
 
 
-def _stretched(job: _Job, layout: InputLayout, levels: Levels | None) -> Stretched:
+def _prepare(job: _Job, layout: InputLayout, levels: Levels | None) -> Prepared:
     """In a worker's thread, which must not hold the stream: then nobody would close it while a photo is slow."""
     begin = time.perf_counter()
-    small = stretch(job.photo, layout.height, layout.width, levels=levels)
+    small = prepare(job.photo, layout.height, layout.width, layout.fit, levels=levels)
     job.times.prepare_ms = _since(begin)
     return small
 

@@ -101,7 +101,7 @@ def verify(program: Program, photo: Source, device: str | Device, graph: Graph |
         The program wasn't compiled from this graph.
     """
     layout = program.input
-    image = to_activation(resize(load(photo), layout.height, layout.width))
+    image = to_activation(resize(load(photo), layout.height, layout.width, layout.fit))
     target = open_device(device, program.config) if isinstance(device, str) else device
     try:
         if graph is None:

@@ -3,21 +3,21 @@
 
 from codenet.vision.boxes import IOU_THRESHOLD, TOP_K, Detection, Peaks, decode, nms
 from codenet.vision.draw import COLOURS, caption
-from codenet.vision.image import Source, Stretched, load, resize, stretch, to_activation
+from codenet.vision.image import Prepared, Source, load, prepare, resize, to_activation
 
 __all__ = [
     "COLOURS",
     "Detection",
     "IOU_THRESHOLD",
     "Peaks",
+    "Prepared",
     "Source",
-    "Stretched",
     "TOP_K",
     "caption",
     "decode",
     "load",
     "nms",
+    "prepare",
     "resize",
-    "stretch",
     "to_activation",
 ]

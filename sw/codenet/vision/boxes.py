@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codenet.fit import Placement
+
 Box = tuple[float, float, float, float]
 
 TOP_K = 100
@@ -85,15 +87,15 @@ class Peaks:
 def decode(
     peaks: Peaks,
     classes: Sequence[str],
-    photo_size: tuple[int, int],
+    placement: Placement,
     *,
     top_k: int = TOP_K,
     iou_threshold: float = IOU_THRESHOLD,
 ) -> list[Detection]:
-    """Detections in a photo of ``photo_size`` (height, width), best first, of the best ``top_k`` peaks.
+    """Detections in a photo that lies at ``placement`` in the input, best first, of the best ``top_k`` peaks.
 
-    The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are stretched to the photo,
-    and what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of
+    The box of a peak at (x, y) is centred at (x + offset_x, y + offset_y); output pixels are mapped to the photo's, and
+    what lies outside of it is cut off. A negative width or height counts as zero. Equal scores stay in the order of
     the peaks. Boxes found again are dropped by non-maximum suppression (:func:`nms`); an ``iou_threshold`` of 1 keeps
     them all.
     """
@@ -101,9 +103,9 @@ def decode(
     order = np.argsort(-scores, kind="stable")[:top_k]
     centre = np.stack([peaks.x[order], peaks.y[order]], axis=1) + peaks.offset[order]
     half = np.maximum(peaks.size[order], 0) / 2
-    stretch = np.array([photo_size[1] / peaks.output_size[1], photo_size[0] / peaks.output_size[0]])
-    limit = np.array([photo_size[1], photo_size[0]], dtype=np.float64)
-    corners = np.concatenate([(centre - half) * stretch, (centre + half) * stretch], axis=1)
+    origin, scale = _to_photo(placement, peaks.output_size)
+    limit = np.array(placement.photo_size[::-1], dtype=np.float64)
+    corners = np.concatenate([(centre - half - origin) * scale, (centre + half - origin) * scale], axis=1)
     corners = np.minimum(np.maximum(corners, 0), np.tile(limit, 2))
     kept = nms(corners, peaks.class_index[order], iou_threshold)
     return [
@@ -112,6 +114,19 @@ def decode(
             peaks.class_index[order[kept]].tolist(), scores[order[kept]].tolist(), corners[kept].tolist(), strict=True
         )
     ]
+
+
+def _to_photo(placement: Placement, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Output pixel (x, y) of the photo's corner, and photo pixels in one of the output, x and y, float64.
+
+    Quotients of integers, rounded once: of a stretched photo 0 and ``photo_size / output_size``.
+    """
+    corner = (placement.left, placement.top)
+    shown = (placement.width, placement.height)
+    sides = [tuple(reversed(size)) for size in (placement.photo_size, placement.input_size, output_size)]
+    origin = [start * o / i for start, i, o in zip(corner, *sides[1:], strict=True)]
+    scale = [photo * i / (o * part) for photo, i, o, part in zip(*sides, shown, strict=True)]
+    return np.array(origin), np.array(scale)
 
 
 def nms(boxes: np.ndarray, class_index: np.ndarray, iou_threshold: float) -> np.ndarray:

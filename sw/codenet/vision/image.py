@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photos: from anything that shows one to the int8 tensor that the network reads.
 
-The only image processing outside the network is here: decode, orient, stretch to the input size. The same functions
+The only image processing outside the network is here: decode, orient, fit into the input. The same functions
 serve training, evaluation and the detector, so that all see the same pixels.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from codenet.errors import ConfigError, FormatError
+from codenet.fit import STRETCH, Placement, place
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +44,19 @@ _opening = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Stretched:
-    """A photo at the size of the network's input (:func:`stretch`).
+class Prepared:
+    """A photo at its size in the network's input (:func:`prepare`).
 
     Attributes
     ----------
     image:
         RGB; with ``swapped``, blue and red in each other's place.
-    photo_size:
-        Height and width that the upright photo had.
+    placement:
+        Where in the input it lies.
     """
 
     image: Image.Image
-    photo_size: tuple[int, int]
+    placement: Placement
     swapped: bool
 
     def write(self, pixels: np.ndarray) -> None:
@@ -63,7 +64,10 @@ class Stretched:
         (:attr:`codenet.runtime.accelerator.Accelerator.pixels`).
         """
         raw = self.image.tobytes("raw", "BGRX" if self.swapped else "RGBX")
-        np.bitwise_xor(np.frombuffer(raw, np.uint8).reshape(pixels.shape), 0x80, out=pixels)
+        if not self.placement.whole:
+            pixels[:] = GREY ^ 0x80
+        shown = _shown(pixels, self.placement)
+        np.bitwise_xor(np.frombuffer(raw, np.uint8).reshape(shown.shape), 0x80, out=shown)
 
 
 def load(source: Source, *, levels: Levels | None = None) -> Image.Image:
@@ -98,16 +102,25 @@ def load(source: Source, *, levels: Levels | None = None) -> Image.Image:
     return image if own else image.copy()
 
 
-def resize(photo: Image.Image, height: int, width: int) -> np.ndarray:
-    """Stretch an RGB photo to the network's input: uint8 ``[height, width, 3]``, bilinear with antialiasing."""
+def resize(photo: Image.Image, height: int, width: int, fit: str = STRETCH) -> np.ndarray:
+    """Fit an RGB photo into the network's input: uint8 ``[height, width, 3]``, bilinear with antialiasing.
+
+    ``fit``: one of :data:`codenet.fit.FITS`; beside a letterboxed photo is grey 114.
+    """
     if photo.mode != "RGB":
         raise FormatError(f"photo of mode {photo.mode}: expected RGB (codenet.vision.image.load converts)")
     _check_size(photo, "photo")
-    return np.array(photo.resize((width, height), BILINEAR))
+    placement = place((photo.height, photo.width), (height, width), fit)
+    small = photo.resize((placement.width, placement.height), BILINEAR)
+    if placement.whole:
+        return np.array(small)
+    pixels = np.full((height, width, 3), GREY, np.uint8)
+    _shown(pixels, placement)[:] = small
+    return pixels
 
 
-def stretch(source: Source, height: int, width: int, *, levels: Levels | None = None) -> Stretched:
-    """The pixels of ``resize(load(source, levels=levels), height, width)``, in fewer passes over the photo.
+def prepare(source: Source, height: int, width: int, fit: str = STRETCH, *, levels: Levels | None = None) -> Prepared:
+    """The pixels of ``resize(load(source, levels=levels), height, width, fit)``, in fewer passes over the photo.
 
     Nothing is copied that stands upright and is RGB already; an RGB view of a BGR array (``frame[..., ::-1]``, as
     OpenCV's frames need) is read as it lies in memory, and swapped when it is small. Pillow's ``draft`` and
@@ -120,7 +133,8 @@ def stretch(source: Source, height: int, width: int, *, levels: Levels | None = 
     """
     swapped = isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 3 and source.strides[2] < 0
     image = _rgb(source[..., ::-1] if swapped else source, levels)  # type: ignore[index]
-    return Stretched(image.resize((width, height), BILINEAR), (image.height, image.width), swapped)
+    placement = place((image.height, image.width), (height, width), fit)
+    return Prepared(image.resize((placement.width, placement.height), BILINEAR), placement, swapped)
 
 
 def to_activation(rgb: np.ndarray) -> np.ndarray:
@@ -128,6 +142,12 @@ def to_activation(rgb: np.ndarray) -> np.ndarray:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise FormatError(f"pixels of {rgb.dtype} {list(rgb.shape)}: expected uint8 [H, W, 3]")
     return (rgb ^ 0x80).view(np.int8)
+
+
+def _shown(pixels: np.ndarray, placement: Placement) -> np.ndarray:
+    """The part of an input's ``pixels`` that shows the photo."""
+    top, left = placement.top, placement.left
+    return pixels[top : top + placement.height, left : left + placement.width]
 
 
 def check_levels(levels: Levels | None) -> None:

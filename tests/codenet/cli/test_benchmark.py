@@ -16,7 +16,7 @@ from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.devices.golden import GoldenDevice
 from codenet.program import array_cycles
-from codenet.vision.image import Stretched
+from codenet.vision.image import Prepared
 from tests.networks import network
 
 SMALL = AcceleratorConfig.small()
@@ -61,10 +61,10 @@ def test_times_are_those_of_the_parts(program, monkeypatch):
     delays = {"stretch": 0.012, "write": 0.006, "decode": 0.009}
     real = host_benchmark.decode
     monkeypatch.setattr(host_benchmark, "decode", lambda *a, **k: time.sleep(delays["decode"]) or real(*a, **k))
-    stretch = host_benchmark.stretch
-    monkeypatch.setattr(host_benchmark, "stretch", lambda *a: time.sleep(delays["stretch"]) or stretch(*a))
-    write = Stretched.write
-    monkeypatch.setattr(Stretched, "write", lambda self, pixels: time.sleep(delays["write"]) or write(self, pixels))
+    prepare = host_benchmark.prepare
+    monkeypatch.setattr(host_benchmark, "prepare", lambda *a: time.sleep(delays["stretch"]) or prepare(*a))
+    write = Prepared.write
+    monkeypatch.setattr(Prepared, "write", lambda self, pixels: time.sleep(delays["write"]) or write(self, pixels))
     result = measure(program, GoldenDevice(SMALL), cameras()[:1], frames=3)
     (photo,) = result.photos
     for found, part in ((photo.stretch_ms, "stretch"), (photo.write_ms, "write"), (result.decode_ms[1], "decode")):

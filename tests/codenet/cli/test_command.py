@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from codenet import Detector, devices, zoo
-from codenet.checkout import ROOT
 from codenet.cli import command as cli
 from codenet.config import AcceleratorConfig
 from codenet.devices.golden import GoldenDevice
@@ -19,6 +18,7 @@ from codenet.errors import DeviceTimeout
 from codenet.program import Program
 from codenet.vision.image import load
 from tests.networks import network
+from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
 
@@ -233,7 +233,8 @@ def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
-    assert "usage: codenet" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("codenet") and ": error: " in error and len(error.splitlines()) == 1
 
 
 def test_module(files):

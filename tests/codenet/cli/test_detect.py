@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from codenet import Detector, cli, files
-from codenet.checkout import ROOT
 from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.vision.image import load
 from tests.networks import network
+from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
 

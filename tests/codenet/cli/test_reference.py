@@ -3,10 +3,10 @@
 
 import pytest
 
-from codenet.checkout import ROOT
 from codenet.cli.reference import PAGES, _docstrings, isa_page, registers_page
 from codenet.isa import FIELDS
 from codenet.registers import REGISTERS, ProfileCounter
+from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
 

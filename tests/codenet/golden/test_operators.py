@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codenet.checkout import ROOT
 from codenet.errors import GraphError
 from codenet.golden import operators as golden
 from codenet.isa import PEAK_DTYPE
+from tests.paths import ROOT
 
 SHAPES = [(1, 1, 1), (1, 5, 3), (5, 1, 16), (2, 2, 7), (7, 9, 16), (8, 8, 33), (16, 15, 8)]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codenet.errors import FormatError
+from codenet.errors import FormatError, GraphError
+from codenet.fit import LETTERBOX, STRETCH
 from codenet.graph import Graph
 from tests import networks
 
@@ -54,6 +56,22 @@ def test_round_trip(graph: Graph, tmp_path: Path) -> None:
     graph.save(path)
     assert [item.name for item in tmp_path.iterdir()] == ["small.cdg"], "no temporary file is left"
     assert contents(Graph.load(path)) == contents(graph)
+
+
+def test_fit_is_kept_and_a_stretched_graph_says_nothing_of_it(graph: Graph, tmp_path: Path) -> None:
+    def described(fit: str) -> tuple[Graph, dict[str, Any]]:
+        first = dataclasses.replace(graph.operations[0], fit=fit)  # type: ignore[call-arg]
+        dataclasses.replace(graph, operations=(first, *graph.operations[1:])).save(tmp_path / "fit.cdg")
+        with np.load(tmp_path / "fit.cdg") as archive:
+            text = json.loads(archive["description"].tobytes())
+        return Graph.load(tmp_path / "fit.cdg"), text["operations"][0]
+
+    loaded, entry = described(STRETCH)
+    assert loaded.fit == STRETCH and entry.keys() == {"kind", "name", "inputs", "height", "width"}
+    loaded, entry = described(LETTERBOX)
+    assert loaded.fit == LETTERBOX == entry["fit"]
+    with pytest.raises(GraphError, match="fit 'crop': expected one of"):
+        described("crop")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 4, 22, 100, 0.25, 0.5, 0.75, -23, -22, -1])

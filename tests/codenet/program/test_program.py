@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from codenet.compiler import compile
 from codenet.config import AcceleratorConfig
 from codenet.errors import FormatError, GraphError
+from codenet.fit import LETTERBOX, STRETCH
 from codenet.golden import interpreter
 from codenet.isa import DESCRIPTOR_BYTES, Descriptor
 from codenet.program import FILE_VERSION, InputLayout, PlacedTensor, Program, array_cycles, peak_threshold
@@ -49,6 +53,25 @@ def test_round_trip(program: Program, tmp_path: Path) -> None:
     assert all(same(a, b) for a, b in zip(loaded.tensors, program.tensors, strict=True))
     assert loaded.outputs.keys() == program.outputs.keys() == {"heatmap", "size", "offset"}
     assert all(same(loaded.outputs[role], program.outputs[role]) for role in program.outputs)
+
+
+def test_fit_is_the_graph_s_and_a_stretched_program_says_nothing_of_it(data: bytes, tmp_path: Path) -> None:
+    graph = networks.network(32, classes=3)
+    first = dataclasses.replace(graph.operations[0], fit=LETTERBOX)  # type: ignore[call-arg]
+    letterboxed = dataclasses.replace(graph, operations=(first, *graph.operations[1:]))
+    compile(letterboxed, AcceleratorConfig.small()).save(tmp_path / "letterbox.cdn")
+    loaded = Program.load(tmp_path / "letterbox.cdn")
+    assert loaded.input.fit == LETTERBOX and "32x32 (letterbox)" in loaded.info()
+    stretched = _load(data, tmp_path)
+    assert stretched.input.fit == STRETCH and stretched.image == loaded.image
+    assert _described(data)["input"].keys() == {"offset", "row_bytes", "height", "width"}
+
+
+def _described(data: bytes) -> dict[str, Any]:
+    """The description in a program file."""
+    start, size = struct.calcsize("<8sIIQQ"), struct.unpack_from("<8sIIQQ", data)[3]
+    description: dict[str, Any] = json.loads(zlib.decompress(data[start : start + size]))
+    return description
 
 
 def test_file_of_configuration_a_is_small(tmp_path: Path) -> None:

@@ -213,13 +213,13 @@ def test_closing_early_stops_the_frame(detector, device, way):
 
 @pytest.mark.parametrize("way", ["close", "del"])
 def test_closing_does_not_wait_for_a_slow_photo(detector, monkeypatch, way):
-    go, stretch = threading.Event(), stream_module.stretch
+    go, prepare = threading.Event(), stream_module.prepare
 
-    def slowly(source, height, width, **options):
+    def slowly(source, *arguments, **options):
         assert source[0, 0, 0] != 3 or go.wait(20)
-        return stretch(source, height, width)
+        return prepare(source, *arguments, **options)
 
-    monkeypatch.setattr(stream_module, "stretch", slowly)
+    monkeypatch.setattr(stream_module, "prepare", slowly)
     stream = detector.stream([photo(1), photo(2), photo(3)], workers=1)
     assert column(next(stream)) == 1 and detector.accelerator.running
     if way == "close":

@@ -2,14 +2,17 @@
 """Photos of every kind give the right pixels, and what is no photo is refused by name."""
 
 import zlib
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from codenet.checkout import ROOT
 from codenet.errors import ConfigError, FormatError
-from codenet.vision.image import BILINEAR, GREY, load, resize, stretch, to_activation
+from codenet.fit import FITS, LETTERBOX, STRETCH, place
+from codenet.vision.image import BILINEAR, GREY, load, prepare, resize, to_activation
+from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
 
@@ -202,6 +205,36 @@ def test_resize_to_the_same_size_keeps_every_pixel(rgb):
     assert np.array_equal(resize(Image.fromarray(rgb), 5, 7), rgb)
 
 
+def test_letterboxed_photo_by_hand():
+    photo = Image.new("RGB", (2, 1), (9, 8, 7))
+    wide, tall = resize(photo, 5, 6, LETTERBOX), resize(photo, 4, 2, LETTERBOX)
+    assert (wide[1:4] == [9, 8, 7]).all() and (wide[[0, 4]] == 114).all() and wide.shape == (5, 6, 3)
+    assert (tall[1] == [9, 8, 7]).all() and (tall[[0, 2, 3]] == 114).all(), "an odd row of grey is below"
+
+
+def place_by_fractions(photo_size, input_size):
+    """Top, left, height and width of a letterboxed photo, in exact arithmetic."""
+    scale = min(Fraction(i, p) for i, p in zip(input_size, photo_size, strict=True))
+    shown = [max(1, floor(scale * side + Fraction(1, 2))) for side in photo_size]
+    return [floor(Fraction(i - s, 2)) for i, s in zip(input_size, shown, strict=True)] + shown
+
+
+def test_letterbox_of_many_sizes():
+    rng = np.random.default_rng(1)
+    for photo_size in [*rng.integers(1, 5000, (300, 2)).tolist(), (1, 5000), (5000, 1), (384, 640), (96, 160)]:
+        for input_size in ((384, 640), (96, 64), (320, 320)):
+            found = place(tuple(photo_size), input_size, LETTERBOX)
+            expected = place_by_fractions(photo_size, input_size)
+            assert [found.top, found.left, found.height, found.width] == expected, (photo_size, input_size)
+            assert found.height == input_size[0] or found.width == input_size[1]
+            assert found.frame == (input_size[1] / found.width, input_size[0] / found.height)
+
+
+def test_letterboxing_a_photo_of_the_input_s_proportions_is_stretching():
+    photo = load(PHOTO).resize((160, 96))
+    assert np.array_equal(resize(photo, 192, 320, LETTERBOX), resize(photo, 192, 320))
+
+
 def test_resize_wants_rgb():
     with pytest.raises(FormatError, match="mode L"):
         resize(Image.new("L", (2, 2)), 2, 2)
@@ -220,14 +253,14 @@ def test_activation_of_something_else(bad):
         to_activation(bad)
 
 
-def written(source, height, width):
-    """What :func:`stretch` leaves in an accelerator's input, as the tensor that the network reads."""
+def written(source, height, width, fit=STRETCH):
+    """What :func:`prepare` leaves in an accelerator's input, as the tensor that the network reads."""
     memory = np.zeros((height + 1, 4 * width + 24), np.uint8)
     pixels = memory[1:, 4 : 4 * (width + 1)].reshape(height, width, 4)
-    small = stretch(source, height, width)
+    small = prepare(source, height, width, fit)
     small.write(pixels)
     assert not memory[0].any() and not memory[:, :4].any() and not memory[:, 4 * (width + 1) :].any()
-    return pixels[..., :3].view(np.int8), small.photo_size
+    return pixels[..., :3].view(np.int8), small.placement.photo_size
 
 
 def photos_of_every_kind(folder):
@@ -252,35 +285,36 @@ def photos_of_every_kind(folder):
     yield "one pixel", array[:1, :1]
 
 
-def test_stretched_pixels_are_those_of_resize(tmp_path):
+@pytest.mark.parametrize("fit", FITS)
+def test_prepared_pixels_are_those_of_resize(tmp_path, fit):
     for name, source in photos_of_every_kind(tmp_path):
         for height, width in ((64, 96), (300, 451), (512, 512)):
-            found, size = written(source, height, width)
+            found, size = written(source, height, width, fit)
             photo = load(source)
-            assert np.array_equal(found, to_activation(resize(photo, height, width))), (name, height, width)
+            assert np.array_equal(found, to_activation(resize(photo, height, width, fit))), (name, height, width)
             assert size == (photo.height, photo.width), name
 
 
-def test_stretching_leaves_the_photo_alone(rgb):
+def test_preparing_leaves_the_photo_alone(rgb):
     before = rgb.copy()
     image = Image.fromarray(rgb)
     for source in (rgb, rgb[..., ::-1], image):
-        small = stretch(source, 5, 7)
+        small = prepare(source, 5, 7)
         small.image.paste((1, 2, 3), (0, 0, 7, 5))
     assert np.array_equal(rgb, before) and np.array_equal(np.asarray(image), before)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8), np.zeros((2, 2, 2), np.uint8), 7])
-def test_stretching_no_photo(bad, tmp_path):
+def test_preparing_no_photo(bad, tmp_path):
     with pytest.raises(FormatError):
-        stretch(bad, 4, 4)
+        prepare(bad, 4, 4)
     (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:9000])
     with pytest.raises(FormatError, match=r"cut\.jpg"):
-        stretch(tmp_path / "cut.jpg", 4, 4)
+        prepare(tmp_path / "cut.jpg", 4, 4)
 
 
 def test_pillows_short_cuts_give_other_pixels():
-    """Why :func:`stretch` does without them."""
+    """Why :func:`prepare` does without them."""
     expected = resize(load(PHOTO), 64, 64)
     gap = load(PHOTO).resize((64, 64), BILINEAR, reducing_gap=2.0)
     assert not np.array_equal(np.asarray(gap), expected)
@@ -293,7 +327,7 @@ def test_pillows_short_cuts_give_other_pixels():
 BGRA = np.random.default_rng(2).integers(0, 256, (5, 7, 4), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("use", [load, lambda frame: stretch(frame, 4, 4)], ids=["load", "stretch"])
+@pytest.mark.parametrize("use", [load, lambda frame: prepare(frame, 4, 4)], ids=["load", "prepare"])
 @pytest.mark.parametrize(
     ("frame", "words"),
     [
@@ -375,7 +409,7 @@ def test_the_range_can_be_said(tmp_path, caplog, kind):
     values = np.array([[0, 99, 100, 1124, 2148, 4000]], np.uint16)
     photo = deep(tmp_path, values, kind)
     assert np.asarray(load(photo, levels=(100, 2148)))[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255]
-    small = stretch(photo, 1, 6, levels=(100, 2148))
+    small = prepare(photo, 1, 6, levels=(100, 2148))
     assert np.asarray(small.image)[0, :, 0].tolist() == [0, 0, 0, 128, 255, 255]
     assert not caplog.text
 

@@ -3,11 +3,11 @@
 
 import pytest
 
-from codenet.checkout import ROOT
 from codenet.compiler import compile as compile_graph
 from codenet.graph import Graph
 from codenet.program import Program
 from codenet.zoo import ZOO
+from tests.paths import ROOT
 
 GRAPHS = ROOT / "models" / "zoo"
 PROGRAMS = sorted(ZOO.glob("*.cdn"))

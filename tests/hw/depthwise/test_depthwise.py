@@ -15,9 +15,10 @@ from codenet.config import LANES, AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DEPTHWISE_BEATS, DepthwiseOp
 from hw.depthwise import Depthwise
-from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection
-from hw.lib import delay
+from hw.interfaces import PARAMETER, SAMPLES, STEP, TAP_LEAD, VECTOR, ParameterBus, ParameterSection, StepControl
+from hw.lib import connect_bundle, delay, taken
 from sim import testbench as bench
+from sim.testbench.stimulus import send_beats
 
 CONFIG = replace(AcceleratorConfig.small(), depthwise_depth=8)
 NO_TAP = 3
@@ -35,9 +36,7 @@ class LedDepthwise(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "i_valid": In(1),
                 "i_payload": In(SAMPLES),
@@ -49,13 +48,13 @@ class LedDepthwise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.depthwise = depthwise = Depthwise(CONFIG)
-        m.d.comb += [getattr(depthwise, name).eq(getattr(self, name)) for name in ("step", "half", "start")]
+        connect_bundle(m, StepControl(half=True), self, depthwise)
         m.d.comb += [depthwise.i_taps[name].eq(self.i_payload[name]) for name in ("plane", "row_tap", "column_tap")]
         m.d.comb += [
-            depthwise.i_valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
-            depthwise.i_payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
-            self.o_valid.eq(depthwise.o_valid),
-            self.o_payload.eq(depthwise.o_payload),
+            depthwise.i.valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
+            depthwise.i.payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
+            self.o_valid.eq(depthwise.o.valid),
+            self.o_payload.eq(depthwise.o.payload),
         ]
         wiring.connect(m, depthwise.parameters, wiring.flipped(self.parameters))
         return m
@@ -148,14 +147,6 @@ def samples(window: np.ndarray, plane: int, op: DepthwiseOp, residue: int, rng: 
     return [beat([alone(phases[0], n // 3), alone(phases[1], n % 3)], n == 0, n == 8) for n in range(9)]
 
 
-async def load(dut, beats: list[int]) -> None:
-    for beat in beats:
-        dut.parameters_valid.value = 1
-        dut.parameters_payload.value = beat
-        await bench.cycles(dut)
-    dut.parameters_valid.value = 0
-
-
 class Vectors:
     """Collects vectors, with the cycle of each."""
 
@@ -226,11 +217,11 @@ async def check_steps(dut, pause):
     rng = np.random.default_rng(5)
     order = (DepthwiseOp.MAC, DepthwiseOp.MAC, DepthwiseOp.MAX, DepthwiseOp.OFF, DepthwiseOp.PEAKS, DepthwiseOp.MAC)
     steps = [(op, Parameters.random(rng, corner=n == 1)) for n, op in enumerate(order)]
-    await load(dut, steps[0][1].beats(0))
+    await send_beats(dut, steps[0][1].beats(0))
     await bench.cycles(dut, 4)
     for n, (op, parameters) in enumerate(steps):
         following = steps[(n + 1) % len(steps)][1].beats((n + 1) % 2)
-        loading = cocotb.start_soon(load(dut, following))
+        loading = cocotb.start_soon(send_beats(dut, following))
         await run_step(dut, vectors, op, parameters, n % 2, 40, n, pause)
         await loading
         await bench.cycles(dut, 4)

@@ -15,8 +15,12 @@ from codenet.isa import DepthwiseOp
 from hw.depthwise.peaks import LANES, Peaks
 from hw.interfaces import SAMPLES, STEP, STORE_ITEM
 from sim import testbench as bench
+from sim.testbench.stimulus import issue
 
 CONFIG = AcceleratorConfig.small()
+
+LATENCY = 12
+"""From an issued beat to its arrival; any will do."""
 
 
 def test_peaks():
@@ -94,27 +98,11 @@ def beats_of(heatmap: np.ndarray, rng: random.Random) -> list[int]:
     return beats
 
 
-async def window(dut, beats: list[int], pause, latency: int = 12) -> None:
-    """Issues beats as room permits; they arrive ``latency`` cycles later."""
-    pipeline: list[int | None] = [None] * latency
-    waiting = list(beats)
-    while waiting or any(beat is not None for beat in pipeline):
-        fires = bool(waiting) and int(dut.space.value) and not next(pause)
-        dut.issue.value = int(fires)
-        pipeline.append(waiting.pop(0) if fires else None)
-        arrived = pipeline.pop(0)
-        dut.i_valid.value = int(arrived is not None)
-        dut.i_payload.value = arrived or 0
-        await bench.cycles(dut)
-    dut.issue.value = 0
-    dut.i_valid.value = 0
-
-
 @cocotb.test()
 @cocotb.parametrize(stalls=[(0.0, 0.0), (0.3, 0.3), (0.0, 0.7)])
 async def check_cases(dut, stalls):
     rng, arrays = random.Random(1), np.random.default_rng(1)
-    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    await bench.reset(dut, step=0, start=0, issue=0, i_valid=0, i_payload=0)
     sink = bench.Sink(dut, "o", bench.pauses(rng, stalls[1]))
     for case in CASES:
         heatmap = heatmap_of(case, arrays)
@@ -131,7 +119,7 @@ async def check_cases(dut, stalls):
         await bench.cycles(dut)
         dut.start.value = 0
         sink.items.clear()
-        await window(dut, beats_of(heatmap, rng), bench.pauses(rng, stalls[0]))
+        await issue(dut, beats_of(heatmap, rng), LATENCY, bench.pauses(rng, stalls[0]))
         records = golden.peaks(heatmap, case.threshold)
         stored = records[: case.capacity]
         items = await sink.expect(len(stored) + 1)
@@ -145,7 +133,7 @@ async def check_cases(dut, stalls):
 @cocotb.test()
 async def check_other_steps(dut):
     """Samples of other steps leave no trace."""
-    await bench.reset(dut, step=0, half=0, start=0, issue=0, i_valid=0, i_payload=0)
+    await bench.reset(dut, step=0, start=0, issue=0, i_valid=0, i_payload=0)
     sink = bench.Sink(dut, "o")
     rng = random.Random(2)
     dut.step.value = bench.pack(

@@ -237,8 +237,8 @@ def test_tool_that_is_missing(monkeypatch, tmp_path, missing):
 def run(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
-    assert status == 1 and not captured.out
-    assert captured.err.startswith("flash: error: ")
+    assert status == 2 and not captured.out
+    assert captured.err.startswith("hw.flow.flash: error: ")
     return captured.err
 
 

@@ -15,9 +15,11 @@ from cocotb.utils import get_sim_time
 from codenet.config import AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
-from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection
+from hw.interfaces import PARAMETER, STEP, STORE_ITEM, VECTOR, ParameterBus, ParameterSection, StepControl, VectorReader
+from hw.lib import connect_bundle, taken
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from sim import testbench as bench
+from sim.testbench.stimulus import issue, send_beats
 
 CONFIG = AcceleratorConfig(
     outputs=16,
@@ -41,9 +43,7 @@ class BufferedPointwise(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "step": In(STEP),
-                "half": In(1),
-                "start": In(1),
+                **taken(StepControl(half=True)),
                 "parameters": In(ParameterBus()),
                 "issue": In(1),
                 "space": Out(1),
@@ -64,23 +64,16 @@ class BufferedPointwise(wiring.Component):
         m.submodules.buffer = buffer = VectorBuffer(self.config)
         m.submodules.pointwise = pointwise = Pointwise(self.config)
         m.submodules.rows = rows = RowBuffer(self.config)
-        for unit in (buffer, rows, pointwise):
-            m.d.comb += [unit.step.eq(self.step), unit.half.eq(self.half), unit.start.eq(self.start)]
+        for unit in (buffer, rows):
+            connect_bundle(m, StepControl(), self, unit)
+        connect_bundle(m, StepControl(half=True), self, pointwise)
+        connect_bundle(m, VectorReader(), buffer, pointwise.vectors)
+        connect_bundle(m, VectorReader(), rows, pointwise.rows)
         m.d.comb += [
             buffer.issue.eq(self.issue),
             self.space.eq(buffer.space),
-            buffer.i_valid.eq(self.i_valid),
-            buffer.i_payload.eq(self.i_payload),
-            pointwise.v_ready.eq(buffer.ready),
-            buffer.take.eq(pointwise.v_take),
-            buffer.last.eq(pointwise.v_last),
-            buffer.free.eq(pointwise.v_final),
-            pointwise.v_payload.eq(buffer.o_payload),
-            pointwise.e_ready.eq(rows.ready),
-            rows.take.eq(pointwise.e_take),
-            rows.last.eq(pointwise.e_last),
-            rows.free.eq(pointwise.e_final),
-            pointwise.e_payload.eq(rows.o_payload),
+            buffer.i.valid.eq(self.i_valid),
+            buffer.i.payload.eq(self.i_payload),
         ]
         wiring.connect(m, wiring.flipped(self.e), rows.i)
         wiring.connect(m, wiring.flipped(self.expanded), pointwise.expanded)
@@ -305,30 +298,6 @@ class Stimulus:
         return [int(v) for v in np.ascontiguousarray(y).reshape(-1).view("<u8")]
 
 
-async def window(dut, vectors: list[int], latency: int, pause) -> None:
-    """Issues vectors as the window does, as room permits; they arrive ``latency`` cycles later."""
-    pipeline: list[int | None] = [None] * latency
-    waiting = list(vectors)
-    while waiting or any(v is not None for v in pipeline):
-        fires = bool(waiting) and int(dut.space.value) and not next(pause)
-        dut.issue.value = int(fires)
-        pipeline.append(waiting.pop(0) if fires else None)
-        arrived = pipeline.pop(0)
-        dut.i_valid.value = int(arrived is not None)
-        dut.i_payload.value = arrived or 0
-        await bench.cycles(dut)
-    dut.issue.value = 0
-    dut.i_valid.value = 0
-
-
-async def load(dut, beats: list[int]) -> None:
-    for beat in beats:
-        dut.parameters_valid.value = 1
-        dut.parameters_payload.value = beat
-        await bench.cycles(dut)
-    dut.parameters_valid.value = 0
-
-
 class Sequence:
     """Steps back to back, each with its parameters loaded into the other half while the one before runs."""
 
@@ -354,7 +323,7 @@ class Sequence:
     async def run(self, cases: list[Case]) -> None:
         dut = self.dut
         steps = [Stimulus(case, self.arrays) for case in cases]
-        await load(dut, steps[0].parameters(0))
+        await send_beats(dut, steps[0].parameters(0))
         await bench.cycles(dut, 8)
         for n, stimulus in enumerate(steps):
             case = stimulus.case
@@ -363,11 +332,11 @@ class Sequence:
             self.expanded.items.clear()
             await bench.cycles(dut)
             dut.start.value = 0
-            cocotb.start_soon(window(dut, stimulus.vectors(), case.latency, self.input_pause))
+            cocotb.start_soon(issue(dut, stimulus.vectors(), case.latency, self.input_pause))
             if case.expand:
                 cocotb.start_soon(self._send(stimulus.stored()))
             following = steps[n + 1].parameters((n + 1) % 2) if n + 1 < len(steps) else []
-            loading = cocotb.start_soon(load(dut, following))
+            loading = cocotb.start_soon(send_beats(dut, following))
             expected = stimulus.expected()
             items = await self.sink.expect(len(expected))
             for index, (item, value) in enumerate(zip(items, expected, strict=True)):

@@ -76,7 +76,7 @@ class Reader:
 
     async def run(self) -> None:
         dut, case = self.dut, self.case
-        following = next(self.order)
+        following = next(self.order, None)
         for _ in range(20_000):
             ready = bool(int(dut.ready.value))
             if following is not None and ready:
@@ -96,7 +96,7 @@ class Reader:
             self.written += int(dut.i_valid.value) & int(dut.i_ready.value)
             expected = self.expected.pop(0)
             if expected is not None:
-                item = int(dut.o_payload.value)
+                item = int(dut.payload.value)
                 assert item == expected, f"{case}: read {self.count}: {item:#x}, expected {expected:#x}"
             await bench.cycles(dut)
             if following is None and all(value is None for value in self.expected):
@@ -110,7 +110,7 @@ class Reader:
 @cocotb.parametrize(stalls=[(0.0, 0.0), (0.4, 0.0), (0.0, 0.4), (0.2, 0.2)])
 async def check_pieces(dut, stalls):
     rng = random.Random(int(10 * sum(stalls)))
-    await bench.reset(dut, step=0, half=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
+    await bench.reset(dut, step=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
     source = bench.Source(dut, "i", bench.pauses(rng, stalls[0]))
     for case in CASES:
         vectors = {
@@ -132,7 +132,7 @@ async def check_pieces(dut, stalls):
 async def check_loading_goes_on_while_a_piece_is_read(dut):
     """Two pieces fit: a piece that takes as long to read as to load costs nothing beyond the first."""
     rng = random.Random(7)
-    await bench.reset(dut, step=0, half=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
+    await bench.reset(dut, step=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
     source = bench.Source(dut, "i")
     case = Case(12, 8, 4)
     vectors = {(r, p, c): rng.getrandbits(128) for r in range(12) for p in range(4) for c in range(8)}
@@ -150,7 +150,7 @@ async def check_loading_goes_on_while_a_piece_is_read(dut):
 
 @cocotb.test()
 async def check_takes_nothing_in_other_steps(dut):
-    await bench.reset(dut, step=0, half=0, start=0, i_valid=1, i_payload=0, take=0, last=0, free=0)
+    await bench.reset(dut, step=0, start=0, i_valid=1, i_payload=0, take=0, last=0, free=0)
     dut.step.value = bench.pack(STEP, input_planes=2, input_height=2, input_width=2)
     dut.start.value = 1
     for _ in range(20):

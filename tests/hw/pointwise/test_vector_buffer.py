@@ -68,7 +68,7 @@ class Traffic:
 )
 async def check_traffic(dut, vectors, groups, read_probability):
     latency = VectorBuffer(CONFIG).latency
-    await bench.reset(dut, start=0, half=0, issue=0, i_valid=0, i_payload=0, take=0, last=0, free=0, step=0)
+    await bench.reset(dut, start=0, issue=0, i_valid=0, i_payload=0, take=0, last=0, free=0, step=0)
     dut.step.value = bench.pack(STEP, vectors=vectors, depthwise_op=int(DepthwiseOp.OFF))
     await bench.cycles(dut, 2)
     traffic = Traffic(dut, vectors, groups, 5, read_probability, random.Random(vectors))
@@ -76,7 +76,7 @@ async def check_traffic(dut, vectors, groups, read_probability):
         traffic.drive()
         await RisingEdge(dut.clk)
         if cycle >= latency and traffic.expected[cycle - latency] is not None:
-            item, value = int(dut.o_payload.value), traffic.expected[cycle - latency]
+            item, value = int(dut.payload.value), traffic.expected[cycle - latency]
             assert item == value, f"cycle {cycle}: {item:#x}, expected {value:#x}"
         await bench.cycles(dut)
     assert traffic.pixel > 1000 * read_probability / (vectors * groups) / 4, f"only {traffic.pixel} pixels"

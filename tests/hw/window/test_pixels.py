@@ -84,7 +84,7 @@ async def run_case(dut, case: Case, rng: random.Random, seed: int, pause: float)
             await bench.cycles(dut, 2)
             dut.rows.value = rows
         take = int(dut.o_valid.value) and not next(pauses)
-        dut.o_take.value = int(take)
+        dut.o_ready.value = int(take)
         if take:
             assert rows >= min(case.stride * y + case.reach + 1, case.height), (
                 f"{case}: pixel of row {y} with {rows} rows"
@@ -93,7 +93,7 @@ async def run_case(dut, case: Case, rng: random.Random, seed: int, pause: float)
             check_pixel(case, dilation, y, x, int(dut.o_payload.value))
             taken += 1
         await bench.cycles(dut)
-        dut.o_take.value = 0
+        dut.o_ready.value = 0
         if taken == len(expected):
             break
     assert taken == len(expected), f"{case}: {taken} of {len(expected)} pixels"
@@ -106,7 +106,7 @@ async def run_case(dut, case: Case, rng: random.Random, seed: int, pause: float)
 @cocotb.parametrize(pause=[0.0, 0.4])
 async def check_pixels(dut, pause):
     rng = random.Random(1)
-    await bench.reset(dut, start=0, rows=0, dilations=0, o_take=0, step=0)
+    await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
     cases = CORNERS if pause == 0 else [random_case(rng) for _ in range(15)]
     for seed, case in enumerate(cases):
         await run_case(dut, case, rng, seed, pause)
@@ -115,7 +115,7 @@ async def check_pixels(dut, pause):
 @cocotb.test()
 async def check_rate_and_waiting(dut):
     """A pixel a cycle while rows are there; ``waiting`` while they are not."""
-    await bench.reset(dut, start=0, rows=0, dilations=0, o_take=0, step=0)
+    await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
     case = Case(6, 40)
     dut.step.value = case.step(0)
     dut.start.value = 1
@@ -124,16 +124,16 @@ async def check_rate_and_waiting(dut):
     await bench.cycles(dut, 100)
     assert int(dut.waiting.value) and not int(dut.idle.value) and not int(dut.o_valid.value)
     dut.rows.value = case.height
-    dut.o_take.value = 0
+    dut.o_ready.value = 0
     taken = cycles = 0
     while taken < 240:
-        dut.o_take.value = int(dut.o_valid.value)
+        dut.o_ready.value = int(dut.o_valid.value)
         taken += int(dut.o_valid.value)
         await RisingEdge(dut.clk)
         await bench.cycles(dut)
         cycles += 1
         assert cycles < 1000, f"{taken} pixels"
     assert cycles <= 240 + 7 * case.height + 30, cycles
-    dut.o_take.value = 0
+    dut.o_ready.value = 0
     await bench.cycles(dut, 5)
     assert not int(dut.waiting.value) and int(dut.idle.value)

@@ -127,7 +127,7 @@ def check_banks(beat, taps: np.ndarray, inside: np.ndarray, where: str) -> list[
 
 async def begin(dut, seed: int, input_pause: float, space_pause: float) -> tuple[Beats, bench.Source]:
     rng = random.Random(seed)
-    await bench.reset(dut, start=0, half=0, space=1, step=0)
+    await bench.reset(dut, start=0, space=1, step=0)
     cocotb.start_soon(drive_space(dut, bench.pauses(rng, space_pause)))
     return Beats(dut), bench.Source(dut, "i", bench.pauses(rng, input_pause))
 

@@ -137,12 +137,12 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(workers, kills, coco_folder, 
         assert steps[-1] >= goal - 1
     assert steps[1] < STEPS
     assert start(command(coco_folder, killed, workers, "--resume")).wait(600) == 0
-    expected, found = load_checkpoint(whole / "checkpoint.pt"), load_checkpoint(killed / "checkpoint.pt")
-    assert found["step"] == STEPS and found["best"] == expected["best"]
+    expected, last = load_checkpoint(whole / "checkpoint.pt"), load_checkpoint(killed / "checkpoint.pt")
+    assert last["step"] == STEPS and last["best"] == expected["best"]
     for key in ("network", "average"):
-        assert all(torch.equal(value, found[key][name]) for name, value in expected[key].items()), steps
+        assert all(torch.equal(value, last[key][name]) for name, value in expected[key].items()), steps
     for number, values in expected["optimizer"]["state"].items():
-        assert all(torch.equal(value, found["optimizer"]["state"][number][key]) for key, value in values.items())
+        assert all(torch.equal(value, last["optimizer"]["state"][number][key]) for key, value in values.items())
     assert (killed / "history.jsonl").read_text() == (whole / "history.jsonl").read_text()
     best = [load_checkpoint(folder / "best.pt") for folder in (whole, killed)]
     assert all(torch.equal(value, best[1]["average"][name]) for name, value in best[0]["average"].items())

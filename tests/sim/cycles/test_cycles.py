@@ -7,7 +7,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from codenet import compiler
 from codenet.config import AcceleratorConfig
@@ -60,15 +59,6 @@ SMALL_FRAME = 0.015
 @pytest.fixture(scope="module")
 def program():
     return compiler.compile(networks.network(64), SMALL)
-
-
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory):
-    rng = np.random.default_rng(4)
-    pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    path = tmp_path_factory.mktemp("photo") / "photo.png"
-    Image.fromarray(pixels).resize((160, 120), Image.Resampling.BICUBIC).save(path)
-    return path
 
 
 def shares(*channels: int, timing: DramTiming = STEADY) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,13 +15,16 @@ from codenet.cli import command as cli
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
 from hw.chips import Usage
+from hw.lib import BlockMemory
 from hw.lib.block_memory import LUT_RAM_WORDS
+from hw.lib.cells import Series7
+from hw.synthesis.components import to_rtlil
 from sim.cycles.dilation import dilation_sources
 from sim.performance import plan
 from sim.performance import targets as resources
 from sim.performance.plan import load_program
 from sim.performance.roofline import Roof, points, roof
-from sim.performance.targets import TARGETS, block_ram, estimate, synthesized, total
+from sim.performance.targets import TARGETS, block_memory, block_ram, estimate, synthesized, total
 from sim.timing import DramTiming
 from tests import networks
 
@@ -91,7 +95,8 @@ def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["plan", *arguments])
     assert stop.value.code == 2
-    assert "usage: codenet plan" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("codenet plan") and ": error: " in error and len(error.splitlines()) == 1
 
 
 def test_command_that_cannot_be_loaded(capsys, monkeypatch):
@@ -139,20 +144,28 @@ def test_no_step_beats_its_roof(files):
 
 @pytest.mark.parametrize(
     ("width", "depth", "expected"),
+    [(128, 1024, 4), (128, 512, 2), (1600, 512, 25), (64, 65, 1), (3, 600, 1), (64, 64, 0)],
+)
+def test_block_memories_are_as_they_are_made(width, depth, expected):
+    """A RAMB36 for each cell of the chip in the RTLIL."""
+    text = to_rtlil(BlockMemory(width, depth), Series7())
+    assert block_memory(width, depth) == expected == len(re.findall(r"^ *cell \\RAMB36E1 ", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "expected"),
     [
-        (128, 1024, 4),  # docs of the toolchain: 1024 x 36 pieces
-        (128, 512, 2),  # 72 + 56 bits
-        (64, 512, 1),
-        (64, 1024, 2),  # 36 + 28 bits
-        (36, 512, 0.5),
+        (64, 512, 1),  # UG473: 512 words of 72 bits
         (32, 512, 0.5),
+        (64, 1024, 2),  # 36 + 28 bits
+        (64, 2048, 4),  # 3 of 18 bits and one of 10
         (3, 4096, 0.5),
-        (64, 2048, 4),
-        (64, 64, 0),  # LUT RAM
     ],
 )
-def test_block_ram(width, depth, expected):
+def test_block_ram_that_synthesis_takes(width, depth, expected):
     assert block_ram(width, depth) == expected
+    if depth > 1024:
+        assert block_memory(width, depth) == expected
 
 
 def test_memories_in_luts():

@@ -17,9 +17,8 @@ from tests.board.networks import PHOTO, SMALL, THRESHOLD, program  # noqa: E402
 
 
 def main() -> None:
-    selftest.measure_clock = lambda device: (
-        device.clock_hz
-    )  # The simulated clock is behind the wall's, and out of reach from here.
+    # The simulated clock is behind the wall's, and out of reach from here.
+    selftest.measure_clock = lambda device: device.clock_hz
     with devices.open_device("pynq", SMALL, test=False) as device:
         checks = list(selftest.diagnose(device, program()))
         with Detector(program(), device, threshold=THRESHOLD) as detector:

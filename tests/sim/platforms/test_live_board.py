@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from codenet.config import AcceleratorConfig
-from codenet.devices import selftest
+from codenet.devices import control, selftest
 from codenet.errors import DeviceError
 from codenet.registers import BY_NAME
 from sim.platforms.live_board import LiveBoard
@@ -32,8 +32,8 @@ def start_copy(board):
     memory = board.memory(address, len(image))
     memory[:] = image
     memory[source : source + size] = np.arange(size) % 251
-    for name, value in (("BASE_ADDRESS", address), ("IRQ_ENABLE", 1), ("CONTROL", 1)):
-        board.write(BY_NAME[name].offset, value)
+    control.configure(board)
+    control.start(board, address)
     return address, memory[source : source + size], memory[target : target + size]
 
 
@@ -56,7 +56,7 @@ def test_stray_access_is_told_at_the_next_register_access(live):
     while status.extract(live.read(status.offset), "busy"):  # A start before the last transfers have ended is ignored.
         time.sleep(0.001)
     live.free(address)
-    live.write(BY_NAME["CONTROL"].offset, 1)
+    control.start(live, address)
     with pytest.raises(DeviceError, match="lie outside"):
         for _ in range(1000):
             live.read(BY_NAME["STATUS"].offset)

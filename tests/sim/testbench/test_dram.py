@@ -63,8 +63,8 @@ async def begin(dut, timing: DramTiming = QUIET) -> Dram:
     dram = Dram(dut, 1 << 14, 0x1000, timing)
     dram.add_read_port("read")
     dram.add_write_port("write")
-    zero = ("read_ar_valid", "read_ar_addr", "read_ar_len", "write_aw_valid", "write_aw_addr", "write_aw_len")
-    zero += ("write_w_valid", "write_w_data", "write_w_last")
+    zero = ["read_ar_valid", "read_ar_addr", "read_ar_len", "write_aw_valid", "write_aw_addr", "write_aw_len"]
+    zero += ["write_w_valid", "write_w_data", "write_w_last"]
     ones = {"read_r_ready": 1, "write_b_ready": 1, "write_w_strb": 0xFF}
     await bench.reset(dut, **{f"hand_{name}": value for name, value in ({name: 0 for name in zero} | ones).items()})
     dram.allow(0x1000, 1 << 13, read=True, write=True)
