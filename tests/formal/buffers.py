@@ -29,8 +29,8 @@ MODULE = "hw.pointwise.vector_buffer"
     depth_of_mutants=16,
     mutants=(
         Mutant(MODULE, "used + issued - freed", "used + issued"),
-        Mutant(MODULE, "held - self.step.vectors", "held - 1"),
-        Mutant(MODULE, "self.i_valid | rewind |", "self.i_valid |"),
+        Mutant(MODULE, "held - without", "held - 1"),
+        Mutant(MODULE, "self.i.valid | rewind |", "self.i.valid |"),
         Mutant(MODULE, "pixel.eq(read + 1)", "pixel.eq(read)"),
     ),
 )
@@ -45,8 +45,8 @@ def vector_buffer(bench: Bench) -> None:
     space = delay(m, unit.space, 2, "space", reset=True)
     flying = Signal(range(DEPTH + 1))
     bench.assume(~unit.issue | space)
-    bench.assume(~unit.i_valid | (flying != 0))
-    m.d.sync += flying.eq(flying + unit.issue - unit.i_valid)
+    bench.assume(~unit.i.valid | (flying != 0))
+    m.d.sync += flying.eq(flying + unit.issue - unit.i.valid)
 
     # The reader's place in a pixel, and whether its pass frees.
     position, frees = Signal(range(DEPTH)), Signal()
@@ -56,11 +56,11 @@ def vector_buffer(bench: Bench) -> None:
         m.d.sync += [position.eq(Mux(unit.last, 0, position + 1)), frees.eq(unit.free)]
     gone = Mux((position != 0) & frees, position, 0)
     index = position - gone
-    items = Scoreboard(bench, unit.i_valid, unit.take & unit.free, DEPTH)
-    item = items.hold(bench, unit.i_payload.as_value())
+    items = Scoreboard(bench, unit.i.valid, unit.take & unit.free, DEPTH)
+    item = items.hold(bench, unit.i.payload.as_value())
     seen = delay(m, unit.take & items.watching & (items.ahead == index), unit.latency, "seen", reset=True)
     expected = delay(m, item, unit.latency, "expected")
-    bench.ensure(~seen | (unit.o_payload.as_value() == expected))
+    bench.ensure(~seen | (unit.payload.as_value() == expected))
     bench.ensure(unit.ready == (items.level > index))
     bench.ensure(items.level + flying <= DEPTH)
 
@@ -75,6 +75,7 @@ def vector_buffer(bench: Bench) -> None:
     bench.invariant(~delay(m, unit.space, 1, "space_1", reset=True) | (used <= DEPTH - MARGIN + recent))
     bench.invariant(~space | (used <= DEPTH - MARGIN + recent))
     bits = len(read)
+    bench.invariant(~started | (bench.inner("without") == vectors))
     bench.invariant(position < vectors)
     bench.invariant(read == (pixel + position)[:bits])
     bench.invariant(write == (pixel + gone + items.level)[:bits])

@@ -6,7 +6,7 @@ from amaranth import Cat, Mux, Signal
 from codenet.config import AcceleratorConfig
 from codenet.registers import REGISTERS
 from hw.control import Registers, Sequencer
-from hw.control.sequencer import SETTLE_CYCLES
+from hw.interfaces import RESET_CYCLES
 from tests.formal.bench import Bench, waits_at_most
 from tests.formal.prove import Mutant, proof
 
@@ -15,28 +15,32 @@ SEQUENCER, SLAVE = "hw.control.sequencer", "hw.control.registers"
 
 @proof(
     name="sequencer",
-    claim=f"whatever happened before (any state of its registers), {SETTLE_CYCLES + 1} cycles after the last reset, or "
+    claim=f"whatever happened before (any state of its registers), {RESET_CYCLES + 1} cycles after the last reset, or "
     "as soon after that as the bus masters are idle, it is not busy; until then it holds clear, asks for no "
     "descriptor, starts no step and shows neither success nor error",
     component=Sequencer,
     depth=2,
-    cover=2 * SETTLE_CYCLES,
-    depth_of_mutants=SETTLE_CYCLES + 8,
+    cover=2 * RESET_CYCLES,
+    depth_of_mutants=RESET_CYCLES + 8,
     mutants=(
         Mutant(SEQUENCER, "m.d.sync += settle.eq(settle + 1)", "m.d.sync += settle.eq(settle)"),
         Mutant(SEQUENCER, "m.d.sync += [settle.eq(0), self.stepping.eq(0)", "m.d.sync += [self.stepping.eq(0)"),
         Mutant(SEQUENCER, "m.d.comb += [self.busy.eq(1), self.clear.eq(1)]", "m.d.comb += [self.busy.eq(1)]"),
-        Mutant(SEQUENCER, "self.stepping.eq(0), self.fetch.eq(0), self.step_start.eq(0)", "self.stepping.eq(0)"),
+        Mutant(
+            SEQUENCER,
+            "self.stepping.eq(0), self.fetch.eq(0), load.eq(0), self.ended",
+            "self.stepping.eq(0), self.ended",
+        ),
     ),
 )
 def sequencer(bench: Bench) -> None:
     m, unit = bench.m, bench.component
     # Cycles since the last reset, and whether the bus was idle in the last of them.
-    since, resetting = Signal(range(SETTLE_CYCLES + 2)), Signal()
+    since, resetting = Signal(range(RESET_CYCLES + 2)), Signal()
     with m.If(unit.reset):
         m.d.sync += [since.eq(0), resetting.eq(1)]
     with m.Elif(resetting):
-        with m.If(since != SETTLE_CYCLES - 1):
+        with m.If(since != RESET_CYCLES - 1):
             m.d.sync += since.eq(since + 1)
         with m.Elif(unit.idle):
             m.d.sync += resetting.eq(0)

@@ -50,7 +50,7 @@ class Bursts:
     "`outstanding` bursts in flight, nor more beats asked for than there is room; r_ready is always high; beats come "
     "out once, in order, unchanged; after clear none of the beats of earlier bursts comes out, and nothing is asked "
     "for before these have ended; idle means that the bus owes nothing",
-    assumptions=f"outstanding = {OUTSTANDING}, depth = {DEPTH}; runs of 1 to 2**20 beats; the bus gives each burst its "
+    assumptions=f"outstanding = {OUTSTANDING}, depth = {DEPTH}; no `reset`; runs of 1 to 2**20 beats; the bus gives each burst its "
     "beats in order, `last` with the last one, at any time",
     component=lambda: BurstReader(OUTSTANDING, DEPTH),
     depth=2,
@@ -67,6 +67,7 @@ class Bursts:
 def burst_reader(bench: Bench) -> None:
     m, reader = bench.m, bench.component
     runs, port, data = reader.runs, reader.port, reader.data
+    bench.assume(~reader.reset)
     bench.assume(~runs.valid | ((runs.payload.beats != 0) & (runs.payload.beats <= LONGEST_RUN)))
     bursts = Bursts(bench, port.ar_valid & port.ar_ready, port.ar_len + 1, port.r_valid, port.r_valid & port.r_last)
     bench.assume(~port.r_valid | ((bursts.count != 0) & (port.r_last == (bursts.left[0] == 1))))

@@ -57,9 +57,9 @@ def stream_register(bench: Bench) -> None:
 )
 def stream_queue(bench: Bench) -> None:
     queue = bench.component
-    items = Scoreboard(bench, queue.i_valid, queue.o.valid & queue.o.ready, DEPTH)
-    bench.assume(~queue.i_valid | (items.level != DEPTH))
-    item = items.hold(bench, queue.i_payload)
+    items = Scoreboard(bench, queue.i.valid, queue.o.valid & queue.o.ready, DEPTH)
+    bench.assume(~queue.i.valid | (items.level != DEPTH))
+    item = items.hold(bench, queue.i.payload)
     bench.ensure(~items.turn | (queue.o.payload == item))
     bench.ensure(queue.empty == (items.level == 0))
     bench.stable(queue.o.valid, queue.o.ready, queue.o.payload)
