@@ -50,8 +50,8 @@ class Bursts:
     "`outstanding` bursts in flight, nor more beats asked for than there is room; r_ready is always high; beats come "
     "out once, in order, unchanged; after clear none of the beats of earlier bursts comes out, and nothing is asked "
     "for before these have ended; idle means that the bus owes nothing",
-    assumptions=f"outstanding = {OUTSTANDING}, depth = {DEPTH}; no `reset`; runs of 1 to 2**20 beats; the bus gives each burst its "
-    "beats in order, `last` with the last one, at any time",
+    assumptions=f"outstanding = {OUTSTANDING}, depth = {DEPTH}; no `reset`; runs of 1 to 2**20 beats; the bus "
+    "gives each burst its beats in order, `last` with the last one, at any time",
     component=lambda: BurstReader(OUTSTANDING, DEPTH),
     depth=2,
     cover=14,
