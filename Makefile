@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -81,6 +81,16 @@ site: .venv-site/.installed  ## Make the site of docs/ and the API reference in 
 	@$(MAKE) --no-print-directory check-system
 	test -x .venv-site/bin/python || $(PYTHON) -m venv .venv-site
 	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-site.txt
+	touch $@
+
+formal: setup .venv-formal/.installed  ## Prove properties of the gateware for all inputs: build/trust.json (ARGS="'burst splitter'")
+	$(PY) -m tests.formal $(ARGS)
+
+# The solver is a program and has no wheel for some machines: so it is not in .venv, and make test does without it.
+.venv-formal/.installed: requirements-formal.txt
+	@$(MAKE) --no-print-directory check-system
+	test -x .venv-formal/bin/python || $(PYTHON) -m venv .venv-formal
+	.venv-formal/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-formal.txt
 	touch $@
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
