@@ -86,7 +86,7 @@ def test_bad_input(files, capsys, arguments, text):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["x.cdg", "--config", "a"], ["x.cdg", "--target", "vu9p"], ["--config", "f"]]
+    "arguments", [[], ["x.cdg", "--config", "a"], ["x.cdg", "--target", "vu9p"], ["--config", "z"]]
 )
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
