@@ -48,7 +48,8 @@ class Job:
     def parse(cls, text: str, output: Path) -> Job:
         """``NAME=CHECKPOINT``, or ``NAME=@OTHER``: from what this run made of another network, in ``output``.
 
-        ``NAME*2`` has twice the time of others of its lane. `CodenetError` for anything else.
+        ``NAME*2`` has twice the time of others of its lane. `CodenetError` for anything else, and for a checkpoint that
+        is none to start from.
         """
         match = re.fullmatch(r"(\w+)(?:\*(\d+(?:\.\d+)?))?=(@?)(.+)", text)
         if match is None or match[1] not in CONFIGS:
@@ -57,6 +58,8 @@ class Job:
                 f"{', '.join(CONFIGS)}"
             )
         name, weight, same_run, start = match.groups()
+        if not same_run:
+            square_side(load_network(Path(start)).config)
         return cls(get_config(name), output / start / "float.pt" if same_run else Path(start), float(weight or 1))
 
 
@@ -77,14 +80,12 @@ class Lane:
 def starting_network(job: Job, classes: tuple[str, ...]) -> CoDeNet:
     """The job's network with its start's weights, widened where it is wider and pruned where it is narrower.
 
-    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one or has another kind of
-    input.
+    `CodenetError` for a checkpoint of other classes, or of a network that cannot become this one.
     """
     found = tuple(load_checkpoint(job.start)["classes"])
     if found != classes:
         raise CodenetError(f"checkpoint {job.start}: classes are {found}, expected {classes}")
     network = load_network(job.start)
-    square_side(network.config)
     return network if network.config == job.config else widen(network, job.config, prune=True)
 
 

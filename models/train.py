@@ -109,7 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--val-data", nargs="+", metavar="FOLDER[:SPLIT]", help="default: the folders of --data, split val"
     )
-    check.add_argument("--evaluate-images", type=number(int, 1), help="validate on so many images, evenly spread")
+    check.add_argument(
+        "--evaluate-images", type=number(int, 1), help="validate on so many images, evenly spread over those with boxes"
+    )
     check.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, help="default: if the package is there")
 
 

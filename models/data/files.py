@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from PIL import Image
-
 from codenet.errors import CodenetError
 from codenet.vision import image as vision
 
@@ -159,7 +157,7 @@ def read_head(path: Path) -> PhotoHead | str:
     if not path.is_file():
         return f"{path}: image is missing"
     try:
-        with Image.open(path) as image:
+        with vision.open_image(path) as image:
             orientation = image.getexif().get(vision.ORIENTATION, 1)
             # Pillow gives a TIFF's size as it will be when it is loaded.
             turned = image.format == "TIFF" and orientation in _TURNED

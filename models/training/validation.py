@@ -21,11 +21,24 @@ _BATCH = 16
 
 
 def subset(data: DetectionData, limit: int | None) -> DetectionData:
-    """At most ``limit`` images, evenly spread over the set; None takes all."""
+    """At most ``limit`` images, evenly spread over those of the set that have boxes; None takes all of the set.
+
+    Only where those with boxes are fewer are others taken besides, evenly too.
+    """
     if limit is None or limit >= len(data):
         return data
-    indices = np.linspace(0, len(data) - 1, limit).round().astype(int)
-    return DetectionData(data.classes, [data.records[index] for index in indices])
+    boxes = np.array([not record.crowd.all() for record in data])
+    with_boxes, others = np.flatnonzero(boxes), np.flatnonzero(~boxes)
+    chosen = [*_spread(with_boxes, limit), *_spread(others, max(0, limit - len(with_boxes)))]
+    return DetectionData(data.classes, [data.records[index] for index in sorted(chosen)])
+
+
+def _spread(indices: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of ``indices``, evenly, the first and the last among them."""
+    if count >= len(indices):
+        return indices
+    chosen: np.ndarray = indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]
+    return chosen
 
 
 class Validation:

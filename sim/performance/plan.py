@@ -25,7 +25,7 @@ from sim.cycles import FramePrediction, predict
 from sim.cycles.dilation import dilation_sources
 from sim.networks import CONFIGURATIONS, load_kept
 from sim.performance.roofline import Point, points, roof
-from sim.performance.targets import TARGETS, Target, resources_of
+from sim.performance.targets import TARGETS, Target, estimate_error, resources_of
 from sim.timing import DramTiming
 
 
@@ -198,6 +198,8 @@ def summary(plan: Plan) -> str:
         f"active {frame.causes[ProfileCounter.ACTIVE]} cycles; {stalls}",
         f"resources ({plan.resource_source}): {used}",
     ]
+    if plan.resource_source == "estimate":
+        lines.append(f"such an estimate was off by {estimate_error(plan.target)}")
     if exceeding:
         budget = ", ".join(f"{name} {getattr(plan.target.chip.budget, name):g}" for name in exceeding)
         lines.append(f"over the budget for {plan.target.chip.name}, which is {budget}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What accelerators cost: resources of the chips, and of each component, estimated by formula or read from a synthesis
-report.
+"""What accelerators cost: resources of the chips, and of each component, as synthesis found them or estimated by
+formula.
 """
 
 from __future__ import annotations
@@ -176,12 +176,42 @@ def synthesized(config: AcceleratorConfig, path: Path = SYNTHESIS) -> Usage | No
         raise FormatError(f"{path}: expected config, lut, ff, dsp and bram36 ({error!r})") from error
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """What synthesis by ``tool`` found for a chip's standard shape, of the RTL of ``commit``."""
+
+    config: AcceleratorConfig
+    usage: Usage
+    commit: str
+    tool: str
+
+
+SHIPPED = {
+    "xc7z020": Shipped(XC7Z020.config, Usage(lut=30_101, ff=40_517, dsp=200, bram36=114.5), "5502196", "Yosys 0.23"),
+    "zu3eg": Shipped(ZU3EG.config, Usage(lut=40_467, ff=38_869, dsp=312, bram36=187), "972fe74", "Yosys"),
+}
+"""By chip: the whole design of the PYNQ-Z2 (docs/synthesis.md), the accelerator for the Ultra96 (docs/bitstream.md)."""
+
+
 def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHESIS) -> tuple[Usage, str]:
-    """Resources of ``config`` on ``target``, and where they are from: ``"synthesis"`` (which is for the xc7z020) or
-    ``"estimate"``.
+    """Resources of ``config`` on ``target``, and where they are from, which begins with ``synthesis`` (of one's own,
+    for the xc7z020, or shipped) or ``estimate``.
     """
     found = synthesized(config, path) if target.chip.name == "xc7z020" else None
-    return (found, "synthesis") if found else (total(config, target.chip.array_slices), "estimate")
+    if found is not None:
+        return found, "synthesis"
+    shipped = SHIPPED[target.chip.name]
+    if shipped.config == config:
+        return shipped.usage, f"synthesis of commit {shipped.commit}, {shipped.tool}"
+    return total(config, target.chip.array_slices), "estimate"
+
+
+def estimate_error(target: Target) -> str:
+    """How far :func:`total` is off for the shape of ``target`` whose synthesis is shipped, for people."""
+    shipped = SHIPPED[target.chip.name]
+    guess, found = total(shipped.config, target.chip.array_slices).to_dict(), shipped.usage.to_dict()
+    errors = ", ".join(f"{key} {100 * (guess[key] / found[key] - 1):+.1f} %" for key in found)
+    return f"{errors} (16 x {shipped.config.outputs}, against synthesis of commit {shipped.commit}, {shipped.tool})"
 
 
 def resources_report(resources: Usage, source: str) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from models import evaluate, export, offsets, qat, train
+from models.data import load_data
 from models.network.config import CONFIGS
 from models.network.detector import CoDeNet
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
-from tests.models.data.sets import WRITERS, coco_json, copy, roboflow
+from tests.models.data.sets import WRITERS, Photo, coco_json, copy, roboflow
 
 
 @pytest.fixture
@@ -25,21 +27,46 @@ def words(*arguments):
 RUN = ("--iterations", 1, "--workers", 1, "--batch", 2, "--device", "cpu")
 
 
-@pytest.mark.parametrize(
-    "tool", [tool if tool == "yolo" else pytest.param(tool, marks=pytest.mark.slow) for tool in WRITERS]
-)
-def test_from_an_export_to_a_detector(tiny, photo, tmp_path, tool, capsys):
-    folder, build = tmp_path / "set", tmp_path / "build"
-    splits = {"train": [photo(f"{n}.png") for n in range(3)], "val": [photo("v.png")]}
-    WRITERS[tool](folder, splits)
+def from_data_to_detector(folder, build):
+    """The three commands of docs/models.md, on one set of data; the program, evaluated."""
     data = ("--data", folder)
     assert train.main(words(*data, "--output", build / "float", "--no-tensorboard", "--evaluate-every", 1, *RUN)) == 0
     checkpoint = build / "float" / "checkpoint.pt"
     assert qat.main(words(checkpoint, *data, "--output", build / "quant", *RUN)) == 0
-    assert export.main(words(build / "quant" / "checkpoint.pt", "-o", build / "cat.cdn")) == 0
-    capsys.readouterr()
-    assert evaluate.main(words(build / "cat.cdn", *data)) == 0
+    assert export.main(words(build / "quant" / "checkpoint.pt", "-o", build / "mine.cdn")) == 0
+    assert evaluate.main(words(build / "mine.cdn", *data)) == 0
+
+
+@pytest.mark.parametrize(
+    "tool", [tool if tool == "yolo" else pytest.param(tool, marks=pytest.mark.slow) for tool in WRITERS]
+)
+def test_from_an_export_to_a_detector(tiny, photo, tmp_path, tool, capsys):
+    splits = {"train": [photo(f"{n}.png") for n in range(3)], "val": [photo("v.png")]}
+    WRITERS[tool](tmp_path / "set", splits)
+    from_data_to_detector(tmp_path / "set", tmp_path / "build")
     assert capsys.readouterr().out.splitlines()[-1].endswith("images 1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", WRITERS)
+def test_raccoons_as_each_tool_exports_them(tiny, real_data, tmp_path, tool, capsys):
+    """Real photos, the split in four layouts: the same boxes in each, and a detector of each."""
+    names = ("train", "val")
+    original = {split: load_data(real_data / "raccoon", split) for split in names}
+    splits = {
+        split: [
+            Photo(record.path, tuple(("raccoon", *map(int, box)) for box in record.boxes)) for record in original[split]
+        ]
+        for split in names
+    }
+    WRITERS[tool](tmp_path / "set", splits)
+    for split in names:
+        found = {record.path.name: record.boxes for record in load_data(tmp_path / "set", split, ("raccoon",))}
+        assert found.keys() == {record.path.name for record in original[split]}
+        for record in original[split]:
+            assert np.abs(found[record.path.name] - record.boxes).max() < 1e-2, record.path
+    from_data_to_detector(tmp_path / "set", tmp_path / "build")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"images {len(original['val'])}")
 
 
 def other_size(folder):

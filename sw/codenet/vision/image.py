@@ -173,7 +173,7 @@ def _rgb(source: Source, levels: Levels | None) -> Image.Image:
 
 def _decoded(source: Image.Image | BinaryIO, name: str, levels: Levels | None) -> Image.Image:
     try:
-        image = source if isinstance(source, Image.Image) else _open(source)
+        image = source if isinstance(source, Image.Image) else open_image(source)
         _check_size(image, name)
         halved = _has_16_bit_colours(image)
         # A TIFF is turned while it is loaded (and Pillow 9.0 would then turn it once more).
@@ -194,8 +194,8 @@ def _decoded(source: Image.Image | BinaryIO, name: str, levels: Levels | None) -
         raise FormatError(f"{name}: expected an image, found something else or a broken one ({error})") from error
 
 
-def _open(file: BinaryIO) -> Image.Image:
-    """Without Pillow's warning that a large photo may be an attack."""
+def open_image(file: BinaryIO | Path) -> Image.Image:
+    """``PIL.Image.open`` without its warning that a large photo may be an attack; raises what it raises."""
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(file)

@@ -49,7 +49,7 @@ def test_boxes_move_with_the_picture():
     augmentation = Augmentation(scale=(0.5, 1.6), jitter=0.0)
     seen = 0
     for _ in range(30):
-        out, boxes, labels = augmentation(image, box, np.array([4]), 128, rng)
+        out, boxes, labels = augmentation(image, box, np.array([4]), (128, 128), rng)
         assert out.shape == (128, 128, 3) and out.dtype == np.uint8
         if len(boxes):
             seen += 1
@@ -62,7 +62,9 @@ def test_boxes_out_of_view_are_dropped():
     augmentation = Augmentation(scale=(0.5, 0.5), aspect=1.0, flip=0.0)
     boxes = np.array([[0, 0, 0.1, 0.1], [0.9, 0, 1, 0.1], [0, 0.9, 0.1, 1], [0.9, 0.9, 1, 1]])
     image = np.zeros((64, 64, 3), np.uint8)
-    kept = [len(augmentation(image, boxes, np.arange(4), 64, np.random.default_rng(seed))[1]) for seed in range(20)]
+    kept = [
+        len(augmentation(image, boxes, np.arange(4), (64, 64), np.random.default_rng(seed))[1]) for seed in range(20)
+    ]
     # A view of half the side reaches at most one of the four corners.
     assert max(kept) <= 1
 
@@ -80,7 +82,7 @@ def test_mosaic_shows_four_images_with_their_boxes():
     rng = np.random.default_rng(2)
     seen = []
     for _ in range(20):
-        out, boxes, labels = augmentation.combine(samples, 192, rng)
+        out, boxes, labels = augmentation.combine(samples, (192, 192), rng)
         assert out.shape == (192, 192, 3) and out.dtype == np.uint8
         corners = []
         for box, label in zip(boxes, labels.tolist(), strict=True):
@@ -98,7 +100,7 @@ def test_mosaic_shows_four_images_with_their_boxes():
 def test_mosaic_flips_as_a_whole():
     sample = (picture((0, 0, 16, 64)), np.array([[0, 0, 0.25, 1.0]]), np.array([0]))
     plain, mirrored = (
-        Augmentation(jitter=0.0, flip=flip, keep=0.0).combine([sample] * 4, 128, np.random.default_rng(5))
+        Augmentation(jitter=0.0, flip=flip, keep=0.0).combine([sample] * 4, (128, 128), np.random.default_rng(5))
         for flip in (0.0, 1.0)
     )
     assert (plain[0][:, ::-1] == mirrored[0]).all()

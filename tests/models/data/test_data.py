@@ -10,6 +10,7 @@ from PIL import Image
 from codenet.errors import CodenetError
 from models.data import ANIMALS, cached_images, image_cache, load_data, read_image
 from models.data.classes import COCO, VOC, named_classes
+from tests.models.data.sets import roboflow
 
 
 def edit(folder, change):
@@ -320,6 +321,19 @@ def test_broken_image_is_named(coco_folder, tmp_path):
     data.records[0].path.write_bytes(b"no image")
     with pytest.raises(CodenetError, match="one.png"):
         read_image(data.records[0].path)
+
+
+def test_large_photos_are_no_attack(photo, tmp_path, monkeypatch, recwarn):
+    """Of the size at which Pillow warns: they are read without a word, up to twice that, and then refused by name."""
+    roboflow(tmp_path / "set", {"train": [photo("large.png", (60, 40))]})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    data = load_data(tmp_path / "set", "train")
+    assert (data.records[0].width, data.records[0].height) == (60, 40)
+    assert cached_images(data, 32, tmp_path / "cache").shape == (1, 32, 32, 3)
+    assert not [warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(CodenetError, match="large.png: has 2400 pixels, expected at most 2000; scale it down first"):
+        load_data(tmp_path / "set", "train")
 
 
 def test_all_unusable_images_are_listed_before_training(coco_folder, tmp_path):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is noted of a run: table, curves, TensorBoard, validation, best weights."""
 
+import dataclasses
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,6 +83,16 @@ def test_subset_is_spread_evenly(data):
     assert subset(data, None) is data and subset(data, 8) is data
     part = subset(data, 2)
     assert part.records == [data.records[0], data.records[7]] and part.classes == CLASSES
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, [3]), (2, [3, 8]), (3, [3, 5, 8]), (5, [0, 3, 5, 8, 11])])
+def test_subset_is_of_photos_with_boxes(data, limit, expected):
+    """Of twelve photos three have boxes that count; the tenth has a crowd alone, and the ends have none."""
+    full, empty = data.records[0], data.records[0].take(np.zeros(len(data.records[0].boxes), bool))
+    crowd = dataclasses.replace(full, crowd=np.ones(len(full.boxes), bool))
+    kinds = {3: full, 5: full, 8: full, 9: crowd}
+    data.records = [dataclasses.replace(kinds.get(n, empty), image_id=n) for n in range(12)]
+    assert [record.image_id for record in subset(data, limit)] == expected
 
 
 def test_best_weights_are_of_the_best_validation_with_plain_relu(data, tmp_path):

@@ -44,7 +44,7 @@ def test_gaussian_stops_at_the_border():
 
 def test_targets_by_hand():
     # On a 16x16 output: centre (5.2, 9.6), size 6.4 x 3.2, so radius 1 and 0.
-    targets = make_targets(np.array([[2.0, 8.0, 8.4, 11.2]]) / 16, np.array([1]), 3, 16)
+    targets = make_targets(np.array([[2.0, 8.0, 8.4, 11.2]]) / 16, np.array([1]), 3, (16, 16))
     assert targets.index.tolist() == [9 * 16 + 4, 9 * 16 + 5, 9 * 16 + 6]
     assert targets.box == pytest.approx(np.tile(np.array([2.0, 8.0, 8.4, 11.2], np.float32), (3, 1)), abs=1e-5)
     assert targets.heatmap[1, 9, 5] == 1 and targets.heatmap[[0, 2]].sum() == 0
@@ -54,7 +54,7 @@ def test_targets_by_hand():
 
 def test_smaller_boxes_win_where_boxes_meet():
     boxes = np.array([[0.4, 0.4, 0.6, 0.6], [0.0, 0.0, 1.0, 1.0]])
-    targets = make_targets(boxes, np.array([0, 0]), 1, 32)
+    targets = make_targets(boxes, np.array([0, 0]), 1, (32, 32))
     small = (targets.box[:, 2] - targets.box[:, 0]) < 10
     owners = np.full(32 * 32, -1)
     owners[targets.index] = np.where(small, 0, 1)
@@ -65,7 +65,7 @@ def test_smaller_boxes_win_where_boxes_meet():
 
 
 def test_peaks_are_narrower_than_what_learns_the_box():
-    targets = make_targets(np.array([[0.1, 0.1, 0.9, 0.9]]), np.array([0]), 1, 50)
+    targets = make_targets(np.array([[0.1, 0.1, 0.9, 0.9]]), np.array([0]), 1, (50, 50))
     # A side of 40: the radius of CornerNet is 3.27 (the box may shrink by it on each side), of the region 0.27 * 40.
     assert gaussian_radius(40, 40) == pytest.approx(3.267, abs=1e-3)
     assert (targets.heatmap > 0).sum() == 7**2 and len(targets.index) == 21**2
@@ -73,19 +73,19 @@ def test_peaks_are_narrower_than_what_learns_the_box():
 
 def test_a_large_box_keeps_its_centre_inside_of_a_smaller_one():
     boxes = np.array([[0.0, 0.0, 1.0, 1.0], [0.4, 0.4, 0.7, 0.7]])
-    targets = make_targets(boxes, np.array([0, 0]), 1, 32)
+    targets = make_targets(boxes, np.array([0, 0]), 1, (32, 32))
     at_centre = targets.box[targets.index.tolist().index(16 * 32 + 16)]
     assert at_centre.tolist() == [0, 0, 32, 32]
     assert (targets.heatmap[0] == 1).sum() == 2
 
 
 def test_centre_on_the_far_border_stays_inside():
-    targets = make_targets(np.array([[1.0, 1.0, 1.0, 1.0]]), np.array([0]), 1, 8)
+    targets = make_targets(np.array([[1.0, 1.0, 1.0, 1.0]]), np.array([0]), 1, (8, 8))
     assert targets.index.tolist() == [63] and targets.box.tolist() == [[8, 8, 8, 8]] and targets.weight.tolist() == [0]
 
 
 def test_image_without_boxes():
-    targets = make_targets(np.zeros((0, 4)), np.zeros(0, np.int64), 2, 8)
+    targets = make_targets(np.zeros((0, 4)), np.zeros(0, np.int64), 2, (8, 8))
     assert targets.heatmap.sum() == 0 and targets.index.shape == (0,)
     assert targets.box.shape == (0, 4) and targets.weight.shape == (0,)
 

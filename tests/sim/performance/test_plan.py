@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from codenet import compiler
+from codenet.checkout import ROOT
 from codenet.cli import command as cli
 from codenet.config import AcceleratorConfig
 from codenet.errors import ConfigError, FormatError
@@ -89,7 +90,7 @@ def test_bad_input(files, capsys, arguments, text):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["x.cdg", "--config", "a"], ["x.cdg", "--target", "vu9p"], ["--config", "f"]]
+    "arguments", [[], ["x.cdg", "--config", "a"], ["x.cdg", "--target", "vu9p"], ["--config", "z"]]
 )
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -224,11 +225,32 @@ def test_synthesis_report(tmp_path):
     assert resources.resources_of(small, TARGETS["xc7z020"], path) == (Usage(1, 2, 3, 4.5), "synthesis")
     # Synthesis is for one chip only.
     assert resources.resources_of(small, TARGETS["zu3eg"], path)[1] == "estimate"
-    assert resources.resources_of(default, TARGETS["xc7z020"], path)[1] == "estimate"
+    assert resources.resources_of(default, TARGETS["xc7z020"], path)[1].startswith("synthesis of commit ")
     for bad in ("[1]", "{}", "nothing", json.dumps({"config": default.to_dict(), "lut": "many"})):
         path.write_text(bad)
         with pytest.raises(FormatError, match=r"synth\.json: expected config, lut, ff, dsp and bram36"):
             synthesized(default, path)
+
+
+def test_the_standard_shape_has_synthesized_figures_of_a_commit(files, capsys, monkeypatch, tmp_path):
+    """The figures of docs/synthesis.md; no estimate says that the design is over a budget which it keeps to."""
+    monkeypatch.setattr(resources.resources_of, "__defaults__", (tmp_path / "none.json",))
+    status, out, _ = run(capsys, files / "graph.cdg")
+    (line,) = [line for line in out.splitlines() if line.startswith("resources")]
+    page = (ROOT / "docs" / "synthesis.md").read_text()
+    (row,) = [row for row in page.splitlines() if row.startswith("| **design of the PYNQ-Z2**")]
+    lut, ff, dsp, bram = (cell.strip(" *").replace(",", "") for cell in row.split("|")[2:6])
+    commit = resources.SHIPPED["xc7z020"].commit
+    assert status == 0 and line.startswith(f"resources (synthesis of commit {commit}, Yosys 0.23): lut {lut} of 53200")
+    assert f"ff {ff} of" in line and f"dsp {dsp} of" in line and f"bram36 {bram} of" in line
+    assert "over the budget" not in out and "estimate" not in out
+
+
+def test_estimates_say_how_far_they_were_off(files, capsys):
+    _, out, _ = run(capsys, files / "graph.cdg", "--outputs", "64")
+    lut = total(AcceleratorConfig()).lut / resources.SHIPPED["xc7z020"].usage.lut - 1
+    (line,) = [line for line in out.splitlines() if line.startswith("such an estimate was off by")]
+    assert "resources (estimate)" in out and f"lut {100 * lut:+.1f} %" in line and abs(lut) < 0.1
 
 
 def test_clock_changes_the_rate(files):
