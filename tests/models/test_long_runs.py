@@ -382,7 +382,7 @@ def test_what_a_run_says(coco_folder, checkpoint, tmp_path, capsys):
     assert train.main([str(word) for word in words]) == 0
     assert f"done: {output / 'checkpoint.pt'}" in capsys.readouterr().out
     log = (output / "log.txt").read_text()
-    assert "network tiny, 64x64 pixels" in log and "2 photos with 2 boxes of cat, dog" in log
+    assert "network tiny, photos to 64x64 (stretch)" in log and "2 photos with 2 boxes of cat, dog" in log
     assert "new run: 8 steps of 2 photos, each photo about 8.0 times" in log
     assert "s a step, about " in log and "to go" in log
     assert max(map(len, log.splitlines())) < 250

@@ -85,7 +85,7 @@ def test_an_interrupted_one_goes_on(onnx, coco_folder, tmp_path, capsys, monkeyp
 
     monkeypatch.setattr(command.Yolox, "detect", interrupted)
     status, _, error = run(capsys, onnx, "--data", coco_folder, "-o", output)
-    assert (status, error) == (130, f"interrupted: {output} has 1 photos; the same command goes on")
+    assert (status, error) == (130, f"models.teacher: interrupted: {output} has 1 photos; the same command goes on")
     assert list(TeacherBoxes.load(output).photos) == ["coco/images/one.png"]
     assert run(capsys, onnx, "--data", coco_folder, "-o", output)[0] == 0
     assert len(photos) == 3 and len(TeacherBoxes.load(output).photos) == 2
@@ -122,7 +122,7 @@ def test_what_it_refuses(onnx, coco_folder, tmp_path, capsys):
         ((onnx, *data, "-o", output, "--classes", "auto"), "--classes auto: expected names, or one of animals, voc"),
         ((wrong, *data, "-o", output), "wrong.onnx: input and output are "),
         ((tmp_path / "gone.onnx", *data, "-o", output), "gone.onnx: no such file, expected an ONNX file"),
-        ((onnx, *data, "-o", onnx), "tiny.onnx: is an input of this command"),
+        ((onnx, *data, "-o", onnx), "tiny.onnx: is an input, which would be overwritten"),
         ((onnx, *data, "-o", tmp_path), "is a folder, expected a file to write"),
         ((onnx, *data, "-o", coco_folder / "instances_val.json"), "instances_val.json: no file of models.teacher"),
         ((onnx, *data, other, "-o", output), "would both be named coco/images/one.png; rename one of the folders"),
@@ -135,7 +135,7 @@ def test_what_it_refuses(onnx, coco_folder, tmp_path, capsys):
         except SystemExit as stop:
             status, out, error = stop.code, "", capsys.readouterr().err.strip()
         assert (status, out) == (2, ""), words
-        assert error.startswith("error: ") and message in error, words
+        assert error.startswith("models.teacher: error: ") and message in error, words
         assert not output.exists()
 
 

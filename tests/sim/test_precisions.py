@@ -13,13 +13,13 @@ from sim.frame import run_frame
 from sim.verilator.board import RtlDevice
 from tests.models.common import TINY
 from tests.models.exact import prepared
-from tests.sim.test_networks import IRREGULAR, photo  # noqa: F401
+from tests.sim.test_networks import IRREGULAR
 
 PRECISIONS = [Precision(activations=4), Precision(weights=8, mixed=(Exemption("heads", 4, 4),))]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
-def test_network_through_the_rtl(precision, photo):  # noqa: F811
+def test_network_through_the_rtl(precision, photo):
     network, photos = prepared(TINY.replace(dilations=CONFLICT_FREE_OR_ZERO))
     graph, _ = to_graph(quantize(network, calibrate(network, [normalize(photos)]), precision), "test")
     program = compiler.compile(graph, AcceleratorConfig.small())

@@ -3,6 +3,7 @@
 
 import torch
 
+from codenet.fit import place
 from codenet.vision.boxes import decode
 from models.network.peaks import find_peaks
 
@@ -22,7 +23,7 @@ def test_box_by_hand():
     out["offset"][0, :, 3, 5] = torch.tensor([0.5, 0.25])
     peaks = find_peaks(out, top=1)[0]
     assert (peaks.x.tolist(), peaks.y.tolist(), peaks.class_index.tolist()) == ([5], [3], [1])
-    (detection,) = decode(peaks, ("a", "b"), (80, 160))
+    (detection,) = decode(peaks, ("a", "b"), place((80, 160), (32, 32)))
     # x: (5.5 -+ 2) * 160 / 8, y: (3.25 -+ 1) * 80 / 8
     assert detection.label == "b" and detection.box == (70.0, 22.5, 150.0, 42.5)
 

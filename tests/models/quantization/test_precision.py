@@ -114,7 +114,7 @@ def test_dilation_at_its_thresholds():
         conv.weight_quant.tensor_quant.scaling_impl.value.copy_(torch.log2(torch.tensor(7 * 32.0)))
         conv.weight.copy_(torch.tensor([32.0, 0.0, 0.0]).view(1, 3, 1, 1))
         conv.bias.fill_(0.0)
-    builder = GraphBuilder(nn.Identity(), 32)
+    builder = GraphBuilder(nn.Identity(), (32, 32), "stretch")
     builder.dilation("d", conv, "image", CONFLICT_FREE_OR_ZERO)
     graph = Graph("test", tuple(builder.operations), {"dilation": "d"})
     assert [op.name for op in graph.operations] == ["image", "d.code", "d"]

@@ -216,7 +216,7 @@ def test_failed_simulation(bench, monkeypatch, capsys):
         benchmark.measure("a")
 
 
-@pytest.mark.parametrize("arguments", [["--configs", "f"], ["--configs", ""], ["--search", "x"]])
+@pytest.mark.parametrize("arguments", [["--configs", "h"], ["--configs", ""], ["--search", "x"]])
 def test_usage(arguments, capsys):
     with pytest.raises(SystemExit):
         benchmark.main(arguments)

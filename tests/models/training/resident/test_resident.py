@@ -135,7 +135,7 @@ def test_targets_and_loss_are_those_of_a_photo_at_a_time(seed):
     parts = []
     for n in range(3):
         there = boxes.confidence[n] > 0
-        targets = make_targets(boxes.corners[n][there].numpy(), boxes.labels[n][there].numpy(), 3, size)
+        targets = make_targets(boxes.corners[n][there].numpy(), boxes.labels[n][there].numpy(), 3, (size, size))
         np.testing.assert_allclose(dense.heatmap[n], targets.heatmap, atol=1e-6)
         assert ((dense.peaks[n] == 1).numpy() == (targets.heatmap == 1)).all()
         weight = np.zeros(size * size, np.float32)
