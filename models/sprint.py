@@ -10,6 +10,7 @@ models.train and models.qat. A start of a narrower configuration is widened.
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import os
 import re
@@ -20,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import multiprocessing
 
 from codenet import command
 from codenet.errors import CodenetError
@@ -28,7 +28,7 @@ from models.command import check_folder, number
 from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
-from models.training import pick_device
+from models.training import pick_device, run_processes
 from models.training.resident import Budget, Recipe, resident_photos, square_side, train_float, train_quantized
 from models.training.run import setup_logging, training_data
 from models.widen import widen
@@ -112,8 +112,8 @@ def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seco
     logger.info("%s: done after %.1f s", job.config.name, time.monotonic() - start)
 
 
-def _run_lane(_number: int, lanes: list[Lane], data: DetectionData, cache: Path) -> None:
-    lane = lanes[_number]
+def _run_lane(lanes: list[Lane], data: DetectionData, cache: Path, position: int) -> None:
+    lane = lanes[position]
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // len(lanes)))
     for done, job in enumerate(lane.jobs):
         images = cached_images(data, _cache_size(job.config), cache)
@@ -163,7 +163,7 @@ def _run(options: argparse.Namespace) -> None:
     for size in sorted({_cache_size(job.config) for lane in lanes for job in lane.jobs}):
         cached_images(data, size, options.output / "cache")
     logger.info("%d photos decoded after %.1f s", len(data), time.time() - begin)
-    multiprocessing.spawn(_run_lane, (lanes, data, options.output / "cache"), nprocs=len(lanes))
+    run_processes(functools.partial(_run_lane, lanes, data, options.output / "cache"), len(lanes), options.output)
 
 
 def make_parser() -> argparse.ArgumentParser:

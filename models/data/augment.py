@@ -13,10 +13,10 @@ from codenet.errors import CodenetError
 from models.network.config import PIXEL_OFFSET
 
 #: RGB to luma and two colour differences (YIQ); hue is the angle in the plane of the latter.
-_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
 #: Part of the picture's side at which the four images of a mosaic meet, lowest and highest.
-_MEETING = (0.3, 0.7)
+MEETING = (0.3, 0.7)
 
 #: Image, boxes in units of the image's sides, labels.
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -80,7 +80,7 @@ class Augmentation:
         pixels = image.astype(np.float32)
         if self.hue:
             pixels = turn_hue(pixels, rng.uniform(-self.hue, self.hue))
-        luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        luma = pixels @ YIQ[0].astype(np.float32)
         pixels = luma[..., None] * (1 - saturation) + pixels * saturation
         pixels = (pixels - luma.mean()) * contrast + luma.mean() * brightness
         return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -136,7 +136,7 @@ class Augmentation:
 
         Each image has a random scale (``mosaic_scale``), and as much of it is shown as its corner of the picture holds.
         """
-        middle_x, middle_y = (round(side * rng.uniform(*_MEETING)) for side in reversed(size))
+        middle_x, middle_y = (round(side * rng.uniform(*MEETING)) for side in reversed(size))
         canvas = np.empty((*size, 3), np.uint8)
         boxes, labels = [], []
         corners = [(y, x) for y in ((0, middle_y), (middle_y, size[0])) for x in ((0, middle_x), (middle_x, size[1]))]
@@ -155,7 +155,7 @@ def turn_hue(pixels: np.ndarray, part: float) -> np.ndarray:
     """Turn the hue of RGB pixels, float32 ``[..., 3]``, by a part of a full turn; luma stays."""
     sine, cosine = np.sin(2 * np.pi * part), np.cos(2 * np.pi * part)
     turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
-    return pixels @ (np.linalg.inv(_YIQ) @ turn @ _YIQ).T.astype(np.float32)
+    return pixels @ (np.linalg.inv(YIQ) @ turn @ YIQ).T.astype(np.float32)
 
 
 def view(image: np.ndarray, region: tuple[float, float, float, float], rows: int, columns: int) -> np.ndarray:

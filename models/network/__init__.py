@@ -4,6 +4,7 @@
 from models.network.backbone import Backbone, load_plain
 from models.network.blocks import ConvNorm, set_slope
 from models.network.checkpoints import (
+    compact,
     float_identity,
     load_checkpoint,
     load_network,
@@ -46,6 +47,7 @@ __all__ = [
     "PIXEL_OFFSET",
     "PIXEL_SCALE",
     "SIDE_UNIT",
+    "compact",
     "find_peaks",
     "float_identity",
     "get_config",

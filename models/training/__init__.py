@@ -10,6 +10,7 @@ from models.training.distributed import (
     has_fast_bfloat16,
     pick_device,
     rank,
+    run_processes,
     start_workers,
 )
 from models.training.losses import WEIGHTS
@@ -38,6 +39,7 @@ __all__ = [
     "parameter_groups",
     "pick_device",
     "rank",
+    "run_processes",
     "start_workers",
     "subset",
     "train",

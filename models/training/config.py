@@ -60,6 +60,12 @@ class TrainConfig:
         """Slope of the activations at ``step``."""
         return self.slope * max(0.0, 1 - step / max(1.0, self.slope_end * self.iterations))
 
+    def averaging(self, step: int) -> float:
+        """How much of the averaged weights stays at ``step``; a young average follows quickly, so that the early
+        weights leave no trace.
+        """
+        return min(self.ema, (1 + step) / (10 + step))
+
     def mosaic(self, step: int) -> float:
         """How likely the images of batch ``step`` are mosaics."""
         return self.augmentation.mosaic if step < self.augmentation.mosaic_end * self.iterations else 0.0

@@ -11,6 +11,7 @@ of one process, up to rounding and up to batch norm: its statistics are those of
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from codenet import files
 from codenet.command import BAD_INPUT, INTERRUPTED, describe
 from codenet.errors import CodenetError
 from models.command import interrupt_on_termination, sheltered
@@ -109,18 +111,29 @@ def start_workers(job: Job, output: Path, workers: int | None = None, device: st
         return
     meeting = output / f"meeting-{os.getpid()}"
     try:
+        run_processes(functools.partial(_meet, meeting, workers, job), workers, output)
+    finally:
+        meeting.unlink(missing_ok=True)
+
+
+def run_processes(work: Callable[[int], None], count: int, output: Path) -> None:
+    """Run ``work(number)`` in ``count`` processes of one thread, which know nothing of each other; it must pickle.
+
+    A `CodenetError` or KeyboardInterrupt of theirs is raised here, once; it passes through a file in ``output``.
+    """
+    complaint = output / f"complaint-{os.getpid()}"
+    try:
         with sheltered():
-            processes = torch.multiprocessing.spawn(_worker, (workers, job, meeting), workers, join=False)
+            processes = torch.multiprocessing.spawn(_worker, (work, complaint), count, join=False)
         _wait_for(processes)
     except (ProcessExitedException, ProcessRaisedException) as error:
-        if not _complaint(meeting).exists():
+        if not complaint.exists():
             raise
         # Where one says what is wrong, the others may have failed because they waited for it.
         kind = KeyboardInterrupt if getattr(error, "exit_code", None) == INTERRUPTED else CodenetError
-        raise kind(_complaint(meeting).read_text(encoding="utf-8")) from error
+        raise kind(complaint.read_text(encoding="utf-8")) from error
     finally:
-        meeting.unlink(missing_ok=True)
-        _complaint(meeting).unlink(missing_ok=True)
+        complaint.unlink(missing_ok=True)
 
 
 def _wait_for(processes: Any) -> None:
@@ -141,21 +154,22 @@ def _wait_for(processes: Any) -> None:
             signal.signal(signal.SIGTERM, before)
 
 
-def _worker(worker: int, workers: int, job: Job, meeting: Path) -> None:
+def _meet(meeting: Path, workers: int, job: Job, worker: int) -> None:
+    _join(f"file://{meeting.resolve()}", worker, workers, job)
+
+
+def _worker(number: int, work: Callable[[int], None], complaint: Path) -> None:
     torch.set_num_threads(1)
     interrupt_on_termination()
     try:
-        _join(f"file://{meeting.resolve()}", worker, workers, job)
+        work(number)
     except (CodenetError, OSError, KeyboardInterrupt) as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # All find the same fault in the user's data; the one who started them says so, once.
-        _complaint(meeting).write_text(describe(error), encoding="utf-8")
+        # One that is ended because another has failed has nothing to say.
+        if not complaint.exists():
+            files.write(complaint, describe(error))
         os._exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else BAD_INPUT)
-
-
-def _complaint(meeting: Path) -> Path:
-    """Where a worker leaves the message of its error."""
-    return meeting.with_suffix(".error")
 
 
 def _join(meeting: str, worker: int, workers: int, job: Job) -> None:

@@ -108,8 +108,7 @@ class Trainer:
         self.best: dict[str, float] = {}
 
     def _update_average(self) -> None:
-        # A young average follows quickly: the early weights should leave no trace.
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        decay = self.config.averaging(self.step)
         with torch.no_grad():
             for key, value in self.network.state_dict().items():
                 if value.is_floating_point():

@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from codenet import files
 from codenet.compiler import compile as compile_graph
 from codenet.errors import CodenetError
@@ -19,7 +17,7 @@ from models.command import check_outputs
 from models.data import DetectionData, load_data, read_image
 from models.evaluation import evaluate_file
 from models.export import differing_outputs
-from models.network import CoDeNet, float_identity, load_network, write_checkpoint
+from models.network import CoDeNet, compact, float_identity, load_network, write_checkpoint
 from models.quantization import load_precision, load_quantized, to_graph
 from models.studies import read_json
 from models.zoo import SHELF, Shelf
@@ -32,22 +30,11 @@ CHECKED_PHOTOS = 4
 SUFFIXES = (".pt", ".cdg", ".cdn", ".json", ".md")
 
 
-def compact_state(network: CoDeNet) -> dict[str, torch.Tensor]:
-    """A network's state with its convolution weights in float16: what `CoDeNet.load_state_dict` takes at half the size.
-
-    Norms and biases stay: variances reach beyond float16, and they are few.
-    """
-    return {
-        key: value.detach().half() if value.ndim == 4 else value.detach().clone()
-        for key, value in network.state_dict().items()
-    }
-
-
 def save_compact(network: CoDeNet, path: Path) -> None:
     """A checkpoint of a floating-point network that `models.network.load_network` and ``models.train --start-from``
     take, and no more.
     """
-    state = compact_state(network)
+    state = compact(network.state_dict())
     write_checkpoint({**float_identity(network), "network": state, "average": state}, path, keep=False)
 
 

@@ -8,6 +8,7 @@ import pytest
 from models import sprint
 from models.network import CONFIGS, CoDeNet, load_network
 from models.quantization import load_quantized
+from models.zoo import SHELF
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
 
@@ -31,9 +32,7 @@ def command(monkeypatch, coco_folder, tmp_path, capfd):
         return status, capfd.readouterr().err, tmp_path / "out"
 
     # What is spawned would not know the test's configurations.
-    monkeypatch.setattr(
-        sprint.multiprocessing, "spawn", lambda work, rest, nprocs: [work(n, *rest) for n in range(nprocs)]
-    )
+    monkeypatch.setattr(sprint, "run_processes", lambda work, count, _output: [work(n) for n in range(count)])
     return run
 
 
@@ -55,3 +54,14 @@ def test_a_start_that_is_missing_or_of_other_classes(command):
     assert command("tiny=nowhere.pt")[0] == 2
     status, error, _ = command("tiny=START", classes=("dog", "cat"))
     assert status == 2 and "classes are ('cat', 'dog'), expected ('dog', 'cat')" in error
+
+
+def test_lanes_that_cannot_start_say_so_in_one_line(coco_folder, tmp_path, capfd):
+    """Through processes: each finds the same fault, and it is said once."""
+    words = [f"{name}={SHELF.file(name, '.pt')}" for name in ("a", "b")]
+    words += ["--data", str(coco_folder), "--classes", *CLASSES, "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert sprint.main([*words, "--steps", "1"]) == 2
+    error = capfd.readouterr().err.splitlines()
+    assert [line for line in error if "error" in line] == [error[-1]] and "Traceback" not in "".join(error)
+    assert error[-1].startswith("models.sprint: error: checkpoint") and "expected ('cat', 'dog')" in error[-1]
+    assert not list((tmp_path / "out").glob("complaint*"))

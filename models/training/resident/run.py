@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from brevitas.nn import QuantConv2d
-from torch import nn
 
 from codenet.errors import CodenetError
 from models.data import Augmentation
-from models.network import CoDeNet, float_identity, write_checkpoint
+from models.network import CoDeNet, compact, float_identity, write_checkpoint
 from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
 from models.training.config import TrainConfig
 from models.training.distill import FloatDistillation
@@ -122,11 +121,6 @@ def _loop(
             save()
 
 
-def _shipped(network: nn.Module, average: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Averaged weights as they are kept: kernels in half precision, on the CPU."""
-    return {key: (v.half() if v.ndim == 4 else v).detach().cpu().clone() for key, v in average.items()}
-
-
 def _snap_weights(network: CoDeNet) -> None:
     """Replace the weights of a quantized network by what they are quantized to, which half precision keeps."""
     for module in network.modules():
@@ -135,8 +129,8 @@ def _snap_weights(network: CoDeNet) -> None:
                 module.weight.copy_(module.quant_weight().value)
 
 
-def _write(identity: dict[str, Any], network: nn.Module, average: dict[str, torch.Tensor], path: Path) -> None:
-    state = _shipped(network, average)
+def _write(identity: dict[str, Any], average: dict[str, torch.Tensor], path: Path) -> None:
+    state = compact(average)
     write_checkpoint({**identity, "network": state, "average": state}, path, keep=False)
 
 
@@ -147,7 +141,10 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
     views = Views(photos, recipe.augmentation, square_side(network.config))
     config = TrainConfig(rate=recipe.rate, decay=recipe.decay, ema=recipe.ema, mixed=device.type == "cuda")
     step = Step(network, views, config, part=_part(recipe), compiled=recipe.compiled)
-    save = lambda: _write(float_identity(network), network, step.averaged_state(), path)  # noqa: E731
+
+    def save() -> None:
+        _write(float_identity(network), step.averaged_state(), path)
+
     _loop(step, _Order(len(photos), recipe.seed), recipe, recipe.mosaics, recipe.rate, budget, save)
     save()
     result = CoDeNet(network.config, network.classes).to(device, memory_format=torch.channels_last)
@@ -169,17 +166,22 @@ def train_quantized(
     order = _Order(len(photos), recipe.seed + 1)
     with torch.no_grad():
         batches = [views.single(order.take(16).to(device))[0] for _ in range(CALIBRATION_BATCHES)]
-    quantized = quantize(network, calibrate(network, batches), precision)
+    ranges = calibrate(network, batches)
+    # Made before distillation listens to the network that both are copies of.
+    quantized, result = (quantize(network, ranges, precision) for _ in range(2))
     quantized = quantized.to(device, memory_format=torch.channels_last).train()
     config = TrainConfig(rate=recipe.quantized_rate, decay=0.0, ema=0.99, rates=(), mixed=False)
     step = Step(quantized, views, config, FloatDistillation(quantized, network), _part(recipe))
     identity = quantized_identity(quantized, precision)
-    save = lambda: _write(identity, quantized, step.averaged_state(), path)  # noqa: E731
+
+    def save() -> None:
+        _write(identity, step.averaged_state(), path)
+
     _loop(step, order, recipe, 0.0, recipe.quantized_rate, budget, save)
-    result = quantize(network, calibrate(network, batches[:1]), precision).to(device)
+    result = result.to(device)
     result.load_state_dict(step.averaged_state())
     _snap_weights(result)
-    _write(identity, result, result.state_dict(), path)
+    _write(identity, result.state_dict(), path)
     return result.eval()
 
 

@@ -110,8 +110,7 @@ class Step:
         """One step at the learning rate ``rate`` on the photos ``index``, int64 ``[shape.photos]``."""
         for tensor, factor in zip(self.rates, self.factors, strict=True):
             tensor.fill_(rate * factor)
-        # A young average follows quickly: the early weights should leave no trace.
-        self.keep.fill_(min(self.config.ema, (1 + self.step) / (10 + self.step)))
+        self.keep.fill_(self.config.averaging(self.step))
         if self.device.type != "cuda":
             self._step(index.to(self.device), shape)
         elif self.step < _WARM_UP:
@@ -158,8 +157,8 @@ class Step:
 
     def _batch(self, index: torch.Tensor, shape: Shape) -> tuple[torch.Tensor, DenseTargets]:
         # In parts of one size, for which torch.compile then has one kernel each.
-        parts = [self._single(part) for part in index[: shape.singles].split(self.part)]
-        parts += [self._mosaic(part.view(-1, 4)) for part in index[shape.singles :].split(4 * self.part)]
+        parts = [self._single(part) for part in index[: shape.singles].split(self.part) if len(part)]
+        parts += [self._mosaic(part.view(-1, 4)) for part in index[shape.singles :].split(4 * self.part) if len(part)]
         targets = [self._targets(boxes, self.classes, self.output) for _, boxes in parts]
         images = torch.cat([images for images, _ in parts])
         columns = zip(*((t.heatmap, t.peaks, t.box, t.weight) for t in targets), strict=True)

@@ -18,13 +18,9 @@ import torch
 
 from codenet.errors import CodenetError
 from codenet.fit import STRETCH
-from models.data.augment import _MEETING as MEETING
-from models.data.augment import _YIQ as YIQ
-from models.data.augment import Augmentation
+from models.data.augment import MEETING, YIQ, Augmentation
 from models.network.config import PIXEL_OFFSET, PIXEL_SCALE, NetworkConfig
 from models.training.resident.photos import Boxes, Photos
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, device: torch.device) -> torch.Tensor:
@@ -74,7 +70,7 @@ class Views:
         self.device = device
         yiq = torch.tensor(YIQ, dtype=torch.float32, device=device)
         self._to_yiq, self._from_yiq = yiq, torch.linalg.inv(yiq)
-        self._luma = torch.tensor(_LUMA, device=device)
+        self._luma = yiq[0]
         self._eye = torch.eye(3, device=device)
         self._whole = torch.tensor([0.0, float(size)], device=device)
 
