@@ -123,8 +123,8 @@ synth-ultra96: setup  ## The whole of the larger accelerator for the Ultra96, th
 timing: setup  ## Longest paths between registers by component, and place and route with nextpnr
 	$(PY) -m hw.synthesis timing
 
-bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150)
-	$(PY) -m hw.flow $(BOARD) --flow $(FLOW) --clock $(CLOCK)
+bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2 FLOW=vivado|open CLOCK=150 ARGS=--slower)
+	$(PY) -m hw.flow $(BOARD) --flow $(FLOW) --clock $(CLOCK) $(ARGS)
 
 # USER is this machine's user unless it is given on the command line.
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)

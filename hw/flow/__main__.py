@@ -31,7 +31,7 @@ def _run(options: argparse.Namespace) -> int:
         print(job.verilog)
         return SUCCESS
     try:
-        bit = build(job, options.flow)
+        bit = build(job, options.flow, slower=options.slower)
     except TimingError as error:
         print(f"hw.flow: error: {error}; see {job.folder / REPORT}", file=sys.stderr)
         return FAILURE
@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--flow", choices=sorted(FLOWS), default="vivado", help="tools (default %(default)s)")
     parser.add_argument(
         "--clock", type=float, default=DEFAULT_MHZ, help="MHz that timing must allow (default %(default)g)"
+    )
+    parser.add_argument(
+        "--slower", action="store_true", help="if timing misses that, take the fastest clock that it allows"
     )
     parser.add_argument("--small", action="store_true", help="the small array that tests use")
     parser.add_argument("-o", "--output", type=Path, help="folder (default build/BOARD)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,15 @@ FLOWS: dict[str, tuple[Callable[[], object], Callable[[Job], Implementation]]] =
 REPORT = "report.json"
 
 
-def build(job: Job, flow: str) -> Path:
+def build(job: Job, flow: str, *, slower: bool = False) -> Path:
     """Make ``codenet.bit``, ``codenet.bin``, ``codenet.hwh`` and ``report.json`` in the job's folder; returns the
     first.
+
+    Parameters
+    ----------
+    slower:
+        A design that misses the job's clock gets the fastest that it keeps and a divisor of some PLL makes,
+        instead of no bitstream.
 
     Raises
     ------
@@ -54,7 +61,12 @@ def build(job: Job, flow: str) -> Path:
         path.unlink(missing_ok=True)
     _write_verilog(job)
     result = implement(job)
-    (job.folder / REPORT).write_text(json.dumps(report(job, flow, clock, result), indent=2) + "\n")
+    asked = job.clock_mhz
+    if slower and result.timing.wns < 0:
+        job = replace(job, clock_mhz=fabric_clock(result.timing.fastest_mhz, PLLS).mhz)
+        clock = fabric_clock(job.clock_mhz)
+        result = replace(result, timing=result.timing.at(job.clock_mhz))
+    (job.folder / REPORT).write_text(json.dumps(report(job, flow, clock, result, asked), indent=2) + "\n")
     if result.timing.failures:
         raise TimingError(
             f"timing at {job.clock_mhz:g} MHz: {', '.join(result.timing.failures)}; no bitstream is made. The clock "
@@ -75,10 +87,10 @@ def _write_verilog(job: Job) -> None:
         job.verilog.write_text(text)
 
 
-def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> dict[str, Any]:
+def report(job: Job, flow: str, clock: FabricClock, result: Implementation, asked: float) -> dict[str, Any]:
     """What is in ``report.json``; slacks in ns, clocks in MHz.
 
-    ``constraint`` is what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which
+    ``asked`` is what the tools worked towards, ``constraint`` what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which
     is all that PYNQ can set. ``clock_of_any_pll`` is for drivers that select the source, too.
     """
     timing = result.timing
@@ -88,6 +100,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> d
         "flow": flow,
         "config": job.config.to_dict(),
         **result.usage.to_dict(),
+        "asked": asked,
         "constraint": job.clock_mhz,
         "wns": round(timing.wns, 3),
         "whs": timing.whs,
@@ -97,6 +110,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> d
         "frequency": round(clock.mhz, 6),
         "clock": _setting(clock),
         "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, PLLS)),
+        **result.details,
     }
 
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from codenet.config import AcceleratorConfig
 from codenet.devices.bit_file import BitFile
@@ -57,6 +58,10 @@ class Timing:
         """Slacks, in nanoseconds, at a job's clock."""
         return cls(period_ns(job.clock_mhz), wns, whs, wpws)
 
+    def at(self, mhz: float) -> Timing:
+        """The same design held against another clock; what hold and pulse width have left stays."""
+        return replace(self, period=1e3 / mhz, wns=self.wns + 1e3 / mhz - self.period)
+
     @property
     def failures(self) -> list[str]:
         """A text for each slack below 0."""
@@ -71,8 +76,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Implementation:
-    """A design placed and routed; ``bit`` gives its bitstream, with whatever work that takes."""
+    """A design placed and routed.
+
+    Attributes
+    ----------
+    bit:
+        Gives its bitstream, with whatever work that takes.
+    details:
+        What else the report says: slices, control sets, slowest paths, tools and what their timing leaves out.
+    """
 
     usage: Usage
     timing: Timing
     bit: Callable[[], BitFile]
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
+from hw.flow import paths
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.usage import usage
+from hw.synthesis.wires import control_sets
 from hw.synthesis.yosys import KEEP_COPIES, SYNTH_XC7, read_netlist, tool
 
 OPENXC7 = "openXC7's toolchain has it (https://github.com/openXC7)"
@@ -38,6 +43,14 @@ DATABASE = Tool(
 )
 
 BITSTREAM = "open.bit"
+
+LEFT_OUT = "hold, clock skew and jitter; whatever this nextpnr has no delays of"
+"""Of timing, in this flow."""
+
+FEWER_RESETS = "dfflegalize -cell $_DFFE_?P?P_ 01 -cell $_SDFFE_?P?P_ 01 -cell $_DLATCH_?P?_ 01 -minsrst 4"
+"""What ``synth_xilinx`` runs at its label ``map_ffs``, but a synchronous reset of fewer than four flip-flops becomes
+logic: the eight of a slice share theirs.
+"""
 
 
 def check() -> None:
@@ -80,18 +93,53 @@ def implement(job: Job) -> Implementation:
     if not fasm.exists():
         raise BuildError(f"{fasm}: not written by {tools['nextpnr'].name}, see {job.folder / 'nextpnr.log'}")
     timing = Timing.of(job, constraints.period_ns(job.clock_mhz) - 1e3 / parse_frequency(log, job.clock_mhz))
-    used = usage(read_netlist(netlist, job.board.module))
-    return Implementation(used, timing, lambda: assemble(job, tools, fasm))
+    module = read_netlist(netlist, job.board.module)
+    sets = control_sets(module)
+    details = {
+        "slices": count_slices(fasm.read_text()),
+        "control_sets": len(sets),
+        "control_sets_below_4": sum(count < 4 for count in sets.values()),
+        "slowest_paths": [path.to_dict() for path in paths.of_nextpnr(log)],
+        "tools": _versions(tools),
+        "timing_leaves_out": LEFT_OUT,
+    }
+    return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
+
+
+def count_slices(fasm: str) -> int:
+    """Slices that a design's features set something in."""
+    return len(set(re.findall(r"^(CL[BE]L[LM]\w*_X\d+Y\d+\.SLICE[LM]_X\d)", fasm, re.M)))
+
+
+def _versions(tools: dict[str, Path]) -> dict[str, Any]:
+    """What the programs call themselves, and the digest of the chip's database."""
+    versions = {name: _version(tools[name], flag) for name, flag in (("yosys", "-V"), ("nextpnr", "--version"))}
+    database = tools.get("chipdb")
+    if database is not None and database.is_file():
+        versions["chipdb"] = f"SHA-256 {hashlib.sha256(database.read_bytes()).hexdigest()}"
+    return versions
+
+
+def _version(program: Path, flag: str) -> str:
+    try:
+        said = subprocess.run([program, flag], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    lines = (said.stdout + said.stderr).strip().splitlines()
+    return lines[0] if lines and not said.returncode else "unknown"
 
 
 def synthesis_script(job: Job, netlist: Path) -> str:
     """Commands for Yosys."""
+    synth = f"{SYNTH_XC7} -top {job.board.module}"
     lines = [
         f"read_verilog {job.verilog.name}",
         f"hierarchy -top {job.board.module}",
         "proc",
         *KEEP_COPIES,
-        f"{SYNTH_XC7} -top {job.board.module}",
+        f"{synth} -run begin:map_ffs",
+        FEWER_RESETS,
+        f"{synth} -run map_ffs:",
         "delete t:$scopeinfo",  # of Yosys 0.70, unknown to nextpnr
         f"write_json {netlist.name}",
     ]

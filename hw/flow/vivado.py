@@ -9,6 +9,7 @@ from pathlib import Path
 from codenet.devices.bit_file import BitFile
 from hw.boards import constraints
 from hw.chips import Usage
+from hw.flow import paths
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.tools import BuildError, Tool, require, run
 
@@ -21,7 +22,7 @@ VIVADO = Tool(
 
 SCRIPT, LOG = "build.tcl", "vivado.log"
 CLOCK, NETLIST = "clock.xdc", "netlist.xdc"
-UTILIZATION, TIMING, DRC = "utilization.rpt", "timing.rpt", "drc.rpt"
+UTILIZATION, TIMING, PATHS, DRC = "utilization.rpt", "timing.rpt", "paths.rpt", "drc.rpt"
 BITSTREAM = "unchecked.bit"
 """Written before anyone has looked at the timing."""
 
@@ -42,6 +43,7 @@ def script(job: Job) -> str:
         "route_design",
         f"report_utilization -file {UTILIZATION}",
         f"report_timing_summary -file {TIMING}",
+        f"report_timing -max_paths 10 -file {PATHS}",
         f"report_drc -file {DRC}",
         f"write_checkpoint -force {module}.dcp",
         f"write_bitstream -force {BITSTREAM}",
@@ -72,12 +74,15 @@ def implement(job: Job) -> Implementation:
     (job.folder / CLOCK).write_text(constraints.clock_for_vivado(job.board.top(job.config).system, job.clock_mhz))
     (job.folder / NETLIST).write_text(constraints.netlist_for_vivado(job.board.pins))
     (job.folder / SCRIPT).write_text(script(job))
-    for name in (UTILIZATION, TIMING, BITSTREAM):
+    for name in (UTILIZATION, TIMING, PATHS, BITSTREAM):
         (job.folder / name).unlink(missing_ok=True)
     run([program, "-mode", "batch", "-nojournal", "-nolog", "-notrace", "-source", SCRIPT], job.folder, LOG)
     usage = parse_utilization(_read(job.folder / UTILIZATION))
     timing = Timing.of(job, *parse_timing(_read(job.folder / TIMING)))
-    return Implementation(usage, timing, lambda: BitFile.parse((job.folder / BITSTREAM).read_bytes(), BITSTREAM))
+    details = {"slowest_paths": [path.to_dict() for path in paths.of_vivado(_read(job.folder / PATHS))]}
+    return Implementation(
+        usage, timing, lambda: BitFile.parse((job.folder / BITSTREAM).read_bytes(), BITSTREAM), details
+    )
 
 
 def _read(path: Path) -> str:

@@ -69,6 +69,39 @@ All user specified timing constraints are met.
 """
 
 
+PATHS = """\
+Slack (VIOLATED) :        -0.345ns  (required time - arrival time)
+  Source:                 accelerator/storer/spacious_reg/C
+                            (rising edge-triggered cell FDRE clocked by aclk  {rise@0.000ns fall@3.333ns period=6.666ns})
+  Destination:            accelerator/storer/queue/level_reg[0]/CE
+                            (rising edge-triggered cell FDRE clocked by aclk  {rise@0.000ns fall@3.333ns period=6.666ns})
+  Path Group:             aclk
+  Data Path Delay:        6.702ns  (logic 1.234ns (18.413%)  route 5.468ns (81.587%))
+  Logic Levels:           3  (LUT5=1 LUT6=2)
+
+Slack (MET) :             0.123ns  (required time - arrival time)
+  Source:                 accelerator/peaks/run_reg/C
+                            (rising edge-triggered cell FDRE clocked by aclk  {rise@0.000ns fall@3.333ns period=6.666ns})
+  Destination:            accelerator/peaks/row_reg[3]/D
+                            (rising edge-triggered cell FDRE clocked by aclk  {rise@0.000ns fall@3.333ns period=6.666ns})
+  Path Group:             aclk
+  Data Path Delay:        6.402ns  (logic 2.234ns (34.895%)  route 4.168ns (65.105%))
+"""
+
+CRITICAL_PATH = """\
+Info: Critical path report for clock 'clk' (posedge -> posedge):
+Info: curr total
+Info:  0.5  0.5  Source $auto$ff.cc:266:slice$1.Q
+Info:  {wire}  4.0    Net accelerator.storer.spacious budget 5.000000 ns (10,20) -> (60,70)
+Info:                Sink $abc$2.A3
+Info:  0.1  4.1  Source $abc$2.O6
+Info:  1.0  5.1    Net accelerator.storer.next budget 5.000000 ns (60,70) -> (61,70)
+Info:                Sink $auto$ff.cc:266:slice$3.CE
+Info:  0.2  5.3  Setup $auto$ff.cc:266:slice$3.CE
+Info: 0.8 ns logic, {routing} ns routing
+"""
+
+
 def install(folder: Path, *names: str) -> Path:
     """Put the stand-ins called ``names`` into ``folder``."""
     folder.mkdir(exist_ok=True)
@@ -118,7 +151,7 @@ def vivado(arguments: list[str]) -> None:
     commands = existing(option(arguments, "-source")).splitlines()
     order = [line.split()[0] for line in commands]
     steps = "read_verilog read_xdc synth_design read_xdc opt_design place_design phys_opt_design route_design report_utilization".split()
-    steps += ["report_timing_summary", "report_drc", "write_checkpoint", "write_bitstream"]
+    steps += ["report_timing_summary", "report_timing", "report_drc", "write_checkpoint", "write_bitstream"]
     expect(order == steps, f"steps {order}")
     by_name = {line.split()[0]: line.split()[1:] for line in commands}
     top = option(by_name["synth_design"], "-top")
@@ -141,20 +174,43 @@ def vivado(arguments: list[str]) -> None:
         timing = timing.replace("no_clock (0)", "no_clock (35284)")
     if broken != "timing":
         Path(option(by_name["report_timing_summary"], "-file")).write_text(timing)
+    Path(option(by_name["report_timing"], "-file")).write_text(PATHS)
     name = by_name["write_bitstream"][-1]
     Path(name).write_bytes(bit(f"{top};UserID=0XFFFFFFFF;Version=2024.2") if broken != "bit" else b"\0" * 100)
 
 
 def yosys(arguments: list[str]) -> None:
+    if arguments == ["-V"]:
+        return print("Yosys 0.70 (stand-in)")
     commands = [line.split() for line in existing(option(arguments, "-s")).splitlines()]
-    names = ["read_verilog", "hierarchy", "proc", "select", "setattr", "synth_xilinx", "delete", "write_json"]
+    names = ["read_verilog", "hierarchy", "proc", "select", "setattr", "synth_xilinx", "dfflegalize", "synth_xilinx"]
+    names += ["delete", "write_json"]
     expect([c[0] for c in commands] == names, f"commands {commands}")
     synthesis = commands[names.index("synth_xilinx")]
     top = option(synthesis, "-top")
     expect(option(synthesis, "-family") == "xc7", "another family")
+    rest = commands[names.index("dfflegalize") + 1]
+    expect(option(synthesis, "-run") == "begin:map_ffs" and option(rest, "-run") == "map_ffs:", "not the whole")
+    expect(synthesis[:-1] == rest[:-1], "other options for the rest")
     existing(commands[0][1], f"module {top}(")
-    kinds = {"LUT6": 300, "FDRE": 200, "DSP48E1": 3, "RAMB36E1": 2, "RAMB18E1": 1, "PS7": 1, "BUFG": 1, "OBUF": 4}
-    cells = [f'"c{n}{k}": {{"type": "{k}"}}' for k, count in kinds.items() for n in range(count)]
+    kinds = {
+        "LUT6": 300,
+        "FDRE": 197,
+        "FDSE": 3,
+        "DSP48E1": 3,
+        "RAMB36E1": 2,
+        "RAMB18E1": 1,
+        "PS7": 1,
+        "BUFG": 1,
+        "OBUF": 4,
+    }
+    reset = '{"C": [1], "CE": ["1"], "R": ["0"]}'
+    pins = {"FDRE": reset, "FDSE": reset.replace("R", "S")}
+    cells = [
+        f'"c{n}{k}": {{"type": "{k}", "connections": {pins.get(k, "{}")}}}'
+        for k, count in kinds.items()
+        for n in range(count)
+    ]
     Path(commands[-1][1]).write_text(f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}}}}}}}')
 
 
@@ -173,16 +229,22 @@ def _nextpnr(arguments: list[str], xdc: str, fasm: str) -> None:
     print(
         f"Info: Max frequency for clock 'clk': {reached / 2:.2f} MHz (FAIL at {float(target):.2f} MHz)", file=sys.stderr
     )
+    print(CRITICAL_PATH.format(wire=" 3.5", routing=4.5), file=sys.stderr)
     print("Info: Routing complete.", file=sys.stderr)
+    print(CRITICAL_PATH.format(wire=" 3.9", routing=4.9), file=sys.stderr)
     if os.environ.get("STAND_IN_BREAK") != "frequency":
         print(
             f"Info: Max frequency for clock 'clk': {reached:.2f} MHz ({verdict} at {float(target):.2f} MHz)",
             file=sys.stderr,
         )
-    Path(fasm).write_text("CLBLL_L_X2Y100.SLICEL_X0.ALUT.INIT[63:0] = 64'h1\n")
+    lines = ["CLBLL_L_X2Y100.SLICEL_X0.ALUT.INIT[63:0] = 64'h1", "CLBLL_L_X2Y100.SLICEL_X0.AFF.ZINI"]
+    lines += ["CLBLM_R_X3Y7.SLICEM_X0.ALUT.RAM", "CLBLM_R_X3Y7.SLICEL_X1.CLKINV", "INT_L_X2Y100.EL1BEG0.LOGIC_OUTS_L8"]
+    Path(fasm).write_text("\n".join(lines) + "\n")
 
 
 def nextpnr_xilinx(arguments: list[str]) -> None:
+    if arguments == ["--version"]:
+        return print("nextpnr-xilinx -- stand-in", file=sys.stderr)
     existing(option(arguments, "--chipdb"))
     _nextpnr(arguments, option(arguments, "--xdc"), option(arguments, "--fasm"))
 

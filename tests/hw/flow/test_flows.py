@@ -101,6 +101,20 @@ def test_vivado(tools, tmp_path):
     )
     # 150 MHz is a period of 6.666 ns, of which 0.123 are left.
     assert report["fastest"] == pytest.approx(1e3 / (6.666 - 0.123), abs=0.01)
+    assert report["slowest_paths"] == [
+        {
+            "source": "accelerator/storer/spacious_reg/C",
+            "destination": "accelerator/storer/queue/level_reg[0]/CE",
+            "logic": 1.234,
+            "wire": 5.468,
+        },
+        {
+            "source": "accelerator/peaks/run_reg/C",
+            "destination": "accelerator/peaks/row_reg[3]/D",
+            "logic": 2.234,
+            "wire": 4.168,
+        },
+    ]
     assert "Vivado says many things" in (tmp_path / "out" / "vivado.log").read_text()
 
 
@@ -191,6 +205,15 @@ def test_open_flow(open_tools, tmp_path, monkeypatch, nextpnr):
     expected = {"lut": 300, "ff": 200, "dsp": 3, "bram36": 2.5, "whs": None, "timing_met": True, "fastest": 161.2}
     assert {name: report[name] for name in expected} == expected
     assert report["wns"] == pytest.approx(6.666 - 1e3 / 161.2, abs=0.001)
+    assert report["slices"] == 3, "two lines of one slice, two slices of one tile, and a tile that has none"
+    assert (report["control_sets"], report["control_sets_below_4"]) == (2, 1)
+    if nextpnr == "nextpnr-xilinx":
+        assert report["tools"]["nextpnr"] == "nextpnr-xilinx -- stand-in"
+        assert report["tools"]["chipdb"].startswith("SHA-256 ")
+    assert report["tools"]["yosys"] == "Yosys 0.70 (stand-in)"
+    path = {"source": "accelerator.storer.spacious", "destination": "$auto$ff.cc:266:slice$3.CE"}
+    assert report["slowest_paths"] == [path | {"logic": 0.8, "wire": 4.9}], "the last report, after routing"
+    assert "hold" in report["timing_leaves_out"]
 
 
 def test_open_flow_too_slow(open_tools, tmp_path, monkeypatch):
@@ -200,6 +223,27 @@ def test_open_flow_too_slow(open_tools, tmp_path, monkeypatch):
         build(job(tmp_path), "open")
     assert not (tmp_path / "out" / "codenet.bit").exists()
     assert not (tmp_path / "out" / "pynq_z2.frames").exists()
+
+
+def test_slower_takes_the_clock_that_the_design_keeps(open_tools, tmp_path, monkeypatch):
+    """The next below 120 MHz is the ARM PLL's 1300 MHz / 11; PYNQ, which leaves the IO PLL, sets 1000 MHz / 9."""
+    monkeypatch.setenv("STAND_IN_MHZ", "120")
+    build(job(tmp_path), "open", slower=True)
+    check_files(tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["asked"], report["timing_met"], report["fastest"]) == (150, True, 120)
+    assert report["constraint"] == pytest.approx(1300 / 11) and report["frequency"] == pytest.approx(1000 / 9)
+    assert report["wns"] == pytest.approx(11e3 / 1300 - 1e3 / 120, abs=0.001)
+    assert "111.11" in (tmp_path / "out" / "codenet.hwh").read_text()
+
+
+def test_slower_is_no_excuse_for_hold(tools, tmp_path, monkeypatch):
+    stand_ins.install(tools, "vivado")
+    monkeypatch.setenv("STAND_IN_WNS", "-0.345")
+    monkeypatch.setenv("STAND_IN_WHS", "-0.01")
+    with pytest.raises(TimingError, match=r"timing at 131.25 MHz: hold slack -0.010 ns"):
+        build(job(tmp_path), "vivado", slower=True)
+    assert not (tmp_path / "out" / "codenet.bit").exists()
 
 
 def test_open_flow_constraint_that_did_not_arrive(open_tools, tmp_path, monkeypatch):
