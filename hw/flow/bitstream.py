@@ -90,8 +90,9 @@ def _write_verilog(job: Job) -> None:
 def report(job: Job, flow: str, clock: FabricClock, result: Implementation, asked: float) -> dict[str, Any]:
     """What is in ``report.json``; slacks in ns, clocks in MHz.
 
-    ``asked`` is what the tools worked towards, ``constraint`` what timing was held against; ``frequency`` what the clock's divisors give, of the IO PLL, which
-    is all that PYNQ can set. ``clock_of_any_pll`` is for drivers that select the source, too.
+    ``asked`` is what the tools worked towards, ``constraint`` what timing was held against, and ``frequency`` what the
+    clock's divisors give, of the IO PLL, which is all that PYNQ can set. ``clock_of_any_pll`` is for drivers that
+    select the source, too.
     """
     timing = result.timing
     return {
