@@ -25,7 +25,7 @@ ROOMS = {
         "train qat export evaluate soup widen sprint teacher zoo shape precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks frame verilator testbench platforms cycles performance shape one_layer benchmark pictures run "
+        "timing networks frame verilator netlist testbench platforms cycles performance shape one_layer benchmark pictures run "
         "search dilation_sets"
     ),
 }

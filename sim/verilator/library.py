@@ -141,7 +141,7 @@ def _compile(folder: Path, library: Path) -> None:
         ],
         folder,
     )
-    include = _verilator_include()
+    include = include_folder()
     temporary = folder / "board.tmp.so"
     archives = [str(objects / f"lib{PREFIX}.a"), str(objects / "libverilated.a")]
     _run(
@@ -166,7 +166,7 @@ def _compile(folder: Path, library: Path) -> None:
     shutil.rmtree(objects)
 
 
-def _verilator_include() -> Path:
+def include_folder() -> Path:
     package = Path(verilator.__file__).parent
     found = sorted(package.rglob("verilated.h"))
     if not found:

@@ -183,15 +183,11 @@ def yosys(arguments: list[str]) -> None:
     if arguments == ["-V"]:
         return print("Yosys 0.70 (stand-in)")
     commands = [line.split() for line in existing(option(arguments, "-s")).splitlines()]
-    names = ["read_verilog", "hierarchy", "proc", "select", "setattr", "synth_xilinx", "dfflegalize", "synth_xilinx"]
-    names += ["delete", "write_json"]
+    names = ["read_verilog", "hierarchy", "proc", "select", "setattr", "synth_xilinx", "delete", "write_json"]
     expect([c[0] for c in commands] == names, f"commands {commands}")
     synthesis = commands[names.index("synth_xilinx")]
     top = option(synthesis, "-top")
     expect(option(synthesis, "-family") == "xc7", "another family")
-    rest = commands[names.index("dfflegalize") + 1]
-    expect(option(synthesis, "-run") == "begin:map_ffs" and option(rest, "-run") == "map_ffs:", "not the whole")
-    expect(synthesis[:-1] == rest[:-1], "other options for the rest")
     existing(commands[0][1], f"module {top}(")
     kinds = {
         "LUT6": 300,
@@ -205,13 +201,17 @@ def yosys(arguments: list[str]) -> None:
         "OBUF": 4,
     }
     reset = '{"C": [1], "CE": ["1"], "R": ["0"]}'
+    upper = "[2, 3, 4, 5]" if os.environ.get("STAND_IN_BREAK") == "parity" else "[6, 7, 8, 9]"
     pins = {"FDRE": reset, "FDSE": reset.replace("R", "S")}
+    pins["RAMB36E1"] = f'{{"DIPADIP": [2, 3, 4, 5], "DIPBDIP": {upper}}}'
     cells = [
-        f'"c{n}{k}": {{"type": "{k}", "connections": {pins.get(k, "{}")}}}'
+        f'"c{n}{k}": {{"type": "{k}", "parameters": {{"RAM_MODE": "SDP"}}, "connections": {pins.get(k, "{}")}}}'
         for k, count in kinds.items()
         for n in range(count)
     ]
-    Path(commands[-1][1]).write_text(f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}}}}}}}')
+    Path(commands[-1][1]).write_text(
+        f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}, "netnames": {{}}}}}}}}'
+    )
 
 
 def _nextpnr(arguments: list[str], xdc: str, fasm: str) -> None:

