@@ -14,7 +14,7 @@ from codenet.errors import ConfigError
 from hw.flow import hwh
 from hw.flow import open as flow_open
 from hw.flow import vivado as flow_vivado
-from hw.flow.clocking import CONTROL_ADDRESS, PLLS, FabricClock, fabric_clock
+from hw.flow.clocking import CONTROL_ADDRESS, FabricClock, fabric_clock
 from hw.flow.implementation import Implementation, Job
 from hw.flow.tools import TimingError
 from hw.verilog import NAME
@@ -46,7 +46,7 @@ def build(job: Job, flow: str) -> Path:
             f"board {job.board.name}: is only synthesized (python -m hw.synthesis budget --board {job.board.name})"
         )
     check, implement = FLOWS[flow]
-    clock = fabric_clock(job.clock_mhz)
+    clock = fabric_clock(job.clock_mhz, job.board.plls[:1])
     check()
     job.folder.mkdir(parents=True, exist_ok=True)
     outputs = {suffix: job.folder / f"{NAME}.{suffix}" for suffix in ("bit", "bin", "hwh")}
@@ -62,7 +62,7 @@ def build(job: Job, flow: str) -> Path:
             f"{result.timing.fastest_mhz:.1f} MHz"
         )
     bit = result.bit().renamed(NAME)
-    outputs["hwh"].write_text(hwh.generate(job.config, clock, job.clock_mhz, job.board.base))
+    outputs["hwh"].write_text(hwh.generate(job.board, job.config, job.clock_mhz, bit))
     outputs["bin"].write_bytes(bit.to_bin())
     outputs["bit"].write_bytes(bit.encode())
     return outputs["bit"]
@@ -84,6 +84,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> d
     timing = result.timing
     return {
         "board": job.board.name,
+        "boards": job.board.sharing,
         "part": job.board.part,
         "flow": flow,
         "config": job.config.to_dict(),
@@ -96,7 +97,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation) -> d
         "fastest": round(timing.fastest_mhz, 2),
         "frequency": round(clock.mhz, 6),
         "clock": _setting(clock),
-        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, PLLS)),
+        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, job.board.plls)),
     }
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from codenet import command
 from codenet.checkout import BUILD, PHOTOS, ROOT
+from codenet.devices.boards import BOARDS
 from codenet.errors import CodenetError, DeviceError
 from codenet.program import Program
 from codenet.vision.image import load
@@ -273,7 +274,7 @@ exit 0
 
 def _bitstream(board: str) -> Path:
     """The one that was built, or otherwise the one that lies in the repository."""
-    built = BUILD / board / shelf.BIT
+    built = BUILD / BOARDS[board].design / shelf.BIT
     if not built.exists() and (shelved := shelf.take(board, BUILD / "shelf" / board)) is not None:
         print(f"no {built}: the repository's bitstream is taken. {shelf.LABEL}", flush=True)
         return shelved
@@ -312,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--user", default="xilinx", help="default: xilinx, the user of PYNQ images")
     parser.add_argument(
         "--board",
+        choices=sorted(BOARDS),
         default="pynq-z2",
         help="whose bitstream: build/BOARD/codenet.bit, or else the repository's (default: pynq-z2)",
     )

@@ -23,6 +23,7 @@ from codenet.devices.bit_file import BitFile
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import ISA_VERSION
 from hw.boards.board import BOARDS, Board
+from hw.flow import hwh
 from hw.flow.bitstream import REPORT
 from hw.verilog import NAME
 
@@ -48,22 +49,23 @@ def put(board: Board, built: Path, shelf: Path | None = None) -> Path:
     if not report.get("timing_met"):
         raise ConfigError(f"{built / REPORT}: timing_met is {report.get('timing_met')}: expected true")
     bit = (built / BIT).read_bytes()
-    BitFile.parse(bit, str(built / BIT))
-    report["of"] = _of(board, AcceleratorConfig.from_dict(report["config"]))
+    config = AcceleratorConfig.from_dict(report["config"])
+    handoff = hwh.generate(board, config, report["constraint"], BitFile.parse(bit, str(built / BIT)))
+    report["of"] = _of(board, config)
     verilog = hashlib.sha256((built / f"{board.module}.v").read_bytes()).hexdigest()
     if report["of"]["verilog"] != verilog:
         raise ConfigError(f"{built / BIT}: made of Verilog {verilog[:12]}: expected {report['of']['verilog'][:12]}")
-    report |= {"label": LABEL, "bit_sha256": hashlib.sha256(bit).hexdigest()}
-    place = (shelf or SHELF) / board.name
+    report |= {"boards": board.sharing, "label": LABEL, "bit_sha256": hashlib.sha256(bit).hexdigest()}
+    place = (shelf or SHELF) / board.design
     place.mkdir(parents=True, exist_ok=True)
     (place / COMPRESSED).write_bytes(lzma.compress(bit, preset=9 | lzma.PRESET_EXTREME))
-    shutil.copy(built / HWH, place)
+    (place / HWH).write_text(handoff)
     (place / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     return place
 
 
 def take(name: str, folder: Path, shelf: Path | None = None) -> Path | None:
-    """Unpack the board's bitstream, its ``.hwh`` beside it, into ``folder``; ``None`` if the shelf has none.
+    """Unpack the bitstream that a board takes, its ``.hwh`` beside it, into ``folder``; ``None`` if the shelf has none.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def take(name: str, folder: Path, shelf: Path | None = None) -> Path | None:
     ConfigError
         It is for programs of another ISA.
     """
-    place = (shelf or SHELF) / name
+    place = (shelf or SHELF) / BOARDS[name].design
     if not place.is_dir():
         return None
     report = _report(place / REPORT)
@@ -92,7 +94,7 @@ def take(name: str, folder: Path, shelf: Path | None = None) -> Path | None:
 
 def moved_on(board: Board, shelf: Path | None = None) -> list[str]:
     """A line for each thing in which this checkout's design is not the one on the shelf."""
-    report = _report((shelf or SHELF) / board.name / REPORT)
+    report = _report((shelf or SHELF) / board.design / REPORT)
     now = _of(board, board.config) | {"config": board.config.to_dict()}
     then = report["of"] | {"config": report["config"]}
     return [f"{name}: {then[name]} on the shelf, {now[name]} here" for name in now if then[name] != now[name]]
@@ -115,7 +117,8 @@ def _report(path: Path) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    print(put(BOARDS[options.board], options.built or BUILD / options.board))
+    board = BOARDS[BOARDS[options.board].design]
+    print(put(board, options.built or BUILD / board.name))
 
 
 def main(arguments: list[str] | None = None) -> int:
