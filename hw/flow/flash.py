@@ -49,7 +49,9 @@ FAILURES = {
 CHECK_PYTHON = "import sys; assert sys.version_info >= (3, 10), sys.version; import numpy, PIL, pip"
 
 PLACE_BITSTREAM = (
-    "import shutil; from codenet.zoo import ZOO; [shutil.copy('codenet' + end, ZOO) for end in ('.bit', '.hwh')]"
+    "import sys; from pathlib import Path; from codenet.command import run; "
+    "from codenet.devices.installation import install, of_file; "
+    "sys.exit(run('codenet', lambda: print(install(of_file(Path('codenet.bit'))))))"
 )
 
 

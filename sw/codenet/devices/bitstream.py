@@ -17,9 +17,10 @@ from codenet.errors import DeviceError
 from codenet.zoo import ZOO
 
 ENVIRONMENT = "CODENET_BITSTREAM"
-"""Names the bitstream; without it the one beside the package's programs is taken."""
+"""Names the bitstream; without it the one that is installed is taken."""
 
-SHIPPED = ZOO / "codenet.bit"
+SHIPPED = ZOO / "bitstream" / "codenet.bit"
+"""The one that is installed (:func:`codenet.devices.installation.install`)."""
 
 VLNV = "codenet.org:user:codenet:1.0"
 """Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""
@@ -44,7 +45,7 @@ before what was asked for.
 
 
 def find_bitstream() -> Path | None:
-    """File that ``CODENET_BITSTREAM`` names, or the package's own; ``None`` if there is neither.
+    """File that ``CODENET_BITSTREAM`` names, or the one that is installed; ``None`` if there is neither.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from codenet.vision.image import load
 from hw.flow import flash as module
 from hw.flow.flash import DEFAULT_PROGRAM, PHOTO, Board, Cargo, FlashError, board_script, flash, main
 from hw.flow.wheel import build_wheel
+from tests.board.handoff import write_bitstream
 from tests.networks import network
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
@@ -115,8 +116,7 @@ def desk(server, wheel, tmp_path):
         if found.exists():
             (site / name).symlink_to(found)
     (tmp_path / "built").mkdir()
-    for end in (".bit", ".hwh"):
-        (tmp_path / "built" / f"any name{end}").write_text(f"stands for the {end} of a design")
+    write_bitstream(tmp_path / "built", "any name")
     compile_graph(network(32, equal_heads=True), AcceleratorConfig.small()).save(tmp_path / "small net.cdn")
     board = Board(
         "board",
@@ -159,7 +159,8 @@ def test_everything_arrives_and_runs(desk, tmp_path, capfd):
     folder = Path(desk.board.folder)
     assert {"small net.cdn", "codenet-a.cdn", "codenet.bit", "codenet.hwh"} <= set(os.listdir(folder))
     for end in (".bit", ".hwh"):
-        assert (installed(desk) / "zoo" / f"codenet{end}").read_text() == f"stands for the {end} of a design"
+        built = desk.cargo.bitstream.with_suffix(end)
+        assert (installed(desk) / "zoo" / "bitstream" / f"codenet{end}").read_bytes() == built.read_bytes()
     flash(desk.board, replace(desk.cargo, bitstream=None), tmp_path / "pictures")  # A second time, over the first.
 
 
