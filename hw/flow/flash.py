@@ -21,6 +21,7 @@ from pathlib import Path
 from codenet import command
 from codenet.checkout import BUILD, PHOTOS, ROOT
 from codenet.devices.boards import BOARDS
+from codenet.devices.installation import BIT
 from codenet.errors import CodenetError, DeviceError
 from codenet.program import Program
 from codenet.vision.image import load
@@ -276,7 +277,7 @@ exit 0
 
 def _bitstream(board: str) -> Path:
     """The one that was built, or otherwise the one that lies in the repository."""
-    built = BUILD / BOARDS[board].design / shelf.BIT
+    built = BUILD / BOARDS[board].design / BIT
     if not built.exists() and (shelved := shelf.take(board, BUILD / "shelf" / board)) is not None:
         print(f"no {built}: the repository's bitstream is taken. {shelf.LABEL}", flush=True)
         return shelved

@@ -38,11 +38,16 @@ def examine(name: str, program: Program | None = None) -> Iterator[Check]:
         yield from selftest.diagnose(device, program)
 
 
-def _run(options: argparse.Namespace) -> int:
-    path = options.program or (options.default_program if options.default_program.exists() else None)
+def report(name: str, program: Program | None = None) -> int:
+    """Print what :func:`examine` finds; returns the exit status."""
     status = 0
-    for check in examine(options.device, None if path is None else Program.load(path)):
+    for check in examine(name, program):
         print(" ".join(str(check).split("\n")), flush=True)  # The clock takes a while.
         status |= check.passed is False
     print("something is wrong, see above" if status else "all is well")
     return int(status)
+
+
+def _run(options: argparse.Namespace) -> int:
+    path = options.program or (options.default_program if options.default_program.exists() else None)
+    return report(options.device, None if path is None else Program.load(path))

@@ -60,16 +60,18 @@ BOARDS = {
 
 def find_board(device_tree: Path) -> Board | None:
     """The board that a device tree (:data:`DEVICE_TREE` below ``/sys``) describes; ``None`` for any other."""
-    for origin in ORIGINS:
-        text = re.sub(r"[^a-z0-9]", "", read_text(device_tree / origin).lower())
-        for board in BOARDS.values():
-            if board.sign in text:
-                return board
-    return None
+    found = (match_board(read_text(device_tree / origin)) for origin in ORIGINS)
+    return next((board for board in found if board is not None), None)
+
+
+def match_board(text: str) -> Board | None:
+    """The board that a text names, however it is written."""
+    letters = re.sub(r"[^a-z0-9]", "", text.lower())
+    return next((board for board in BOARDS.values() if board.sign in letters), None)
 
 
 def read_text(path: Path) -> str:
-    """Of a device tree's file, its texts separated by blanks; empty if it cannot be read."""
+    """Of a small file of the system, zeros in it (as in a device tree's) as blanks; empty if it cannot be read."""
     try:
         return path.read_bytes().replace(b"\0", b" ").decode("ascii", "replace").strip()
     except OSError:

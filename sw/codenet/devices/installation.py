@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from codenet import files
-from codenet.devices.bitstream import SHIPPED, Handoff
+from codenet.devices import bitstream as installed
+from codenet.devices.bitstream import Handoff
 from codenet.devices.boards import Board
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import ISA_VERSION
@@ -100,10 +101,10 @@ def of_file(path: Path, board: Board | None = None) -> Bitstream:
     return Bitstream(path.read_bytes(), path.with_suffix(".hwh").read_bytes(), {})
 
 
-def install(bitstream: Bitstream, shipped: Path = SHIPPED) -> Path:
-    """Make a bitstream the one that is loaded from now on; returns its path.
+def install(bitstream: Bitstream) -> Path:
+    """Make a bitstream the one that is loaded from now on; returns its path, :data:`codenet.devices.bitstream.SHIPPED`.
 
-    ``shipped`` lies in a link to a folder. Both files are written into a new folder, and one renaming makes the link
+    That path goes through a link to a folder. Both files are written into a new folder, and one renaming makes the link
     point there: whatever ends this before, power lost included, leaves the pair that was there.
 
     Raises
@@ -111,22 +112,22 @@ def install(bitstream: Bitstream, shipped: Path = SHIPPED) -> Path:
     OSError
         With the file; nothing has changed.
     """
-    link = shipped.parent
+    link = installed.SHIPPED.parent
     digest = hashlib.sha256(bitstream.bit + bitstream.handoff).hexdigest()[:16]
     folder = link.with_name(f"{link.name}-{digest}")
-    new = link.with_name(f".{link.name}-{os.getpid()}")
+    new = link.with_name(f".{link.name}-new")
+    is_linked = link.exists() and folder.exists() and link.samefile(folder)
     try:
+        if not is_linked:
+            _remove(folder, new)  # Of an attempt that did not come to its end.
         bitstream.write(folder)
         _to_disk(folder)
-        with suppress(FileNotFoundError):
-            new.unlink()
-        new.symlink_to(folder.name)
-        new.replace(link)
+        if not is_linked:
+            new.symlink_to(folder.name)
+            new.replace(link)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink()
-        if not (link.exists() and link.samefile(folder)):
-            shutil.rmtree(folder, ignore_errors=True)
+        if not is_linked:
+            _remove(folder, new)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             text = "no space left; what was installed before stays"
             raise OSError(error.errno, text, str(error.filename or folder)) from error
@@ -135,7 +136,13 @@ def install(bitstream: Bitstream, shipped: Path = SHIPPED) -> Path:
     for other in link.parent.glob(f"{link.name}-*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
-    return shipped
+    return installed.SHIPPED
+
+
+def _remove(folder: Path, link: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        link.unlink()
 
 
 def _to_disk(folder: Path) -> None:
