@@ -251,7 +251,7 @@ def test_bad_input_is_told_before_anything_happens(tmp_path, capsys, monkeypatch
     assert f"{missing}: no such file; build it with make bitstream" in run(capsys, "pynq", "--bitstream", missing)
     missing.touch()
     assert f"{missing.with_suffix('.hwh')}: no such file" in run(capsys, "pynq", "--bitstream", missing)
-    assert "build/other/codenet.bit: no such file" in run(capsys, "pynq", "--board", "other")
+    assert "build/ultra96/codenet.bit: no such file" in run(capsys, "pynq", "--board", "ultra96")
     (tmp_path / "notes.cdn").write_text("no program")
     notes = run(capsys, "pynq", "--no-bitstream", "--programs", tmp_path / "notes.cdn")
     assert "notes.cdn: expected a CoDeNet program file" in notes
