@@ -22,6 +22,7 @@ COVERED += [
     "devices/installation.py",
     "devices/linux/lock.py",
     "devices/machine.py",
+    "devices/memory.py",
     "compiler/__init__.py",
     "compiler/check.py",
 ]
