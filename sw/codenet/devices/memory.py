@@ -136,8 +136,8 @@ def measure(device: Device) -> MemoryMeasurement:
     latency = max(0, round((min(waits) - FETCH_CYCLES - small.parameter_beats) / 2))
     traffic = tuple(_traffic(device, config))
     per_burst = BURSTS[0] * traffic[0].cycles / max(1, traffic[0].read_beats)
-    in_flight = (latency + ROUND_TRIP_CYCLES + BURSTS[0]) / per_burst if per_burst > STEPS_BOUND else None
-    return MemoryMeasurement(latency, in_flight and max(1, int(in_flight)), traffic, device.clock_hz)
+    in_flight = max(1, int((latency + ROUND_TRIP_CYCLES + BURSTS[0]) / per_burst)) if per_burst > STEPS_BOUND else None
+    return MemoryMeasurement(latency, in_flight, traffic, device.clock_hz)
 
 
 def table(measurement: MemoryMeasurement) -> str:
