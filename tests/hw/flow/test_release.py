@@ -19,6 +19,7 @@ from codenet.isa import ISA_VERSION
 from codenet.zoo import ZOO
 from hw.boards.board import BOARDS
 from hw.flow import release, shelf
+from tests.codenet.cli.test_setup import BOTH, LINUX, grow
 from tests.hw.flow.stand_ins import bit
 from tests.hw.flow.test_shelf import Top, change
 
@@ -35,7 +36,9 @@ def original(tmp_path_factory):
     """A repository of what a release is made of, with the last of the programs, which is the smallest to run."""
     folder = tmp_path_factory.mktemp("original")
     shutil.copytree(
-        ROOT / "sw", folder / "sw", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "bitstream*")
+        ROOT / "sw",
+        folder / "sw",
+        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "bitstream", "bitstream-*"),
     )
     for name in ("pyproject.toml", "README.md", "LICENSE", "docs/board.md", release.PHOTO):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +119,20 @@ def test_release(checkout, tmp_path, capsys):
     assert shelf.LABEL in text and "No bitstream" not in text
     assert re.search(r"`codenet detect` says on the golden model: `photo\.jpg: \d+ detections", text)
     assert "| a PYNQ-Z2" in text
+    setup_on_a_board(wheel, tmp_path)
+
+
+def setup_on_a_board(wheel, tmp_path):
+    """The installed wheel's ``codenet setup`` on files that stand for a Zybo: its bitstream is installed, and the
+    golden model, which stands for its driver, is well.
+    """
+    grow(tmp_path / "zybo", BOTH | LINUX)
+    package, pip = tmp_path / "package", ["-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+    release._python(tmp_path, [*pip, "--target", str(package), str(wheel)], package)
+    setup = ["-m", "codenet", "setup", "--root", str(tmp_path / "zybo"), "--device", "golden"]
+    lines = release._python(tmp_path, setup, package).splitlines()
+    assert lines[-1] == "all is well" and lines[0].startswith("ok      board: Zybo Z7-20")
+    assert (package / "codenet/zoo/bitstream/codenet.bit").read_bytes() == bit("zybo-z7-20")
 
 
 def test_without_bitstreams(checkout, tmp_path):
