@@ -19,6 +19,8 @@ from codenet.isa import ISA_VERSION
 from codenet.zoo import ZOO
 from hw.boards.board import BOARDS
 from hw.flow import release, shelf
+from hw.flow.flash import PLACE_BITSTREAM
+from tests.board.handoff import write_bitstream
 from tests.codenet.cli.test_setup import BOTH, LINUX, grow
 from tests.hw.flow.stand_ins import bit
 from tests.hw.flow.test_shelf import Top, change
@@ -132,7 +134,11 @@ def setup_on_a_board(wheel, tmp_path):
     setup = ["-m", "codenet", "setup", "--root", str(tmp_path / "zybo"), "--device", "golden"]
     lines = release._python(tmp_path, setup, package).splitlines()
     assert lines[-1] == "all is well" and lines[0].startswith("ok      board: Zybo Z7-20")
-    assert (package / "codenet/zoo/bitstream/codenet.bit").read_bytes() == bit("zybo-z7-20")
+    installed = package / "codenet/zoo/bitstream/codenet.bit"
+    assert installed.read_bytes() == bit("zybo-z7-20")
+    path = write_bitstream(tmp_path)
+    assert release._python(tmp_path, ["-c", PLACE_BITSTREAM], package).strip() == str(installed)  # As make flash does.
+    assert installed.read_bytes() == path.read_bytes()
 
 
 def test_without_bitstreams(checkout, tmp_path):
