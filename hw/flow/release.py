@@ -18,6 +18,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -77,8 +78,7 @@ def prepare(root: Path, without: tuple[str, ...] = (), tag: str | None = None) -
     ConfigError
         Something is missing or does not belong together; a line for each.
     """
-    problems: list[str] = []
-    problems += _dirty(root)
+    problems = _dirty(root)
     version = _version(root)
     newest, changes = newest_changes((root / "CHANGELOG.md").read_text())
     if newest != version:
@@ -212,20 +212,13 @@ def _bitstream(board: Board, programs: Mapping[str, Program], problems: list[str
     return bitstream
 
 
-class _collected:
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
     """Errors of a block as lines."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self._problems = problems
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, CodenetError | OSError):
-            self._problems.append(command.describe(error))
-            return True
-        return False
+    try:
+        yield
+    except (CodenetError, OSError) as error:
+        problems.append(command.describe(error))
 
 
 def _version(root: Path) -> str:

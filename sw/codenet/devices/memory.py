@@ -108,7 +108,7 @@ class MemoryMeasurement:
         Bytes a cycle are the next whole number; a pause in each refresh interval of the model makes up the difference.
         """
         rate = self.fastest.bytes_per_cycle
-        whole = math.ceil(rate - 0.05)
+        whole = max(1, math.ceil(rate - 0.05))
         pause = max(0, round(MODEL["refresh_interval"] * (1 - rate / whole)))
         return {
             "clock_hz": self.clock_hz,
