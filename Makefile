@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal netlist sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal netlist sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream release
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -133,6 +133,9 @@ bitstream: setup  ## Make the bitstream of a board in build/BOARD (BOARD=pynq-z2
 flash: setup  ## Copy to a board over SSH, install, try (HOST=pynq USER=xilinx DEVICE=pynq PROGRAMS="a.cdn" BITSTREAM=x.bit)
 	$(if $(HOST)$(ARGS),,$(error HOST is missing: make flash HOST=pynq, the name or address of the board))
 	$(PY) -m hw.flow.flash $(HOST) $(if $(filter command,$(origin USER)),--user $(USER)) $(if $(DEVICE),--device $(DEVICE)) --board $(BOARD) $(if $(BITSTREAM),--bitstream $(BITSTREAM)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(ARGS)
+
+release: setup  ## Build the release from a clean checkout in build/release (ARGS="--without-bitstreams zybo-z7-20")
+	$(PY) -m hw.flow.release $(ARGS)
 
 clean:  ## Remove what was built, except trained checkpoints and .venv
 	find build -mindepth 1 -maxdepth 1 ! -name train -exec rm -rf {} + 2>/dev/null || true

@@ -25,8 +25,8 @@ ROOMS = {
         "train qat export evaluate soup widen sprint teacher zoo shape precisions ablation offsets diagrams"
     ),
     "sim": (
-        "timing networks frame verilator netlist testbench platforms cycles performance shape one_layer benchmark pictures run "
-        "search dilation_sets"
+        "timing networks frame verilator netlist testbench platforms cycles performance shape one_layer benchmark "
+        "pictures run search dilation_sets"
     ),
 }
 """Rooms of each folder in the order of imports: a room may import those to its left. A name is a package or a single

@@ -6,8 +6,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from amaranth.build import Pins, Resource
-
 from hw.boards.board_top import CLOCK_NET
 from hw.boards.processor_system import ProcessorSystem
 
@@ -22,24 +20,6 @@ class Pin:
     port: str
     location: str
     standard: str
-
-
-def pins_of(resources: list[Resource], name: str, bits: int) -> list[Pin]:
-    """Pins of the first ``bits`` resources called ``name``, as bits of a port of the same name.
-
-    Raises
-    ------
-    KeyError
-        The board has fewer.
-    """
-    found = {resource.number: resource for resource in resources if resource.name == name}
-    pins = []
-    for number in range(bits):
-        (io,) = found[number].ios
-        assert isinstance(io, Pins)
-        (location,) = io.names
-        pins.append(Pin(f"{name}[{number}]", location, found[number].attrs["IOSTANDARD"]))
-    return pins
 
 
 def period_ns(mhz: float) -> float:

@@ -10,6 +10,15 @@ from hw.boards.hard_cell import Ports
 
 
 @dataclass(frozen=True)
+class Pll:
+    """A source of the fabric's clocks; ``select`` is its number in field SRCSEL."""
+
+    name: str
+    mhz: float
+    select: int
+
+
+@dataclass(frozen=True)
 class ProcessorSystem:
     """A processor block by the parts that play in a design with it; bits are (port, index).
 

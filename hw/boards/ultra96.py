@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from codenet.config import AcceleratorConfig
 from hw.boards.board_top import BoardTop
+from hw.boards.description import Board
+from hw.boards.processor_system import Pll
 from hw.boards.ps8 import PS8
 from hw.chips import ZU3EG
 
@@ -17,3 +19,20 @@ class Ultra96(BoardTop):
 
     def __init__(self, config: AcceleratorConfig = ZU3EG.config) -> None:
         super().__init__(config, PS8, REGISTERS_BASE, ZU3EG.array_slices, lights=False)
+
+
+ULTRA96 = Board(
+    name="ultra96",
+    module="ultra96",
+    part="xczu3eg-sbva484-1-e",
+    chip="xczu3eg",
+    package="sbva484",
+    family=None,
+    config=ZU3EG.config,
+    top=Ultra96,
+    base=REGISTERS_BASE,
+    system=PS8,
+    crystal_mhz=100 / 3,
+    plls=(Pll("IOPLL", 1500, 0),),
+    memory_bytes=2 << 30,
+)

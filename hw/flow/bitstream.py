@@ -15,7 +15,7 @@ from codenet.errors import ConfigError
 from hw.flow import hwh
 from hw.flow import open as flow_open
 from hw.flow import vivado as flow_vivado
-from hw.flow.clocking import CONTROL_ADDRESS, PLLS, FabricClock, fabric_clock
+from hw.flow.clocking import CONTROL_ADDRESS, FabricClock, fabric_clock
 from hw.flow.implementation import Implementation, Job
 from hw.flow.tools import TimingError
 from hw.verilog import NAME
@@ -53,7 +53,7 @@ def build(job: Job, flow: str, *, slower: bool = False) -> Path:
             f"board {job.board.name}: is only synthesized (python -m hw.synthesis budget --board {job.board.name})"
         )
     check, implement = FLOWS[flow]
-    clock = fabric_clock(job.clock_mhz)
+    clock = fabric_clock(job.clock_mhz, job.board.plls[:1])
     check()
     job.folder.mkdir(parents=True, exist_ok=True)
     outputs = {suffix: job.folder / f"{NAME}.{suffix}" for suffix in ("bit", "bin", "hwh")}
@@ -63,8 +63,8 @@ def build(job: Job, flow: str, *, slower: bool = False) -> Path:
     result = implement(job)
     asked = job.clock_mhz
     if slower and result.timing.wns < 0:
-        job = replace(job, clock_mhz=fabric_clock(result.timing.fastest_mhz, PLLS).mhz)
-        clock = fabric_clock(job.clock_mhz)
+        job = replace(job, clock_mhz=fabric_clock(result.timing.fastest_mhz, job.board.plls).mhz)
+        clock = fabric_clock(job.clock_mhz, job.board.plls[:1])
         result = replace(result, timing=result.timing.at(job.clock_mhz))
     (job.folder / REPORT).write_text(json.dumps(report(job, flow, clock, result, asked), indent=2) + "\n")
     if result.timing.failures:
@@ -74,7 +74,7 @@ def build(job: Job, flow: str, *, slower: bool = False) -> Path:
             f"{result.timing.fastest_mhz:.1f} MHz"
         )
     bit = result.bit().renamed(NAME)
-    outputs["hwh"].write_text(hwh.generate(job.config, clock, job.clock_mhz, job.board.base))
+    outputs["hwh"].write_text(hwh.generate(job.board, job.config, job.clock_mhz, bit))
     outputs["bin"].write_bytes(bit.to_bin())
     outputs["bit"].write_bytes(bit.encode())
     return outputs["bit"]
@@ -97,6 +97,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation, aske
     timing = result.timing
     return {
         "board": job.board.name,
+        "boards": job.board.sharing,
         "part": job.board.part,
         "flow": flow,
         "config": job.config.to_dict(),
@@ -110,7 +111,7 @@ def report(job: Job, flow: str, clock: FabricClock, result: Implementation, aske
         "fastest": round(timing.fastest_mhz, 2),
         "frequency": round(clock.mhz, 6),
         "clock": _setting(clock),
-        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, PLLS)),
+        "clock_of_any_pll": _setting(fabric_clock(job.clock_mhz, job.board.plls)),
         **result.details,
     }
 

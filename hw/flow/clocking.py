@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fabric's clock of a Zynq-7000: which divisors give it, of which PLL (UG585, chapter 25, register FPGA0_CLK_CTRL).
 
-The PLLs are those that the PYNQ-Z2's boot loader sets up, from a crystal of 50 MHz. PYNQ changes divisors only, so with
-it the source stays the IO PLL, and of 1000 MHz no divisor makes 150 MHz: 1000 / 7 = 142.9 MHz comes next. The DDR PLL's
-1050 MHz do, for a driver that also selects the source (:attr:`FabricClock.register`).
+The PLLs are those that a board's boot loader sets up (:attr:`hw.boards.board.Board.plls`). PYNQ changes divisors only,
+so with it the source stays the IO PLL, and of 1000 MHz no divisor makes 150 MHz: 1000 / 7 = 142.9 MHz comes next. The
+DDR PLL's 1050 MHz of most boards do, for a driver that also selects the source (:attr:`FabricClock.register`).
 """
 
 from __future__ import annotations
@@ -12,21 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codenet.errors import ConfigError
+from hw.boards.board import PYNQ_Z2
+from hw.boards.processor_system import Pll
 
-
-@dataclass(frozen=True)
-class Pll:
-    """A source of the fabric's clocks; ``select`` is its number in field SRCSEL."""
-
-    name: str
-    mhz: float
-    select: int
-
-
-IO_PLL = Pll("IO PLL", 1000.0, 0)
-ARM_PLL = Pll("ARM PLL", 1300.0, 2)
-DDR_PLL = Pll("DDR PLL", 1050.0, 3)
-PLLS = (IO_PLL, ARM_PLL, DDR_PLL)
+PLLS = IO_PLL, ARM_PLL, DDR_PLL = PYNQ_Z2.plls
 
 CONTROL_ADDRESS = 0xF800_0170
 """Of FPGA0_CLK_CTRL."""

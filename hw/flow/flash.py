@@ -20,6 +20,8 @@ from pathlib import Path
 
 from codenet import command
 from codenet.checkout import BUILD, PHOTOS, ROOT
+from codenet.devices.boards import BOARDS
+from codenet.devices.installation import BIT
 from codenet.errors import CodenetError, DeviceError
 from codenet.program import Program
 from codenet.vision.image import load
@@ -48,7 +50,9 @@ FAILURES = {
 CHECK_PYTHON = "import sys; assert sys.version_info >= (3, 10), sys.version; import numpy, PIL, pip"
 
 PLACE_BITSTREAM = (
-    "import shutil; from codenet.zoo import ZOO; [shutil.copy('codenet' + end, ZOO) for end in ('.bit', '.hwh')]"
+    "import sys; from pathlib import Path; from codenet.command import run; "
+    "from codenet.devices.installation import install, of_file; "
+    "sys.exit(run('codenet', lambda: print(install(of_file(Path('codenet.bit'))))))"
 )
 
 
@@ -273,7 +277,7 @@ exit 0
 
 def _bitstream(board: str) -> Path:
     """The one that was built, or otherwise the one that lies in the repository."""
-    built = BUILD / board / shelf.BIT
+    built = BUILD / BOARDS[board].design / BIT
     if not built.exists() and (shelved := shelf.take(board, BUILD / "shelf" / board)) is not None:
         print(f"no {built}: the repository's bitstream is taken. {shelf.LABEL}", flush=True)
         return shelved
@@ -312,6 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--user", default="xilinx", help="default: xilinx, the user of PYNQ images")
     parser.add_argument(
         "--board",
+        choices=sorted(BOARDS),
         default="pynq-z2",
         help="whose bitstream: build/BOARD/codenet.bit, or else the repository's (default: pynq-z2)",
     )

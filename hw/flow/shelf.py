@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import lzma
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,15 @@ from codenet import command
 from codenet.checkout import BUILD
 from codenet.config import AcceleratorConfig
 from codenet.devices.bit_file import BitFile
-from codenet.errors import ConfigError, FormatError
+from codenet.devices.installation import BIT, COMPRESSED, HWH, REPORT, read_report, unpack
+from codenet.errors import ConfigError
 from codenet.isa import ISA_VERSION
 from hw.boards.board import BOARDS, Board
-from hw.flow.bitstream import REPORT
-from hw.verilog import NAME
+from hw.flow import hwh
 
 SHELF = Path(__file__).parent / "bitstreams"
 
 LABEL = "No board has loaded it yet; its timing is that of the tools in this report."
-
-BIT, HWH = f"{NAME}.bit", f"{NAME}.hwh"
-COMPRESSED = f"{BIT}.xz"
 
 
 def put(board: Board, built: Path, shelf: Path | None = None) -> Path:
@@ -44,26 +40,27 @@ def put(board: Board, built: Path, shelf: Path | None = None) -> Path:
     FormatError, FileNotFoundError
         A file is missing or not what it should be.
     """
-    report = _report(built / REPORT)
+    report = read_report(built / REPORT)
     if not report.get("timing_met"):
         raise ConfigError(f"{built / REPORT}: timing_met is {report.get('timing_met')}: expected true")
     bit = (built / BIT).read_bytes()
-    BitFile.parse(bit, str(built / BIT))
-    report["of"] = _of(board, AcceleratorConfig.from_dict(report["config"]))
+    config = AcceleratorConfig.from_dict(report["config"])
+    handoff = hwh.generate(board, config, report["constraint"], BitFile.parse(bit, str(built / BIT)))
+    report["of"] = _of(board, config)
     verilog = hashlib.sha256((built / f"{board.module}.v").read_bytes()).hexdigest()
     if report["of"]["verilog"] != verilog:
         raise ConfigError(f"{built / BIT}: made of Verilog {verilog[:12]}: expected {report['of']['verilog'][:12]}")
-    report |= {"label": LABEL, "bit_sha256": hashlib.sha256(bit).hexdigest()}
-    place = (shelf or SHELF) / board.name
+    report |= {"boards": board.sharing, "label": LABEL, "bit_sha256": hashlib.sha256(bit).hexdigest()}
+    place = (shelf or SHELF) / board.design
     place.mkdir(parents=True, exist_ok=True)
     (place / COMPRESSED).write_bytes(lzma.compress(bit, preset=9 | lzma.PRESET_EXTREME))
-    shutil.copy(built / HWH, place)
+    (place / HWH).write_text(handoff)
     (place / REPORT).write_text(json.dumps(report, indent=2) + "\n")
     return place
 
 
 def take(name: str, folder: Path, shelf: Path | None = None) -> Path | None:
-    """Unpack the board's bitstream, its ``.hwh`` beside it, into ``folder``; ``None`` if the shelf has none.
+    """Unpack the bitstream that a board takes, its ``.hwh`` beside it, into ``folder``; ``None`` if the shelf has none.
 
     Raises
     ------
@@ -72,27 +69,13 @@ def take(name: str, folder: Path, shelf: Path | None = None) -> Path | None:
     ConfigError
         It is for programs of another ISA.
     """
-    place = (shelf or SHELF) / name
-    if not place.is_dir():
-        return None
-    report = _report(place / REPORT)
-    if report["of"]["isa"] != ISA_VERSION:
-        raise ConfigError(f"{place}: for ISA version {report['of']['isa']}: expected {ISA_VERSION}")
-    try:
-        bit = lzma.decompress((place / COMPRESSED).read_bytes())
-    except lzma.LZMAError as error:
-        raise FormatError(f"{place / COMPRESSED}: damaged ({error})") from error
-    if (found := hashlib.sha256(bit).hexdigest()) != report["bit_sha256"]:
-        raise FormatError(f"{place / COMPRESSED}: SHA-256 {found[:12]}: expected {report['bit_sha256'][:12]}")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(place / HWH, folder)
-    (folder / BIT).write_bytes(bit)
-    return folder / BIT
+    place = (shelf or SHELF) / BOARDS[name].design
+    return unpack(place).write(folder) if place.is_dir() else None
 
 
 def moved_on(board: Board, shelf: Path | None = None) -> list[str]:
     """A line for each thing in which this checkout's design is not the one on the shelf."""
-    report = _report((shelf or SHELF) / board.name / REPORT)
+    report = read_report((shelf or SHELF) / board.design / REPORT)
     now = _of(board, board.config) | {"config": board.config.to_dict()}
     then = report["of"] | {"config": report["config"]}
     return [f"{name}: {then[name]} on the shelf, {now[name]} here" for name in now if then[name] != now[name]]
@@ -104,18 +87,9 @@ def _of(board: Board, config: AcceleratorConfig) -> dict[str, Any]:
     return {"isa": ISA_VERSION, "verilog": hashlib.sha256(verilog).hexdigest()}
 
 
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_text())
-    except ValueError as error:
-        raise FormatError(f"{path}: not JSON ({error})") from error
-    if not isinstance(report, dict):
-        raise FormatError(f"{path}: expected an object")
-    return report
-
-
 def _run(options: argparse.Namespace) -> None:
-    print(put(BOARDS[options.board], options.built or BUILD / options.board))
+    board = BOARDS[BOARDS[options.board].design]
+    print(put(board, options.built or BUILD / board.name))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from codenet.checkout import BUILD, ROOT
+from codenet.checkout import ROOT
 from codenet.errors import CodenetError
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build ``codenet-*.whl`` into ``folder``, emptied first, without the network; returns its path.
+def build_wheel(folder: Path, source: Path = ROOT) -> Path:
+    """Build ``codenet-*.whl`` of a ``source`` tree into ``folder``, emptied first, without the network; returns its
+    path.
 
     Raises
     ------
@@ -21,9 +22,9 @@ def build_wheel(folder: Path) -> Path:
         With what pip said.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(BUILD / "lib", ignore_errors=True)  # Modules deleted since would come along.
+    shutil.rmtree(source / "build" / "lib", ignore_errors=True)  # Modules deleted since would come along.
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     result = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("codenet-*.whl"))
     if result.returncode or len(wheels) != 1:

@@ -26,7 +26,7 @@ from sim.cycles.dilation import dilation_sources
 from sim.networks import CONFIGURATIONS, load_kept
 from sim.performance.roofline import Point, points, roof
 from sim.performance.targets import TARGETS, Target, estimate_error, resources_of
-from sim.timing import DramTiming
+from sim.timing import CLOCK_HZ, DramTiming
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,17 @@ def plan(
     target: Target,
     clock_mhz: float | None = None,
     dilations: Mapping[int, np.ndarray] | None = None,
+    timing: DramTiming | None = None,
 ) -> Plan:
-    """Predict ``program`` on ``target``; ``dilations`` as in :func:`sim.cycles.model.predict`.
+    """Predict ``program`` on ``target``; ``dilations`` as in :func:`sim.cycles.model.predict`. ``timing``: of its
+    memory, if that was measured.
 
     Raises
     ------
     ConfigError
         A clock that no memory timing can be made for.
     """
-    timing = target.timing(clock_mhz)
+    timing = timing or target.timing(clock_mhz)
     resources, source = resources_of(program.config, target)
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     return Plan(predict(program, timing, dilations), target, clock, timing, resources, source)
@@ -96,6 +98,27 @@ def compile_for(graph: Graph, outputs: int | None) -> Program:
     """``graph`` for the default accelerator with an array of ``outputs``."""
     config = AcceleratorConfig()
     return compiler.compile(graph, config if outputs is None else dataclasses.replace(config, outputs=outputs))
+
+
+def read_timing(path: Path, clock_mhz: float | None = None) -> tuple[DramTiming, float]:
+    """Memory that ``codenet doctor --memory --timing`` has measured, and the clock in MHz that it ran at.
+
+    Raises
+    ------
+    FormatError
+        Not such a file.
+    ConfigError
+        It was measured at another clock than ``clock_mhz``, or a value is out of range.
+    """
+    try:
+        values = json.loads(path.read_text())
+        clock = (values.pop("clock_hz") or CLOCK_HZ) / 1e6
+        timing = DramTiming(**values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"{path}: expected a timing file of codenet doctor, found {error!r}") from error
+    if clock_mhz is not None and abs(clock_mhz - clock) > 1e-3 * clock:
+        raise ConfigError(f"clock = {clock_mhz:g} MHz: expected {clock:g}, at which {path} was measured")
+    return timing, clock
 
 
 def read_dilations(path: Path, program: Program) -> dict[int, np.ndarray]:
@@ -218,6 +241,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--target", choices=sorted(TARGETS), default="xc7z020", help="chip (default xc7z020)")
     parser.add_argument("--clock", type=float, metavar="MHZ", help="clock (default: 150 on xc7z020, 250 on zu3eg)")
     parser.add_argument(
+        "--timing", type=Path, metavar="FILE", help="memory that codenet doctor --memory has measured, and its clock"
+    )
+    parser.add_argument(
         "--dilations", type=Path, metavar="FILE", help="offsets.json of models.offsets (default: all dilations alike)"
     )
     parser.set_defaults(run=_run)
@@ -229,6 +255,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         program = load_program(options.file, options.outputs)
     dilations = None if options.dilations is None else read_dilations(options.dilations, program)
-    result = plan(program, TARGETS[options.target], options.clock, dilations)
+    timing, clock = (None, options.clock) if options.timing is None else read_timing(options.timing, options.clock)
+    result = plan(program, TARGETS[options.target], clock, dilations, timing)
     print(step_table(result), summary(result), sep="\n\n")
     return 0

@@ -37,10 +37,15 @@ def write_bitstream(folder: Path, name: str = "codenet", **changes: object) -> P
 
 
 def hwh(
-    *, clock_mhz: float | None = 150.0, vlnv: str = VLNV, ports: tuple[int, ...] = (0, 1), interrupt: bool = False
+    *,
+    clock_mhz: float | None = 150.0,
+    vlnv: str = VLNV,
+    ports: tuple[int, ...] = (0, 1),
+    interrupt: bool = False,
+    accelerator: dict[str, str] | None = None,
 ) -> str:
     """Processing system and accelerator; ``interrupt``: through an interrupt controller, the only way that PYNQ 3 and 4
-    look for one.
+    look for one. ``accelerator``: its parameters.
     """
     parameters = {}
     for n in range(4):
@@ -55,7 +60,7 @@ def hwh(
         parameters["PCW_FPGA0_PERIPHERAL_FREQMHZ"] = f"{clock_mhz:f}"
     text = "".join(f'<PARAMETER NAME="{name}" VALUE="{value}"/>' for name, value in parameters.items())
     ranges = _range("codenet_0", BASE, 0x1000)
-    modules = _slave("codenet_0", vlnv, _port("interrupt", "O", "intc_0", "intr") if interrupt else "")
+    modules = _slave("codenet_0", vlnv, _port("interrupt", "O", "intc_0", "intr") if interrupt else "", accelerator)
     if interrupt:
         ranges += _range("intc_0", INTERRUPT_CONTROLLER, 0x1_0000)
         ports_text = _port("intr", "I", "codenet_0", "interrupt") + _port("irq", "O", "ps7", "IRQ_F2P")
@@ -83,11 +88,13 @@ def _range(instance: str, base: int, size: int) -> str:
     )
 
 
-def _slave(name: str, vlnv: str, ports: str) -> str:
+def _slave(name: str, vlnv: str, ports: str, parameters: dict[str, str] | None = None) -> str:
+    text = "".join(f'<PARAMETER NAME="{key}" VALUE="{value}"/>' for key, value in (parameters or {}).items())
     return (
         f'<MODULE FULLNAME="/{name}" HWVERSION="1.0" INSTANCE="{name}" IPTYPE="PERIPHERAL" IS_ENABLE="1" '
         'MODCLASS="PERIPHERAL" '
-        f'MODTYPE="{vlnv.split(":")[2]}" VLNV="{vlnv}"><PARAMETERS/><PORTS>{ports}</PORTS><BUSINTERFACES>'
+        f'MODTYPE="{vlnv.split(":")[2]}" VLNV="{vlnv}"><PARAMETERS>{text}</PARAMETERS><PORTS>{ports}</PORTS>'
+        "<BUSINTERFACES>"
         '<BUSINTERFACE BUSNAME="axi" NAME="s_axi" TYPE="SLAVE" '
         'VLNV="xilinx.com:interface:aximm:1.0"><PORTMAPS/></BUSINTERFACE>'
         f"</BUSINTERFACES></MODULE>"

@@ -18,7 +18,11 @@ COVERED = ["vision", "runtime", "cli", "zoo", "files.py", "checkout.py", "graph/
 COVERED += [
     "devices/__init__.py",
     "devices/control.py",
+    "devices/bitstream.py",
+    "devices/installation.py",
     "devices/linux/lock.py",
+    "devices/machine.py",
+    "devices/memory.py",
     "compiler/__init__.py",
     "compiler/check.py",
 ]

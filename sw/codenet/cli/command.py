@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from codenet import __version__, command, files
-from codenet.cli import detect, doctor
+from codenet.cli import detect, doctor, setup
 from codenet.command import FAILURE
 from codenet.config import AcceleratorConfig
 from codenet.devices import open_device
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     benchmark.set_defaults(run=_benchmark)
     doctor.add_command(commands, DEFAULT_PROGRAM)
+    setup.add_command(commands, DEFAULT_PROGRAM)
     for point in sorted(metadata.entry_points(group=COMMANDS), key=lambda point: point.name):
         _add_command(commands, point)
     return parser

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from codenet.devices.bit_file import BitFile, checked, has_sync_word, turned
+from codenet.devices.boards import Board
 from codenet.errors import DeviceError
 from codenet.zoo import ZOO
 
 ENVIRONMENT = "CODENET_BITSTREAM"
-"""Names the bitstream; without it the one beside the package's programs is taken."""
+"""Names the bitstream; without it the one that is installed is taken."""
 
-SHIPPED = ZOO / "codenet.bit"
+SHIPPED = ZOO / "bitstream" / "codenet.bit"
+"""The one that is installed (:func:`codenet.devices.installation.install`)."""
 
 VLNV = "codenet.org:user:codenet:1.0"
 """Vendor, library, name and version of the accelerator in a .hwh: what drivers bind to."""
@@ -26,6 +29,9 @@ CLOCK_PARAMETER = "C_CLOCK_HZ"
 """Of the accelerator in a .hwh that we made: the clock that timing was held against, where the processing system's
 parameters have what PYNQ can set.
 """
+
+BOARDS_PARAMETER, DIGEST_PARAMETER = "C_BOARDS", "C_BITSTREAM"
+"""The boards that it is for, by name, and the digest of the bitstream that it is of."""
 
 _CLOCK_PARAMETERS = (
     "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ",
@@ -39,7 +45,7 @@ before what was asked for.
 
 
 def find_bitstream() -> Path | None:
-    """File that ``CODENET_BITSTREAM`` names, or the package's own; ``None`` if there is neither.
+    """File that ``CODENET_BITSTREAM`` names, or the one that is installed; ``None`` if there is neither.
 
     Raises
     ------
@@ -67,11 +73,15 @@ class Handoff:
         Address of the accelerator's registers, and their size in bytes; ``None`` if there is no accelerator.
     ports:
         Numbers of the high performance ports (S_AXI_HP) that are used.
+    boards, bitstream:
+        Names of boards and digest of the bitstream that it is for, as far as it is told.
     """
 
     clock_hz: float | None
     base: tuple[int, int] | None
     ports: tuple[int, ...]
+    boards: tuple[str, ...] = ()
+    bitstream: str | None = None
 
     @classmethod
     def read(cls, bitstream: Path) -> Handoff:
@@ -89,13 +99,41 @@ class Handoff:
             root = ElementTree.parse(path).getroot()
             accelerators = _accelerators(root)
             parameters = _parameters(root)
+            own = _parameters(accelerators[0]) if accelerators else {}
             return cls(
                 _clock_hz(parameters, accelerators),
                 _base(root, accelerators),
                 tuple(n for n in range(4) if parameters.get(f"PCW_USE_S_AXI_HP{n}") == "1"),
+                tuple(own.get(BOARDS_PARAMETER, "").split()),
+                own.get(DIGEST_PARAMETER),
             )
         except (ElementTree.ParseError, ValueError) as error:
             raise DeviceError(f"hardware description {path}: cannot be read ({error})") from error
+
+    def check(self, bitstream: Path, board: Board | None = None) -> None:
+        """Whether the bitstream is the one that this describes, and for ``board`` (``None``: it is not known).
+
+        Raises
+        ------
+        DeviceError
+            It is not: the clock could be too fast, or pins be driven that the board drives, too.
+        FormatError
+            Not a bitstream.
+        """
+        if self.bitstream is not None and (found := digest(bitstream)) != self.bitstream:
+            raise DeviceError(
+                f"bitstream {bitstream}: its digest is {found}, but {bitstream.with_suffix('.hwh').name} beside it "
+                f"describes {self.bitstream}; take both of one release (codenet setup)"
+            )
+        if board is not None and self.boards and board.name not in self.boards:
+            raise DeviceError(
+                f"bitstream {bitstream}: is for {', '.join(self.boards)}, but this board is {board.name}; "
+                f"codenet setup installs the right one"
+            )
+        if board is not None and bitstream.suffix == ".bit":
+            part = BitFile.parse(bitstream.read_bytes(), f"bitstream {bitstream}").part
+            if part and part != board.chip:
+                raise DeviceError(f"bitstream {bitstream}: is for the chip {part}, but this board has {board.chip}")
 
 
 def _accelerators(root: ElementTree.Element) -> list[ElementTree.Element]:
@@ -123,6 +161,18 @@ def _base(root: ElementTree.Element, accelerators: list[ElementTree.Element]) ->
             first, last = (int(item.get(name, ""), 16) for name in ("BASEVALUE", "HIGHVALUE"))
             return first, last + 1 - first
     return None
+
+
+def digest(bitstream: Path | BitFile) -> str:
+    """Sixteen hexadecimal digits that tell one bitstream from another, whatever the kind of its file.
+
+    Raises
+    ------
+    FormatError
+        Not a bitstream, or truncated.
+    """
+    data = configuration(bitstream) if isinstance(bitstream, Path) else bitstream.to_bin()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def configuration(path: Path) -> bytes:

@@ -137,9 +137,9 @@ def _loop_back(device: Device) -> _Result:
         buffer.array[source : source + size] = pattern
         buffer.array[target : target + size] = _HOLE
         buffer.flush()
-        with _started(device, buffer):
+        with running(device, buffer):
             device.wait(SECONDS)
-            _check_end(device)
+            check_end(device)
         buffer.invalidate()
         result = buffer.array[target : target + size].copy()
     finally:
@@ -207,7 +207,7 @@ def _plane_step(
 
 
 @contextmanager
-def _started(device: Device, buffer: Buffer) -> Iterator[None]:
+def running(device: Device, buffer: Buffer) -> Iterator[None]:
     """The program in ``buffer``, running; reset at the end whatever happens, as it must not write to memory that is
     given back.
     """
@@ -221,7 +221,7 @@ def _started(device: Device, buffer: Buffer) -> Iterator[None]:
             control.reset(device)
 
 
-def _check_end(device: Device) -> None:
+def check_end(device: Device) -> None:
     register = BY_NAME["STATUS"]
     value = device.read(register.offset)
     if register.extract(value, "done"):
@@ -286,7 +286,7 @@ def measure_clock(device: Device, seconds: float = CLOCK_SECONDS) -> float:
         buffer.array[: len(image)] = image
         buffer.flush()
         while True:
-            with _started(device, buffer):
+            with running(device, buffer):
                 first, begin, _ = _counted(device)
                 time.sleep(seconds)
                 last, end, busy = _counted(device)

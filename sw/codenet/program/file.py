@@ -58,6 +58,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     _, version, isa, description_size, image_size = _PREAMBLE.unpack_from(data)
     if version != FILE_VERSION:
         raise FormatError(f"{path}: program file version {version}: expected {FILE_VERSION}; compile the graph again")
+    if isa > ISA_VERSION:
+        raise FormatError(
+            f"{path}: descriptor version {isa}, of a later release: expected {ISA_VERSION}; install that release and "
+            f"its bitstream, or compile the graph with this one"
+        )
     if isa != ISA_VERSION:
         raise FormatError(f"{path}: descriptor version {isa}: expected {ISA_VERSION}; compile the graph again")
     size = _PREAMBLE.size + description_size + image_size

@@ -3,10 +3,13 @@
 the processor.
 """
 
+import hashlib
+
 import pytest
 
 from codenet.devices import bitstream
 from codenet.devices.bitstream import Handoff, configuration
+from codenet.devices.boards import BOARDS, find_board
 from codenet.devices.linux import zynq
 from codenet.errors import DeviceError, FormatError
 from sim.platforms.processing_system import ProcessingSystem, Words
@@ -49,6 +52,68 @@ def test_handoff(tmp_path):
     assert Handoff.read(path) == Handoff(142.857e6, (BASE, 4096), (0, 2))
     path = write_bitstream(tmp_path, clock_mhz=None, vlnv="xilinx.com:ip:axi_gpio:2.0", ports=())
     assert Handoff.read(path) == Handoff(None, None, ())
+
+
+FOREIGN = {
+    "another release": (
+        {"C_BITSTREAM": "0123456789abcdef"},
+        "digest is [0-9a-f]{16}, but codenet.hwh beside it describes",
+    ),
+    "another board": ({"C_BOARDS": "zybo-z7-20"}, "is for zybo-z7-20, but this board is pynq-z1; codenet setup"),
+}
+"""Handoff files that do not belong to a bitstream on a PYNQ-Z1, and what is said of them."""
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_what_does_not_belong_together(tmp_path, case):
+    parameters, words = FOREIGN[case]
+    path = write_bitstream(tmp_path, accelerator=parameters)
+    with pytest.raises(DeviceError, match=words):
+        Handoff.read(path).check(path, BOARDS["pynq-z1"])
+
+
+def test_bitstream_of_another_chip(tmp_path):
+    path = write_bitstream(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"7z020clg400", b"7z010clg400"))
+    with pytest.raises(DeviceError, match="is for the chip 7z010clg400, but this board has 7z020clg400"):
+        Handoff.read(path).check(path, BOARDS["pynq-z1"])
+
+
+def test_what_belongs_together(tmp_path):
+    """The digest is that of the kernel's form, whatever the kind of the file; an unknown board may be any."""
+    digest = hashlib.sha256(configuration(write_bitstream(tmp_path))).hexdigest()[:16]
+    path = write_bitstream(tmp_path, accelerator={"C_BITSTREAM": digest, "C_BOARDS": "pynq-z2 pynq-z1"})
+    (tmp_path / "codenet.bin").write_bytes(configuration(path))
+    for file in (path, path.with_suffix(".bin")):
+        for board in (BOARDS["pynq-z1"], BOARDS["pynq-z2"], None):
+            Handoff.read(file).check(file, board)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (
+            {"model": "Zynq ARTY Z7 Development Board\0", "compatible": "digilent,zynq-artyz7\0xlnx,zynq-7000\0"},
+            "arty-z7-20",
+        ),
+        (
+            {"model": "Zynq Zybo Z7 Development Board\0", "compatible": "digilent,zynq-zybo-z7\0xlnx,zynq-7000\0"},
+            "zybo-z7-20",
+        ),
+        ({"model": "xlnx,zynq-7000\0", "chosen/pynq_board": "Pynq-Z1\0"}, "pynq-z1"),
+        ({"model": "Zynq Pynq Development Board\0", "compatible": "tul,pynq-z2\0xlnx,zynq-7000\0"}, "pynq-z2"),
+        ({"model": "Avnet Ultra96-V2 Rev1\0"}, "ultra96"),
+        ({"model": "Raspberry Pi 4 Model B\0"}, None),
+        ({"model": "Digilent Zybo board\0"}, None),  # the first Zybo has a xc7z010
+        ({}, None),
+    ],
+)
+def test_board_of_a_device_tree(tmp_path, files, name):
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    found = find_board(tmp_path)
+    assert (found and found.name) == name
 
 
 def test_reached_frequency_counts_before_the_one_asked_for(tmp_path):

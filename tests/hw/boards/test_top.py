@@ -23,9 +23,9 @@ from codenet.runtime.accelerator import Accelerator
 from hw.axi.processor_port import DECERR, FIXED, INCR, OKAY, SLVERR
 from hw.boards.ps7 import PS7
 from hw.boards.ps8 import PS8
-from hw.boards.pynq_z2 import PynqZ2
 from hw.boards.reset import STAGES
 from hw.boards.ultra96 import Ultra96
+from hw.boards.zynq_7020 import Zynq7020
 from sim import testbench as bench
 from sim.testbench.cocotb_device import memory_for
 from sim.timing import DramTiming
@@ -36,7 +36,7 @@ from tests.networks import network, random_image
 from tests.rtl import run_step
 from tests.steps import random_step
 
-BOARDS = {"pynq_z2": PynqZ2, "ultra96": Ultra96}
+BOARDS = {"pynq_z2": Zynq7020, "ultra96": Ultra96}
 SMALL = AcceleratorConfig.small()
 
 

@@ -2,7 +2,8 @@
 """Opens our overlay with the real pynq package on a device that only remembers; run by a Python that has pynq, prints
 JSON.
 
-``python pynq_overlay.py FOLDER VLNV``: FOLDER has ``codenet.bit`` and ``codenet.hwh``.
+``python pynq_overlay.py FOLDER VLNV CELL``: FOLDER has ``codenet.bit`` and ``codenet.hwh``; CELL is the processor's
+block, PS7 or PS8.
 """
 
 import json
@@ -18,16 +19,21 @@ from pynqmetadata.frontends import Metadata
 
 SLCR = 0xF800_0000
 IO_PLL_CONTROL, FABRIC_CLOCK_0 = SLCR + 0x108, SLCR + 0x170
+CRL_APB = 0xFF5E_0000
+IOPLL_CONTROL, PL0_CLOCK = CRL_APB + 0x20, CRL_APB + 0xC0
 
 
 class MemoryDevice(Device):
-    """Registers that keep what is written; the clock registers begin as the boot loader of a PYNQ-Z2 leaves them."""
+    """Registers that keep what is written; the clock registers begin as the boot loader of a PYNQ-Z2, or of an Ultra96,
+    leaves them.
+    """
 
-    def __init__(self):
+    def __init__(self, cell):
         super().__init__("memory")
-        self.arch = "armv7l"
+        self.arch = {"PS7": "armv7l", "PS8": "aarch64"}[cell]
         self.capabilities = {"REGISTER_RW": True}
         self.words = {IO_PLL_CONTROL: 20 << 12, FABRIC_CLOCK_0: 1 << 20 | 10 << 8}
+        self.words |= {IOPLL_CONTROL: 1 << 16 | 90 << 8, PL0_CLOCK: 1 << 24 | 1 << 16 | 10 << 8}
         for n in range(1, 4):
             self.words[FABRIC_CLOCK_0 + 16 * n] = 1 << 20 | 10 << 8
         self.downloads = []
@@ -47,18 +53,19 @@ class MemoryDevice(Device):
         self.post_download(bitstream, parser, self.tag)
 
 
-def main(folder, vlnv):
+def main(folder, vlnv, cell):
     class Driver(DefaultIP):
         bindto = [vlnv]
 
-    device = MemoryDevice()
+    device = MemoryDevice(cell)
     overlay = Overlay(str(Path(folder) / "codenet.bit"), device=device)
     ip = overlay.ip_dict["codenet"]
     driver = overlay.codenet
     driver.register_map.SCRATCH = 0x1234_5678
     bit = (Path(folder) / "codenet.bit").read_bytes()
     header = parse_bit_header(bit)
-    clock = device.words[FABRIC_CLOCK_0]
+    clock = device.words[FABRIC_CLOCK_0 if cell == "PS7" else PL0_CLOCK]
+    widths = overlay.ip_dict[overlay.parser.ps_name]["parameters"] if cell == "PS8" else {}
     result = {
         "pynq": pynq.__version__,
         "driver": type(driver).__name__,
@@ -75,7 +82,8 @@ def main(folder, vlnv):
             for name, r in ip["registers"].items()
         },
         "written": {hex(a): v for a, v in device.words.items() if a < SLCR},
-        "divisors": [clock >> 8 & 63, clock >> 20 & 63],
+        "divisors": [clock >> 8 & 63, clock >> (20 if cell == "PS7" else 16) & 63],
+        "widths": {name: value for name, value in widths.items() if name.endswith("_DATA_WIDTH")},
         "mhz": pynq.Clocks.fclk0_mhz,
         "downloads": device.downloads,
         "part": header["part"],

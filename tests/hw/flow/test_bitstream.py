@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import struct
 
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices import boards
 from codenet.devices.bit_file import SYNC_WORD, BitFile, parse_raw
 from codenet.errors import ConfigError, FormatError
 from hw.boards import constraints
-from hw.boards.board import PYNQ_Z2
+from hw.boards.board import BOARDS, PYNQ_Z2, ZYBO_Z7_20
 from hw.boards.ps7 import PS7
 from hw.boards.ps8 import PS8
-from hw.boards.pynq_z2_platform import PynqZ2Platform
 from hw.flow import open as flow_open
 from hw.flow.clocking import DDR_PLL, IO_PLL, PLLS, FabricClock, fabric_clock
 from hw.flow.implementation import Job, Timing
@@ -115,15 +116,45 @@ def test_constraints_meet_the_verilog():
 
 # ------------------------------------------------------------------------------------------------------------------
 # pins
-def test_platform():
-    """Part, and pins as on the board: each once, and a clock of 125 MHz that the design does not use."""
-    assert PYNQ_Z2.part == "xc7z020clg400-1"
-    resources = {(r.name, r.number): r for r in PynqZ2Platform.resources}
-    assert sum(name == "led" for name, _ in resources) == 4
-    assert resources["clk125", 0].clock.frequency == 125e6
-    pins = re.findall(r"\(pins \w+ (\S+?)\)", " ".join(map(repr, resources.values())))
-    assert len(pins) == len(set(pins)) == 1 + 4 + 4 + 2 + 6
-    PynqZ2Platform(toolchain="Vivado")
+LEDS = {
+    "pynq-z2": ["R14", "P14", "N16", "M14"],
+    "pynq-z1": ["R14", "P14", "N16", "M14"],
+    "arty-z7-20": ["R14", "P14", "N16", "M14"],
+    "zybo-z7-20": ["M14", "M15", "G14", "D18"],
+}
+"""Of LD0 to LD3, copied from the makers' files of constraints."""
+
+
+@pytest.mark.parametrize("name", LEDS)
+def test_pins(name):
+    assert [(pin.port, pin.location) for pin in BOARDS[name].pins] == [
+        (f"led[{n}]", pin) for n, pin in enumerate(LEDS[name])
+    ]
+    assert BOARDS[name].part == "xc7z020clg400-1" and BOARDS[name].header_part == "7z020clg400"
+
+
+def test_boards_that_share_a_bitstream_differ_in_nothing_that_it_is_made_of():
+    assert {board.name: board.design for board in BOARDS.values()} == {
+        "pynq-z2": "pynq-z2",
+        "pynq-z1": "pynq-z2",
+        "arty-z7-20": "pynq-z2",
+        "zybo-z7-20": "zybo-z7-20",
+        "ultra96": "ultra96",
+    }
+    for board in BOARDS.values():
+        own = {"name": board.name, "module": board.module}
+        assert dataclasses.replace(BOARDS[board.design], **own) == board
+        assert boards.BOARDS[board.name].chip in (
+            board.header_part,
+            board.part.removeprefix("xc")[: len("zu3eg-sbva484")],
+        )
+    assert boards.BOARDS["arty-z7-20"].sharing == ("pynq-z2", "pynq-z1", "arty-z7-20")
+
+
+def test_plls_are_multiples_of_the_crystal():
+    for board in (PYNQ_Z2, ZYBO_Z7_20):
+        assert all((pll.mhz / board.crystal_mhz) % 1 == pytest.approx(0, abs=1e-9) for pll in board.plls)
+    assert fabric_clock(150, ZYBO_Z7_20.plls).mhz == pytest.approx(4000 / 3 / 9)  # 1066.7 / 8 is slower
 
 
 # -------------------------------------------------------------------------------------------------------------- bit

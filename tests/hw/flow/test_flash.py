@@ -24,6 +24,7 @@ from codenet.vision.image import load
 from hw.flow import flash as module
 from hw.flow.flash import DEFAULT_PROGRAM, PHOTO, Board, Cargo, FlashError, board_script, flash, main
 from hw.flow.wheel import build_wheel
+from tests.board.handoff import write_bitstream
 from tests.networks import network
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/sbin")
@@ -115,8 +116,7 @@ def desk(server, wheel, tmp_path):
         if found.exists():
             (site / name).symlink_to(found)
     (tmp_path / "built").mkdir()
-    for end in (".bit", ".hwh"):
-        (tmp_path / "built" / f"any name{end}").write_text(f"stands for the {end} of a design")
+    write_bitstream(tmp_path / "built", "any name")
     compile_graph(network(32, equal_heads=True), AcceleratorConfig.small()).save(tmp_path / "small net.cdn")
     board = Board(
         "board",
@@ -159,7 +159,8 @@ def test_everything_arrives_and_runs(desk, tmp_path, capfd):
     folder = Path(desk.board.folder)
     assert {"small net.cdn", "codenet-a.cdn", "codenet.bit", "codenet.hwh"} <= set(os.listdir(folder))
     for end in (".bit", ".hwh"):
-        assert (installed(desk) / "zoo" / f"codenet{end}").read_text() == f"stands for the {end} of a design"
+        built = desk.cargo.bitstream.with_suffix(end)
+        assert (installed(desk) / "zoo" / "bitstream" / f"codenet{end}").read_bytes() == built.read_bytes()
     flash(desk.board, replace(desk.cargo, bitstream=None), tmp_path / "pictures")  # A second time, over the first.
 
 
@@ -250,7 +251,7 @@ def test_bad_input_is_told_before_anything_happens(tmp_path, capsys, monkeypatch
     assert f"{missing}: no such file; build it with make bitstream" in run(capsys, "pynq", "--bitstream", missing)
     missing.touch()
     assert f"{missing.with_suffix('.hwh')}: no such file" in run(capsys, "pynq", "--bitstream", missing)
-    assert "build/other/codenet.bit: no such file" in run(capsys, "pynq", "--board", "other")
+    assert "build/ultra96/codenet.bit: no such file" in run(capsys, "pynq", "--board", "ultra96")
     (tmp_path / "notes.cdn").write_text("no program")
     notes = run(capsys, "pynq", "--no-bitstream", "--programs", tmp_path / "notes.cdn")
     assert "notes.cdn: expected a CoDeNet program file" in notes

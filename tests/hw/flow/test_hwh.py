@@ -7,6 +7,7 @@ environment with the project.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -18,16 +19,18 @@ from xml.etree import ElementTree
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices import boards
 from codenet.devices.bit_file import SYNC_WORD, BitFile
 from codenet.devices.bitstream import VLNV, Handoff
 from codenet.registers import BY_NAME, REGISTERS
-from hw.boards.pynq_z2 import REGISTERS_BASE
+from hw.boards.board import BOARDS, PYNQ_Z2, ULTRA96
 from hw.flow import hwh
 from hw.flow.clocking import DDR_PLL, FabricClock, fabric_clock
 from hw.verilog import Wrapper
 
 CONFIG = AcceleratorConfig(outputs=24)
 DATA = b"\xff" * 32 + SYNC_WORD + bytes(range(64))
+BIT = BitFile("codenet;UserID=0XFFFFFFFF", "7z020clg400", "2026/11/25", "09:30:00", DATA)
 
 PROGRAMS = os.environ.get("CODENET_PYNQ", "").split(os.pathsep) if os.environ.get("CODENET_PYNQ") else [sys.executable]
 HAVE_PYNQ = bool(os.environ.get("CODENET_PYNQ")) or importlib.util.find_spec("pynq") is not None
@@ -35,7 +38,7 @@ HAVE_PYNQ = bool(os.environ.get("CODENET_PYNQ")) or importlib.util.find_spec("py
 
 @pytest.fixture(scope="module")
 def text():
-    return hwh.generate(CONFIG, fabric_clock(150), 150, REGISTERS_BASE)
+    return hwh.generate(PYNQ_Z2, CONFIG, 150, BIT)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,19 @@ def test_configuration_travels_along(modules):
 def test_driver_finds_registers_ports_and_the_clock_of_the_build(text, tmp_path):
     """150 MHz, which it can set, not the 142.857 of the file's other parameters, which are for PYNQ."""
     (tmp_path / "codenet.hwh").write_text(text)
-    assert Handoff.read(tmp_path / "codenet.bit") == Handoff(150e6, (0x43C0_0000, 4096), (0, 1))
+    (tmp_path / "codenet.bit").write_bytes(BIT.encode())
+    sharing = ("pynq-z2", "pynq-z1", "arty-z7-20")
+    expected = Handoff(150e6, (0x43C0_0000, 4096), (0, 1), sharing, hashlib.sha256(BIT.to_bin()).hexdigest()[:16])
+    assert Handoff.read(tmp_path / "codenet.bit") == expected
+    expected.check(tmp_path / "codenet.bit", boards.BOARDS["pynq-z1"])
+
+
+def test_boards_of_one_bitstream_have_one_file():
+    texts = {name: hwh.generate(board, CONFIG, 150, BIT) for name, board in BOARDS.items()}
+    assert texts["pynq-z1"] == texts["pynq-z2"] == texts["arty-z7-20"]
+    assert len(set(texts.values())) == 3
+    zybo = ElementTree.fromstring(texts["zybo-z7-20"])
+    assert {r.get("HIGHVALUE") for r in zybo.iter("MEMRANGE") if r.get("MEMTYPE") == "MEMORY"} == {"0x3fffffff"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +104,7 @@ def test_driver_finds_registers_ports_and_the_clock_of_the_build(text, tmp_path)
     ],
 )
 def test_clock(clock, source, divisors, actual):
-    values = hwh.processor_parameters(clock, 150)
+    values = hwh.PROCESSORS["PS7"].parameters(clock, 150, PYNQ_Z2)
     assert values["PCW_FCLK0_PERIPHERAL_CLKSRC"] == source
     assert tuple(values[f"PCW_FCLK0_PERIPHERAL_DIVISOR{n}"] for n in (0, 1)) == divisors
     for name in ("PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ", "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"):
@@ -123,28 +138,38 @@ def test_ports_are_those_of_the_verilog(modules):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
 @pytest.mark.skipif(not HAVE_PYNQ, reason="pynq is not installed here; name a Python that has it in CODENET_PYNQ")
-def test_overlay_of_the_real_package(program, text, tmp_path):
-    """``Overlay("codenet.bit")`` parses our files, sets the clock, and binds a driver by our VLNV; its accesses go to
-    our addresses.
+def test_overlay_of_the_real_package(program, board, tmp_path):
+    """``Overlay("codenet.bit")`` parses our files, sets the clock and an UltraScale's ports, and binds a driver by our
+    VLNV; its accesses go to our addresses.
     """
-    bit = BitFile("codenet;UserID=0XFFFFFFFF", "7z020clg400", "2026/11/25", "09:30:00", DATA)
-    (tmp_path / "codenet.bit").write_bytes(bit.encode())
-    (tmp_path / "codenet.hwh").write_text(text)
+    clock_mhz, base = (250, 0xA000_0000) if board is ULTRA96 else (150, 0x43C0_0000)
+    (tmp_path / "codenet.bit").write_bytes(BIT.encode())
+    (tmp_path / "codenet.hwh").write_text(hwh.generate(board, CONFIG, clock_mhz, BIT))
     script = Path(__file__).with_name("pynq_overlay.py")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [program, "-W", "ignore", str(script), str(tmp_path), VLNV]
+    command = [program, "-W", "ignore", str(script), str(tmp_path), VLNV, board.system.cell]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])
     assert found["driver"] == "Driver", found["pynq"]
-    assert (found["address"], found["size"], found["type"]) == (0x43C0_0000, 4096, "codenet.org:user:codenet:1.0")
+    assert (found["address"], found["size"], found["type"]) == (base, 4096, "codenet.org:user:codenet:1.0")
     assert found["parameters"]["C_OUTPUTS"] == "24"
-    assert found["written"] == {hex(0x43C0_0000 + BY_NAME["SCRATCH"].offset): 0x1234_5678}
+    assert found["written"][hex(base + BY_NAME["SCRATCH"].offset)] == 0x1234_5678
     assert list(found["registers"]) == [register.name for register in REGISTERS]
     for register in REGISTERS:
         offset, _, fields = found["registers"][register.name]
         assert (offset, fields) == (register.offset, {f.name: [f.shift, f.width] for f in register.fields})
-    assert (found["divisors"], found["downloads"]) == ([7, 1], ["codenet.bit"])
-    assert found["mhz"] == pytest.approx(1000 / 7, abs=1e-5)
-    assert (found["part"], bytes.fromhex(found["bin"])) == ("7z020clg400", bit.to_bin())
+    assert found["downloads"] == ["codenet.bit"]
+    if board is ULTRA96:
+        assert found["divisors"] == [6, 1]
+        assert found["widths"] == {
+            "C_MAXIGP0_DATA_WIDTH": "32",
+            "C_SAXIGP2_DATA_WIDTH": "64",
+            "C_SAXIGP3_DATA_WIDTH": "64",
+        }
+    else:
+        assert found["divisors"] == [7, 1]
+        assert found["mhz"] == pytest.approx(1000 / 7, abs=1e-5)
+    assert (found["part"], bytes.fromhex(found["bin"])) == ("7z020clg400", BIT.to_bin())

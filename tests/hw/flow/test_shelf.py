@@ -9,6 +9,8 @@ import lzma
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.devices import boards
+from codenet.devices.bitstream import Handoff
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import ISA_VERSION
 from hw.boards.board import PYNQ_Z2
@@ -36,8 +38,8 @@ def built(tmp_path):
     folder.mkdir()
     (folder / f"{SMALL.module}.v").write_text(SMALL.verilog(SMALL.config))
     (folder / "codenet.bit").write_bytes(bit("place and route"))
-    (folder / "codenet.hwh").write_text("<EDKSYSTEM/>")
-    (folder / "report.json").write_text(json.dumps({"timing_met": True, "config": SMALL.config.to_dict()}))
+    report = {"timing_met": True, "constraint": 100.0, "config": SMALL.config.to_dict()}
+    (folder / "report.json").write_text(json.dumps(report))
     return folder
 
 
@@ -50,8 +52,13 @@ def test_shipped(place, tmp_path):
     """Whoever changes ISA, configuration or hardware of a board on the shelf builds it again, or takes it away."""
     from hw.boards.board import BOARDS
 
-    assert shelf.moved_on(BOARDS[place.name]) == []
-    assert shelf.take(place.name, tmp_path) is not None
+    board = BOARDS[place.name]
+    assert shelf.moved_on(board) == [] and board.design == place.name
+    for name in board.sharing:
+        taken = shelf.take(name, tmp_path / name)
+        handoff = Handoff.read(taken)
+        handoff.check(taken, boards.BOARDS[name])
+        assert handoff.boards == board.sharing and handoff.bitstream is not None
     assert sum(file.stat().st_size for file in place.iterdir()) < 4 << 20
 
 
@@ -62,7 +69,12 @@ def test_there_and_back(built, tmp_path):
     assert shelf.moved_on(SMALL, tmp_path / "shelf") == []
     taken = shelf.take(SMALL.name, tmp_path / "taken", tmp_path / "shelf")
     assert taken.read_bytes() == (built / "codenet.bit").read_bytes()
-    assert taken.with_suffix(".hwh").read_text() == "<EDKSYSTEM/>"
+    handoff = Handoff.read(taken)
+    handoff.check(taken, boards.BOARDS["pynq-z2"])
+    assert (handoff.clock_hz, handoff.boards) == (100e6, ("pynq-z2", "pynq-z1", "arty-z7-20"))
+    for name in ("pynq-z1", "arty-z7-20"):
+        assert shelf.take(name, tmp_path / name, tmp_path / "shelf").read_bytes() == taken.read_bytes()
+    assert shelf.take("zybo-z7-20", tmp_path / "taken", tmp_path / "shelf") is None
     assert shelf.take("ultra96", tmp_path / "taken", tmp_path / "shelf") is None
 
 

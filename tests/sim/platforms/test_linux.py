@@ -15,7 +15,7 @@ from sim.platforms.linux import SimulatedKernel
 from sim.platforms.processing_system import SimulatedTime
 from sim.timing import DramTiming
 from tests.board import checks
-from tests.board.handoff import BASE, write_bitstream
+from tests.board.handoff import BASE, hwh, write_bitstream
 from tests.board.networks import SMALL, program
 
 
@@ -232,6 +232,16 @@ def test_missing_file(open_board, kernel, tmp_path, name, words):
         open_board()
     (tmp_path / "away").rename(tmp_path / name)
     selftest.require(open_board())
+
+
+def test_handoff_of_another_board(open_board, kernel, path):
+    """Whatever the logic holds stays."""
+    good = path.with_suffix(".hwh").read_text()
+    path.with_suffix(".hwh").write_text(hwh(accelerator={"C_BOARDS": "zybo-z7-20"}))
+    with pytest.raises(DeviceError, match="is for zybo-z7-20, but this board is pynq-z2"):
+        open_board()
+    assert kernel.loaded is None
+    path.with_suffix(".hwh").write_text(good)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_clock_step_runs_long_and_writes_nothing():
         image = selftest.idle_step(SMALL, 4095, 3 * SMALL.window_depth)
         buffer = device.allocate(len(image))
         buffer.array[:] = image
-        with selftest._started(device, buffer):
+        with selftest.running(device, buffer):
             device.board.run(300_000)
             first = device.read(BY_NAME["FRAME_CYCLES"].offset)
             device.board.run(100_000)

@@ -13,11 +13,12 @@ import pytest
 
 from codenet import devices
 from codenet.devices import selftest
+from codenet.devices.bit_file import BitFile
 from codenet.devices.linux.kernel import Kernel
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.runtime.accelerator import Accelerator
+from hw.boards.board import PYNQ_Z2
 from hw.flow import hwh
-from hw.flow.clocking import fabric_clock
 from sim.platforms.live_board import LiveBoard
 from sim.platforms.processing_system import SimulatedTime
 from sim.platforms.uio_node import UioNode
@@ -90,7 +91,7 @@ def test_files_of_the_build(board, system, tmp_path, monkeypatch):
     """
     (tmp_path / "build").mkdir()
     path = write_bitstream(tmp_path / "build")
-    path.with_suffix(".hwh").write_text(hwh.generate(SMALL, fabric_clock(150), 150, BASE))
+    path.with_suffix(".hwh").write_text(hwh.generate(PYNQ_Z2, SMALL, 150, BitFile.parse(path.read_bytes())))
     monkeypatch.setenv("CODENET_BITSTREAM", str(path))
     with open_board() as device:
         assert device.clock_hz == system.clock_hz == 150e6

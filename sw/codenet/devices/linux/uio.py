@@ -11,6 +11,7 @@ import numpy as np
 from codenet.config import AcceleratorConfig
 from codenet.devices.base import Buffer, Device
 from codenet.devices.bitstream import Handoff, find_bitstream
+from codenet.devices.boards import DEVICE_TREE, find_board
 from codenet.devices.linux import fpga_manager, udmabuf, zynq
 from codenet.devices.linux.interrupt import UioInterrupt, find_uio, wait_until_pending
 from codenet.devices.linux.kernel import Kernel
@@ -93,6 +94,7 @@ class UioDevice(Device):
         self._lock = BoardLock(kernel, self.name)
         if self._bitstream is not None:
             handoff = Handoff.read(self._bitstream)
+            handoff.check(self._bitstream, find_board(kernel.sysfs / DEVICE_TREE))
             fpga_manager.load(kernel, self._bitstream)
         elif (state := fpga_manager.state(kernel)) != fpga_manager.OPERATING:
             raise DeviceError(
@@ -202,7 +204,7 @@ def _configure(kernel: Kernel, handoff: Handoff | None) -> float | None:
 
     Without a design they stay as they are.
     """
-    compatible = kernel.sysfs / "firmware/devicetree/base/compatible"
+    compatible = kernel.sysfs / DEVICE_TREE / "compatible"
     if not compatible.exists() or b"xlnx,zynq-7000" not in compatible.read_bytes().split(b"\0"):
         return None
     memory = kernel.dev / "mem"

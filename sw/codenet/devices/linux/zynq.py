@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codenet.devices.bitstream import Handoff
+from codenet.devices.boards import DEVICE_TREE
 from codenet.errors import DeviceError
 
 SLCR = 0xF8000000
@@ -31,7 +32,7 @@ READ_CHANNEL, WRITE_CHANNEL = 0x00, 0x14
 """Of a port: bit 0 of each makes it 32 bits wide."""
 
 DEFAULT_OSCILLATOR_HZ = 50e6
-"""Of the PYNQ-Z1 and PYNQ-Z2."""
+"""Of all boards here but the Zybo Z7-20, whose device tree tells its own."""
 
 MAX_DIVISOR = 63
 
@@ -146,6 +147,6 @@ class ProcessingSystem:
 
 def oscillator_hz(sysfs: Path = Path("/sys")) -> float:
     """Of the board's oscillator, from the device tree; 50 MHz if that does not tell."""
-    for path in sorted((sysfs / "firmware/devicetree/base").glob("*/slcr@f8000000/*/ps-clk-frequency")):
+    for path in sorted((sysfs / DEVICE_TREE).glob("*/slcr@f8000000/*/ps-clk-frequency")):
         return float(int.from_bytes(path.read_bytes()[:4], "big"))
     return DEFAULT_OSCILLATOR_HZ

@@ -19,6 +19,7 @@ import numpy as np
 from codenet.config import AcceleratorConfig
 from codenet.devices.base import Buffer, Device, Parts
 from codenet.devices.bitstream import ENVIRONMENT, SHIPPED, VLNV, Handoff, find_bitstream
+from codenet.devices.boards import DEVICE_TREE, find_board
 from codenet.devices.linux import zynq
 from codenet.devices.linux.interrupt import UioInterrupt, find_uio, wait_until_pending
 from codenet.devices.linux.kernel import Kernel
@@ -120,6 +121,7 @@ class PynqDevice(Device):
             overlay = pynq.Overlay(str(bitstream), download=False)
             lock = _lock(overlay.device, kernel)
         try:
+            handoff.check(bitstream, None if _is_remote(overlay.device) else find_board(kernel.sysfs / DEVICE_TREE))
             with _foreign(f"bitstream {bitstream}"):
                 # The clocks are ours to set: 3.1 leaves their source as it was, and 4.0.0 fails where a .hwh has no
                 # frequency in UltraScale's words, that is on every Zynq-7000.
