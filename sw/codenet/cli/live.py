@@ -115,7 +115,7 @@ def _outputs(
     options: argparse.Namespace, feed: Feed, detector: Detector, controls: Controls, stack: ExitStack
 ) -> list[Output]:
     """All that were asked for, which ``stack`` closes."""
-    from codenet.live.outputs import JsonLines, Notices, Output, Pictures, Text
+    from codenet.live.outputs import JsonLines, Notices, Pictures, Text
 
     outputs: list[Output] = [Notices(_say)]
     if options.pictures is not None:

@@ -36,7 +36,7 @@ class Broker:
         ConfigError
             It is not of this form.
         """
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:/\s\[\]]+)(?::(\d{1,5}))?/([^#+\0]{1,1000})", text)
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:/\s\[\]]+)(?::([0-9]{1,5}))?/([^#+\0]{1,1000})", text)
         port = int(match[2] or PORT) if match else 0
         if match is None or not 0 < port < 65536:
             raise ConfigError(f"--mqtt {text}: expected HOST[:PORT]/TOPIC, a topic without # and +")

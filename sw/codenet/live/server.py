@@ -88,7 +88,7 @@ class Address:
         ConfigError
             It is not of this form.
         """
-        match = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:/\s\[\]]+):)?(\d{1,5})", text)
+        match = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:/\s\[\]]+):)?([0-9]{1,5})", text)
         if match is None or int(match[2]) > 65535:
             raise ConfigError(f"--serve {text}: expected PORT or HOST:PORT, a port of at most 65535")
         return cls((match[1] or "127.0.0.1").strip("[]"), int(match[2]))

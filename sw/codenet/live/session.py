@@ -72,7 +72,7 @@ class Session:
     rate:
         Frames a second at most; ``None``: as they come.
     delays:
-        Seconds, as :data:`DELAYS`.
+        Seconds, instead of :data:`DELAYS`.
     on_bad:
         Called with the error of each photo that is left out.
     """
@@ -86,12 +86,12 @@ class Session:
         controls: Controls | None = None,
         workers: int = 0,
         rate: float | None = None,
-        delays: Sequence[float] = DELAYS,
+        delays: Sequence[float] | None = None,
         on_bad: Callable[[FormatError | OSError], object] = lambda error: None,
     ) -> None:
         self.controls = Controls(detector.threshold) if controls is None else controls
         self._detector, self._feed, self._outputs = detector, feed, outputs
-        self._workers, self._delays, self._on_bad = workers, delays, on_bad
+        self._workers, self._delays, self._on_bad = workers, delays or DELAYS, on_bad
         self._period = 0.0 if rate is None else 1 / rate
         self._stop = threading.Event()
         self._opened = False
