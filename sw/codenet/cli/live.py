@@ -127,13 +127,18 @@ def _outputs(
     if options.serve is not None:
         from codenet.live.server import Address, Limits, PageServer
 
+        about = {
+            "program": detector.program.name,
+            "device": f"device {detector.device.name}",
+            "source": feed.name,
+        }
         server = stack.enter_context(
             PageServer(
                 Address.parse(options.serve),
                 controls,
                 token=options.token,
                 limits=Limits(viewers=options.viewers),
-                about=_about(feed, detector),
+                about=about,
                 rate=options.show,
                 levels=detector.levels,
             )
@@ -145,18 +150,6 @@ def _outputs(
     elif options.text or len(outputs) == 1:
         outputs.append(Text(sys.stdout))
     return outputs
-
-
-def _about(feed: Feed, detector: Detector) -> dict[str, object]:
-    """What never changes, for the page."""
-    from codenet.vision.draw import COLOURS
-
-    return {
-        "program": detector.program.name,
-        "device": f"device {detector.device.name}",
-        "source": feed.name,
-        "colours": ["#" + bytes(colour).hex() for colour in COLOURS],
-    }
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codenet.errors import DeviceError
-from codenet.vision.camera import VIDEO_SUFFIXES, frames, is_address, is_camera, without_password
+from codenet.vision.camera import (
+    VIDEO_SUFFIXES,
+    frames,
+    is_address,
+    is_camera,
+    photos_in,
+    without_password,
+)
 from codenet.vision.image import Source
 
 SILENCE = 10.0
@@ -71,13 +78,33 @@ def file_feed(path: str | os.PathLike[str], photos: Sequence[Path] = (), *, loop
 
 def feed(
     source: int | str | os.PathLike[str],
-    photos: Sequence[Path] = (),
+    photos: Sequence[Path] | None = None,
     *,
     size: tuple[int, int] = (640, 480),
     loop: bool = False,
 ) -> Feed:
-    """Camera, video or ``photos``, whichever ``source`` is. Errors as of :func:`file_feed`."""
-    return camera_feed(source, size) if is_camera(source) else file_feed(str(source), photos, loop=loop)
+    """Camera, video or photos, whichever ``source`` is.
+
+    Parameters
+    ----------
+    photos:
+        Those that ``source`` names; by default those of the folder, or the one photo.
+    size:
+        Width and height to ask a camera for.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such camera, video, folder or photo.
+    FormatError
+        A folder without photos.
+    """
+    if is_camera(source):
+        return camera_feed(source, size)
+    path = Path(str(source))
+    if photos is None:
+        photos = photos_in(path) if path.is_dir() else [path]
+    return file_feed(path, photos, loop=loop)
 
 
 def newest(source: Iterator[Source], name: str, silence: float = SILENCE) -> Iterator[Source]:

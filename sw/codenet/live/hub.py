@@ -18,6 +18,7 @@ from typing import Any
 from codenet.live.outputs import Output, Seen
 from codenet.registers import ProfileCounter
 from codenet.runtime.profile import StepProfile
+from codenet.vision.draw import COLOURS
 from codenet.vision.image import Levels, Source, load
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class Hub(Output):
         levels: Levels | None = None,
     ) -> None:
         self.encodings = 0
-        self._loop, self._about, self._levels = loop, about or {}, levels
+        self._loop, self._levels = loop, levels
+        self._about = {"colours": ["#" + bytes(colour).hex() for colour in COLOURS], **(about or {})}
         self._period, self._due = 1 / rate, 0.0
         self._version = 0
         self._seen: Seen | None = None
