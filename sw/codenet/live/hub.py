@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from codenet.live.outputs import Output, Seen
+from codenet.live.session import Controls
 from codenet.registers import ProfileCounter
 from codenet.runtime.profile import StepProfile
 from codenet.vision.draw import COLOURS
@@ -97,9 +98,10 @@ class Hub(Output):
             self._encoding = self._loop.create_task(self._encode())
         return await asyncio.shield(self._encoding)
 
-    async def profile(self) -> dict[str, Any]:
-        """The next profile that a frame comes with, for JSON: names of counters, and of each step name and counts."""
+    async def profile(self, controls: Controls) -> dict[str, Any]:
+        """That of the next frame, which is asked for, as JSON has it: names of counters, name and counts of steps."""
         self._profile = None
+        controls.profile = True
         while self._profile is None:
             await self._changed()
         counters = list(ProfileCounter)[: ProfileCounter.READ_BEATS]

@@ -149,6 +149,8 @@ class PageServer:
         Bound at once.
     token:
         Wanted of every request but that for the page; by default a new one, or none if ``address`` is loopback.
+    hub:
+        Arguments of :class:`codenet.live.hub.Hub`.
 
     Attributes
     ----------
@@ -286,6 +288,8 @@ class PageServer:
             raise Refused(HTTPStatus.NOT_FOUND, "no such page")
         if request.method != method:
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"expected {method}", (f"Allow: {method}",))
+        if request.path != "/" and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise Refused(HTTPStatus.FORBIDDEN, "expected a request of the page itself, not of another site's")
         if self.token and request.path != "/":
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
@@ -312,8 +316,7 @@ class PageServer:
                 picture = await self.hub.picture(-1)
             return response(HTTPStatus.OK, "application/octet-stream", picture, lasting=request.lasting)
         if request.path == "/profile":
-            self._controls.profile = True
-            profile = await self._within(self.hub.profile())
+            profile = await self._within(self.hub.profile(self._controls))
             if profile is None:
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "no frame came")
             return response(HTTPStatus.OK, JSON, json.dumps(profile).encode(), lasting=request.lasting)

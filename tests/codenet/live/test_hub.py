@@ -11,6 +11,7 @@ from PIL import Image
 
 from codenet.live import hub as module
 from codenet.live.hub import SIDE, Hub, encode, pack
+from codenet.live.session import Controls
 from codenet.registers import PROFILE_WORDS
 from codenet.runtime.profile import StepProfile
 from tests.codenet.live.stage import ABOUT, PHOTO, seen, unpack
@@ -141,14 +142,16 @@ def test_pictures_come_at_most_so_often():
 def test_profile_is_that_of_a_frame_after_it_was_asked_for():
     old, new = ([StepProfile(0, name, tuple(range(PROFILE_WORDS)))] for name in ("old", "new"))
 
+    controls = Controls(0.3)
+
     async def work(hub):
         hub.seen(seen(1, profile=old))
         await asyncio.sleep(0)
-        asked = asyncio.create_task(hub.profile())
+        asked = asyncio.create_task(hub.profile(controls))
         await asyncio.sleep(0)
         hub.seen(seen(2))
         await asyncio.sleep(0)
-        assert not asked.done()
+        assert controls.profile and not asked.done()
         hub.seen(seen(3, profile=new))
         return await asked
 

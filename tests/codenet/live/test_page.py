@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from codenet.live.feed import Feed
+from codenet.live.outputs import Output
 from codenet.live.server import Address, PageServer
 from codenet.live.session import Controls, Session
 from codenet.registers import PROFILE_WORDS
@@ -184,20 +185,26 @@ def test_names_are_text_and_nothing_else(page):
         assert page.evaluate("window.evil === undefined && document.images.length == 0")
 
 
+class Enough(Output):
+    """Stops a session whose pictures have been looked at."""
+
+    def __init__(self, hub):
+        self.hub, self.stop = hub, None
+
+    def seen(self, seen):
+        if seen.number > 20 and self.hub.encodings > 5:
+            self.stop()
+
+
 def test_whole_session(page):
     """From photos through the detector to the browser, until they have all been seen."""
     controls = Controls(0.3)
     with make_detector() as detector, PageServer(Address("127.0.0.1", 0), controls, about=ABOUT, rate=1e6) as server:
         page.open(server.url)
         photos = Feed("photos", lambda: (PHOTO for _ in itertools.repeat(0)), lasting=False)
-        session = Session(detector, photos, [server.hub], controls=controls, rate=50.0)
-
-        class Enough:
-            def seen(self, seen):
-                if seen.number > 20 and server.hub.encodings > 5:
-                    session.stop()
-
-        session._outputs = [server.hub, Enough()]
+        enough = Enough(server.hub)
+        session = Session(detector, photos, [server.hub, enough], controls=controls, rate=50.0)
+        enough.stop = session.stop
         assert session.run() > 20
         page.wait(f"{LIVE} && {SEEN} == 1")
         assert text(page, "found") == "cat50 %"

@@ -155,6 +155,20 @@ def test_other_names_for_this_machine_are_refused(server, host, status):
     assert ask(server, b"GET / HTTP/1.1\r\n\r\n")[0] == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_get_the_page_and_nothing_else(site):
+    with serving() as (server, controls):
+        server.hub.seen(seen(1))
+        line = f"Sec-Fetch-Site: {site}"
+        for target in ("/picture?after=9", "/profile"):
+            assert ask(server, head(target, line))[0] == 403
+        assert ask(server, post(b'{"threshold": 0.5}', JSON, line))[0] == 403
+        assert (controls.threshold, controls.profile) == (0.3, False)
+        assert ask(server, head("/", line))[0] == 200, "a link from elsewhere"
+        for site in ("same-origin", "none"):
+            assert ask(server, head("/picture?after=9", f"Sec-Fetch-Site: {site}"))[0] == 200
+
+
 @pytest.mark.parametrize("target", ["/picture?after=9", "/profile", "/threshold"])
 def test_token(target):
     with serving(token=TOKEN) as (server, controls):
