@@ -63,13 +63,16 @@ class Limits:
     write:
         Until a viewer has taken an answer.
     wait:
-        Until ``/picture`` is answered with what there is, a sign of life, and ``/profile`` with 503.
+        Until ``/picture`` is answered with what there is, a sign of life.
+    frame:
+        Until ``/profile`` is answered 503.
     """
 
     viewers: int = 64
     request: float = 15.0
     write: float = 10.0
     wait: float = 10.0
+    frame: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -311,24 +314,17 @@ class PageServer:
             match = re.fullmatch(r"after=([0-9]{1,12})", request.query)
             if match is None:
                 raise Refused(HTTPStatus.BAD_REQUEST, "expected after=VERSION")
-            picture = await self._within(self.hub.picture(int(match[1])))
+            picture = await _within(self.hub.picture(int(match[1])), self._limits.wait)
             if picture is None:
                 picture = await self.hub.picture(-1)
             return response(HTTPStatus.OK, "application/octet-stream", picture, lasting=request.lasting)
         if request.path == "/profile":
-            profile = await self._within(self.hub.profile(self._controls))
+            profile = await _within(self.hub.profile(self._controls), self._limits.frame)
             if profile is None:
                 raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "no frame came")
             return response(HTTPStatus.OK, JSON, json.dumps(profile).encode(), lasting=request.lasting)
         self._controls.threshold = _threshold(body)
         return response(HTTPStatus.OK, JSON, b"{}", lasting=request.lasting)
-
-    async def _within(self, waiting: Coroutine[Any, Any, T]) -> T | None:
-        """What comes, or ``None`` after a while."""
-        try:
-            return await asyncio.wait_for(waiting, self._limits.wait)
-        except asyncio.TimeoutError:
-            return None
 
     async def _write(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
         writer.write(answer)
@@ -376,6 +372,14 @@ def _threshold(body: bytes) -> float:
 
 def _refusal(refusal: Refused) -> bytes:
     return response(refusal.status, TEXT, f"{refusal}\n".encode(), lasting=False, headers=refusal.headers)
+
+
+async def _within(waiting: Coroutine[Any, Any, T], seconds: float) -> T | None:
+    """What comes, or ``None`` after a while."""
+    try:
+        return await asyncio.wait_for(waiting, seconds)
+    except asyncio.TimeoutError:
+        return None
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

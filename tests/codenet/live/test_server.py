@@ -68,7 +68,7 @@ def test_request_waits_for_the_next_picture(server):
 
 
 def test_sign_of_life_without_a_picture():
-    with serving(Limits(wait=0.05)) as (server, _):
+    with serving(Limits(wait=0.05, frame=0.05)) as (server, _):
         status, _, body = ask(server, head("/picture?after=0"))
         assert status == 200 and unpack(body) == (
             {"version": 0, "lost": None, "about": server.hub._about, "seen": None},
