@@ -116,6 +116,7 @@ def test_profile_of_the_next_frame():
         (head("/../../etc/passwd"), 404),
         (head("/page.html"), 404),
         (head("//"), 404),
+        (head("/nothing") + 3000 * b"and more", 404),
         (head("/", method="POST"), 405),
         (head("/threshold"), 405),
         (head("/picture"), 400),
