@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a session, on the network: a few fixed routes, nothing from files, nothing of a request in an answer.
 
-| route | |
-|---|---|
-| `GET /` | the page, for everybody: there is nothing of the session in it |
-| `GET /picture?after=N` | what is newer than version N, as soon as there is (:meth:`codenet.live.hub.Hub.picture`) |
-| `GET /profile` | counters of the steps of the next frame, JSON |
-| `POST /threshold` | JSON ``{"threshold": 0.3}``: for the session, and so for all viewers |
+``GET /``
+    The page, for everybody: there is nothing of the session in it.
+``GET /picture?after=N``
+    What is newer than version N, as soon as there is (:meth:`codenet.live.hub.Hub.picture`).
+``GET /profile``
+    Counters of the steps of the next frame, JSON.
+``POST /threshold``
+    JSON ``{"threshold": 0.3}``: for the session, and so for all viewers.
 
 One thread serves all connections. Bound to this machine alone (loopback) it answers only to requests for this machine,
 so that no other site's page reaches it under a name of its own; bound to more, it wants a token.
@@ -187,7 +189,7 @@ class PageServer:
         self.token = given or (None if self._bound.is_loopback else secrets.token_urlsafe(24))
         self._controls, self._limits = controls, limits or Limits()
         self._page = page()
-        self._connections = 0
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self.hub = Hub(self._loop, **hub)
@@ -218,10 +220,12 @@ class PageServer:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            # Again and again: before Python 3.12, wait_for may lose a cancellation.
+            while left := asyncio.all_tasks(self._loop):
+                for task in left:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.wait(left, timeout=0.2))
+            self._loop.run_until_complete(_settle())
         finally:
             self._loop.close()
 
@@ -230,13 +234,20 @@ class PageServer:
         self._loop.set_exception_handler(lambda loop, context: logger.debug("page: %s", context["message"]))
         server = await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_HEAD)
         await self._stop.wait()
+        self._loop.remove_reader(self._socket)  # Closed at once, a server leaks what it is just accepting.
+        await _settle()
         server.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection becomes a task, at whose end, of whatever kind, it is closed."""
+        full = len(self._connections) >= self._limits.viewers
+        task = self._loop.create_task(self._converse(reader, writer, full))
+        self._connections[task] = writer
+        task.add_done_callback(lambda task: self._connections.pop(task).transport.abort())
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, full: bool) -> None:
         """Serve a connection, whatever comes."""
         writer.transport.set_write_buffer_limits(high=0)  # What is drained has left.
-        full = self._connections >= self._limits.viewers
-        self._connections += 1
         try:
             if full:
                 answer = _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many viewers, try again later"))
@@ -249,9 +260,6 @@ class PageServer:
             pass  # They went, or took too long.
         except Exception:
             logger.exception("page: a request failed")
-        finally:
-            self._connections -= 1
-            writer.transport.abort()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether another may follow."""
@@ -372,6 +380,12 @@ def _threshold(body: bytes) -> float:
 
 def _refusal(refusal: Refused) -> bytes:
     return response(refusal.status, TEXT, f"{refusal}\n".encode(), lasting=False, headers=refusal.headers)
+
+
+async def _settle() -> None:
+    """Let what the loop has begun come to its tasks, and what has ended be closed: a turn of the loop for each step."""
+    for _ in range(4):
+        await asyncio.sleep(0)
 
 
 async def _within(waiting: Coroutine[Any, Any, T], seconds: float) -> T | None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page's server over real sockets: what it answers, what it refuses, and that nobody brings it down."""
 
+import contextlib
 import json
 import logging
 import random
 import re
 import socket
-import threading
 
 import pytest
 
@@ -296,7 +296,7 @@ def test_sockets_that_stall_are_closed():
             reader.sendall(40 * head("/picture?after=0"))
             for client in clients:
                 assert client.recv(100) == b""
-            until(lambda: server._connections == 0)
+            until(lambda: not server._connections)
         finally:
             for client in (*clients, reader):
                 client.close()
@@ -327,18 +327,23 @@ def test_a_thousand_malformed_requests(server, caplog):
             statuses.add(answer[9:12])
     assert {b"400", b"404"} <= statuses
     assert not caplog.records
-    until(lambda: server._connections == 0)
+    until(lambda: not server._connections)
     assert unpack(ask(server, head("/picture?after=0"))[2])[0]["seen"]["frame"] == 1
 
 
-def test_closing_leaves_nothing():
-    with serving() as (server, _):
-        client = connect(server)
-        client.sendall(head("/picture?after=0"))
-        until(lambda: server._connections == 1)
-    server.close()
-    with client:
-        assert client.recv(100) == b""
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("codenet-page")]
+@pytest.mark.parametrize("waits", [False, True])
+def test_closing_leaves_nothing(waits):
+    """Whatever its connections are at."""
+    for _ in range(20):
+        with serving() as (server, _):
+            clients = [connect(server) for _ in range(3)]
+            for client in clients:
+                client.sendall(head("/picture?after=0"))
+            until(lambda: len(server._connections) == 3 or not waits)
+        server.close()
+        assert not server._thread.is_alive()
+        for client in clients:
+            with client, contextlib.suppress(ConnectionResetError):  # It was not accepted any more.
+                assert client.recv(100) == b""
     with pytest.raises(OSError):
         connect(server, 1.0)
