@@ -14,7 +14,7 @@ from codenet.checkout import ROOT
 ROOMS = {
     "codenet": (
         "errors files command checkout config fit isa registers graph program golden compiler zoo svg vision devices "
-        "runtime codenet cli"
+        "runtime live codenet cli"
     ),
     "hw": (
         "chips lib interfaces axi control dma window arithmetic depthwise pointwise accelerator verilog synthesis "

@@ -12,9 +12,9 @@ from tests.docs.messages import listed, literals, parts, raised
 SOURCES = ROOT / "sw" / "codenet"
 PAGE = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
 MESSAGES = listed(PAGE)
-OF_THE_SYSTEM = {"No space left on device"}
+OF_THE_SYSTEM = {"No space left on device", "Address already in use", "Cannot assign requested address"}
 
-COVERED = ["vision", "runtime", "cli", "zoo", "files.py", "checkout.py", "graph/file.py", "program/file.py"]
+COVERED = ["vision", "runtime", "live", "cli", "zoo", "files.py", "checkout.py", "graph/file.py", "program/file.py"]
 COVERED += [
     "devices/__init__.py",
     "devices/control.py",
@@ -42,7 +42,7 @@ def texts():
         literals(node)
         for file in SOURCES.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
 

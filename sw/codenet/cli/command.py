@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from codenet import __version__, command, files
-from codenet.cli import detect, doctor, setup
+from codenet.cli import detect, doctor, live, setup
 from codenet.command import FAILURE
 from codenet.config import AcceleratorConfig
 from codenet.devices import open_device
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"codenet {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     detect.add_command(commands)
+    live.add_command(commands)
 
     info = commands.add_parser("info", help="describe a program or a graph")
     info.add_argument("file", type=Path, metavar="FILE", help="program (.cdn) or graph (.cdg)")

@@ -39,6 +39,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command."""
     parser = commands.add_parser("detect", help="find objects in photos")
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="image file, folder of them, or pattern in quotes")
+    add_detector_options(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the photos with boxes here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the detections here, as COCO's results")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the detections here, a line each")
+    parser.set_defaults(run=_run)
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """What a detector is made with: ``--program``, ``--device``, ``--threshold`` and ``--levels``."""
     parser.add_argument(
         "--program", type=Path, help=f"compiled detector (default: the package's {DEFAULT_PROGRAM.name})"
     )
@@ -51,10 +60,6 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar=("BLACK", "WHITE"),
         help="values that are black and white, in grey photos of more than 8 bits (default: 0 65535)",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the photos with boxes here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the detections here, as COCO's results")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the detections here, a line each")
-    parser.set_defaults(run=_run)
 
 
 def expand(names: Iterable[str]) -> Iterator[Path | FormatError]:

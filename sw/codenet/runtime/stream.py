@@ -22,6 +22,7 @@ from codenet.fit import Placement
 from codenet.program import InputLayout
 from codenet.runtime.accelerator import Accelerator
 from codenet.runtime.frame import Outputs
+from codenet.runtime.profile import StepProfile
 from codenet.vision.boxes import Detection
 from codenet.vision.image import Levels, Prepared, Source, prepare
 
@@ -53,11 +54,23 @@ class Times:
 
 @dataclass(frozen=True)
 class Result:
-    """What was found in a photo. ``photo`` is what was given."""
+    """What was found in a photo.
+
+    Attributes
+    ----------
+    photo:
+        What was given.
+    photo_size:
+        Its height and width in pixels, upright: what boxes are in.
+    profile:
+        Counters of each step, if :meth:`Stream.profile_next` asked for them.
+    """
 
     photo: Source
     detections: list[Detection]
     times: Times
+    photo_size: tuple[int, int]
+    profile: list[StepProfile] | None = None
 
 
 @dataclass
@@ -123,6 +136,7 @@ class Stream:
         self._photos = iter(photos)
         self._decode = decode
         self._score = score
+        self._profile_wanted = False
         self._levels = levels
         self._workers = int(workers)
         self._brief = brief
@@ -165,6 +179,7 @@ class Stream:
             self._following = self._prepared()
         try:
             outputs = self._finish(job)
+            profile = self._profile()
         finally:
             self._current, self._following = self._following, None
             if self._current is not None:
@@ -173,7 +188,30 @@ class Stream:
         assert job.placement is not None, "a frame runs only with its photo in place"
         detections = self._decode(outputs, job.placement)
         job.times.decode_ms = _since(begin)
-        return Result(job.photo, detections, job.times)
+        return Result(job.photo, detections, job.times, job.placement.photo_size, profile)
+
+    @property
+    def threshold(self) -> float | None:
+        """Smallest score of frames that are started from now on; ``None``: the program's own.
+
+        Raises
+        ------
+        GraphError
+            Set to what is not within (0, 1).
+        """
+        return self._score
+
+    @threshold.setter
+    def threshold(self, score: float) -> None:
+        self._accelerator.program.threshold_for(score)
+        self._score = score
+
+    def profile_next(self) -> None:
+        """Let the next result have its ``profile``. Reading the counters keeps the accelerator waiting meanwhile.
+
+        On a device that is shared, ``next`` raises DeviceError if another program's frame came between.
+        """
+        self._profile_wanted = True
 
     def close(self) -> None:
         """Stop the frame that runs; no more results. Calling it twice does no harm."""
@@ -203,6 +241,13 @@ class Stream:
     def __del__(self) -> None:
         if not self._closed:
             self._close(self._accelerator.abandon)
+
+    def _profile(self) -> list[StepProfile] | None:
+        """Of the frame that has just finished, as long as no other runs."""
+        if not self._profile_wanted:
+            return None
+        self._profile_wanted = False
+        return self._accelerator.profile()
 
     def _prepared(self) -> _Job | None:
         """The next photo, in the accelerator's free input if nothing is wrong with it; ``None`` at the end."""

@@ -46,15 +46,13 @@ def frames(source: int | str | os.PathLike[str] = 0, *, size: tuple[int, int] = 
     """
     if isinstance(source, str | os.PathLike):
         text = os.fspath(source)
-        if "://" in text:
-            return _camera(text, _without_password(text), size)
+        if is_address(text):
+            return _camera(text, without_password(text), size)
         path = Path(source)
-        if not path.exists() and text.isdecimal():
-            return _camera(int(text), text, size)
+        if is_camera(source):
+            return _camera(text if path.exists() else int(text), text, size)
         if not path.exists():
             raise FileNotFoundError(2, "no such camera, folder, photo or video", str(path))
-        if path.is_char_device():
-            return _camera(text, text, size)
         if path.suffix.lower() in VIDEO_SUFFIXES:
             return _video(path)
         return itertools.cycle(photos_in(path) if path.is_dir() else [path])
@@ -63,6 +61,19 @@ def frames(source: int | str | os.PathLike[str] = 0, *, size: tuple[int, int] = 
             f"camera {source!r}: expected a number from 0 on, an address, or the path of photos or a video"
         )
     return _camera(int(source), str(source), size)
+
+
+def is_address(source: int | str | os.PathLike[str]) -> bool:
+    """Whether a source of frames is a camera in a network."""
+    return not isinstance(source, int) and "://" in os.fspath(source)
+
+
+def is_camera(source: int | str | os.PathLike[str]) -> bool:
+    """Whether frames of a source come as they happen: a number, an address, a device file."""
+    if isinstance(source, int) or is_address(source):
+        return True
+    path = Path(source)
+    return path.is_char_device() if path.exists() else os.fspath(source).isdecimal()
 
 
 def is_photo(path: Path) -> bool:
@@ -176,6 +187,6 @@ def _picture(capture: Any, name: str) -> np.ndarray | None:
     raise DeviceError(f"{name}: delivers {frame.dtype} {list(frame.shape)}, expected uint8 [H, W] or [H, W, 3]")
 
 
-def _without_password(address: str) -> str:
-    """An address as error messages may have it."""
+def without_password(address: str) -> str:
+    """An address as messages may have it."""
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:...@", address)

@@ -107,6 +107,12 @@ def test_the_same_as_photo_by_photo(name, tmp_path):
             with detector.stream(photos, workers=workers) as stream:
                 results = list(stream)
             assert [result.detections for result in results] == alone
+        with detector.stream(photos) as stream:
+            stream.profile_next()
+            measured, *others = stream
+            assert sum(step.cycles for step in measured.profile) == measured.times.cycles
+            assert [result.detections for result in (measured, *others)] == alone
+            assert not any(result.profile for result in others)
         assert results[-1].times.cycles == pytest.approx(cycles, rel=0.05)  # They vary with memory's refresh.
         assert (cycles > 0) == (name == "rtl")
     assert len({str(found) for found in alone}) == len(photos) and all(alone), "photos that look alike test nothing"
