@@ -50,7 +50,7 @@ class Tables:
     ports:
         Name, width and whether it is an input, in the order of the port bits.
     lut_cells:
-        Name of the cell that each LUT is of, in the order of evaluation.
+        Type and name of the cell that each LUT is of, in the order of evaluation.
     """
 
     values: int
@@ -110,7 +110,7 @@ class _Builder:
 
     def lut(self, name: str, table: int, inputs: Sequence[int], output: int) -> int:
         self.luts.append(_Lut(table, [*inputs, *[ZERO] * (6 - len(inputs))], output))
-        self.names.append(name)
+        self.names.append(f"{self.module['cells'][name]['type']} {name}")
         return len(self.luts) - 1
 
     def _add(self, name: str, cell: Mapping[str, Any]) -> None:
@@ -258,7 +258,7 @@ class _Builder:
                     order.append(reader)
         if len(order) < len(self.luts):
             stuck = self.names[next(n for n, count in enumerate(waiting) if count)]
-            raise NetlistError(f"combinational loop through cell {stuck}")
+            raise NetlistError(f"combinational loop through {stuck}")
         return order
 
     def finish(self) -> Tables:

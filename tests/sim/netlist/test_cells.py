@@ -226,5 +226,5 @@ def test_unknown_cells_and_modes_are_refused():
 
 def test_a_loop_is_refused():
     inverter = {"type": "INV", "parameters": {}, "connections": {"I": [2], "O": [2]}}
-    with pytest.raises(NetlistError, match="combinational loop through cell round"):
+    with pytest.raises(NetlistError, match="combinational loop through INV round"):
         tables({"ports": {}, "cells": {"round": inverter}, "netnames": {}})
