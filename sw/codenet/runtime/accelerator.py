@@ -200,9 +200,10 @@ class Accelerator:
         frame.set_threshold(threshold, score)
         frame.flush()
         with self.device.turns.take(self) as new:
-            if self.device.turns.reset_failed:
+            stuck = self.device.turns.reset_failed
+            if stuck:
                 self._reset()
-            if new:
+            if new or stuck:  # What was stuck may have been switched off and on.
                 self._configure()
             self._finished = False
             self._running = self._last = frame
