@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal faults mutants fuzz soak sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -92,6 +92,12 @@ formal: setup .venv-formal/.installed  ## Prove properties of the gateware for a
 	test -x .venv-formal/bin/python || $(PYTHON) -m venv .venv-formal
 	.venv-formal/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-formal.txt
 	touch $@
+
+faults: setup  ## Single faults on the simulated board, counted by kind and outcome: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.faults --jobs $(JOBS) $(ARGS)
+
+mutants: setup  ## Mutants of hw, golden, compiler and runtime, and whether tests kill them: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.mutants --jobs $(JOBS) $(ARGS)
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs
