@@ -196,6 +196,8 @@ def flip(bench: Bench, offset: int, mask: int, step: int | None = None) -> str:
     outputs = bench.named(lambda: _run(bench, hook))
     outcome = _compare(bench, outputs, error, memory, found)
     accelerator.memory[: len(program().image)] = np.frombuffer(program().image, np.uint8)
+    if outcome == UNDEFINED:  # What has no rule may leave anything behind it; opening a program begins with a reset.
+        accelerator.reset()
     return outcome
 
 

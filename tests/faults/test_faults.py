@@ -7,11 +7,24 @@ import numpy as np
 import pytest
 
 from codenet.errors import DeviceError
-from codenet.isa import ErrorCause
+from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
+from codenet.isa.descriptor import BY_NAME
 from sim.verilator.board import PORT0_WRITE, PORT1_READ, READ, SLAVE_ERROR, WRITE
 from tests import campaign
 from tests.faults import __main__ as command
-from tests.faults.bench import CONFIG, RIGHT, Bench, Failure, because, hasty_resets, image, program
+from tests.faults.bench import (
+    CONFIG,
+    RIGHT,
+    UNDEFINED,
+    Bench,
+    Failure,
+    because,
+    expected,
+    hasty_resets,
+    image,
+    integers,
+    program,
+)
 from tests.faults.cases import case
 from tests.faults.kinds import KINDS, flip
 
@@ -107,6 +120,17 @@ def test_what_was_switched_off_and_on_has_the_registers_of_the_start(bench):
     assert set(bench.registers.values()) == {0}
     bench.device.board.run(2000)
     assert bench.device.board.violation == ""
+
+
+def test_what_a_broken_program_leaves_behind_does_not_reach_the_next_user(bench):
+    """A step that says six rows, and four rows of pixels, ends without an error, and rows are left in the window."""
+    with bench.open() as other:
+        other.pixels[..., :3] = image(2).view(np.uint8)
+        step = program().step_names.index("decoder2.dw + decoder2.pw")
+        word = program().program_offset + step * DESCRIPTOR_BYTES + 4 * BY_NAME["output_height"].word
+        assert flip(bench, word, 2 << BY_NAME["output_height"].shift) == UNDEFINED
+        other.start()
+        assert integers(other.finish()) == expected(2)
 
 
 def test_command_counts_records_and_resumes(tmp_path, monkeypatch, capsys):

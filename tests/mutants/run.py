@@ -73,15 +73,14 @@ class Tree:
         original = path.read_bytes()
         every = killers(mutation.path, stages)
         for tests in every:
-            self.usual(tests)
-        try:
-            _write(path, mutation.apply(original))
-            for tests in every:
-                outcome, which = self.run(tests, SLACK + PATIENCE * self.usual(tests))
-                if outcome != SURVIVED:
-                    return outcome, which
-        finally:
-            _write(path, original)
+            limit = SLACK + PATIENCE * self.usual(tests)
+            try:
+                _write(path, mutation.apply(original))
+                outcome, which = self.run(tests, limit)
+            finally:
+                _write(path, original)
+            if outcome != SURVIVED:
+                return outcome, which
         return SURVIVED, " ".join(test for tests in every for test in tests)
 
     def usual(self, tests: list[str]) -> float:
