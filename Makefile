@@ -99,6 +99,9 @@ faults: setup  ## Single faults on the simulated board, counted by kind and outc
 mutants: setup  ## Mutants of hw, golden, compiler and runtime, and whether tests kill them: build/trust.json (ARGS="--count 100")
 	$(PY) -m tests.mutants --jobs $(JOBS) $(ARGS)
 
+fuzz: setup  ## Broken files for every reader: taken, or refused by name: build/trust.json (ARGS="graph --count 1000")
+	$(PY) -m tests.fuzz --jobs $(JOBS) $(ARGS)
+
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs
 
