@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import time
 from functools import cache
+from itertools import count
 from pathlib import Path
+from typing import IO
 
 from codenet.checkout import BUILD, ENVIRONMENT, ROOT, digest
 from tests.mutants.mutate import Mutation
@@ -56,9 +59,10 @@ def killers(path: str, stages: int = 3) -> list[list[str]]:
 class Tree:
     """A copy of the checkout in which one file at a time is mutated."""
 
-    def __init__(self, name: str) -> None:
-        self.root = WORK / name
-        self.build = WORK / f"{name}-build"
+    def __init__(self) -> None:
+        WORK.mkdir(parents=True, exist_ok=True)
+        self._lock, name = _free_place()
+        self.root, self.build = WORK / name, WORK / f"{name}-build"
         shutil.rmtree(self.root, ignore_errors=True)
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         for path in filter(None, subprocess.check_output(listed, cwd=ROOT, text=True).split("\0")):
@@ -123,6 +127,18 @@ class Tree:
     def _built(self) -> set[Path]:
         """Simulations, of which each mutant makes its own."""
         return {path for kind in ("bench", "board") for path in (self.build / kind).glob("*") if path.is_dir()}
+
+
+def _free_place() -> tuple[IO[str], str]:
+    """A name that no other process uses, as long as the file is open."""
+    for number in count():
+        lock = open(WORK / f"tree-{number}.lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock, f"tree-{number}"
+        except BlockingIOError:
+            lock.close()
+    raise AssertionError
 
 
 _moments = 0

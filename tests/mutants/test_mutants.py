@@ -135,7 +135,7 @@ def test_count():
 @pytest.fixture
 def toy(monkeypatch):
     """A copy of the checkout with a module, and a test that does not see all of it."""
-    tree = Tree("tree-of-tests")
+    tree = Tree()
     path, test = "sw/codenet/golden/toy.py", "tests/codenet/golden/test_toy.py"
     (tree.root / path).write_text(TOY)
     (tree.root / test).write_text(TEST_OF_TOY)
