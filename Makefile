@@ -102,6 +102,9 @@ mutants: setup  ## Mutants of hw, golden, compiler and runtime, and whether test
 fuzz: setup  ## Broken files for every reader: taken, or refused by name: build/trust.json (ARGS="graph --count 1000")
 	$(PY) -m tests.fuzz --jobs $(JOBS) $(ARGS)
 
+soak: setup  ## A thousand whole frames with any memory timing, every tensor compared: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.soak --jobs $(JOBS) $(ARGS)
+
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs
 
