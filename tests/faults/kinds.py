@@ -195,7 +195,9 @@ def flip(bench: Bench, offset: int, mask: int, step: int | None = None) -> str:
     bench.may_stray = error is not None
     outputs = bench.named(lambda: _run(bench, hook))
     outcome = _compare(bench, outputs, error, memory, found)
+    # What the host writes once, when it opens a program: the input's border too.
     accelerator.memory[: len(program().image)] = np.frombuffer(program().image, np.uint8)
+    program().input.write(accelerator.memory, image(1))
     if outcome == UNDEFINED:  # What has no rule may leave anything behind it; opening a program begins with a reset.
         accelerator.reset()
     return outcome

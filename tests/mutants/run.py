@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 from codenet.checkout import BUILD, ENVIRONMENT, ROOT, digest
 from tests.mutants.mutate import Mutation
@@ -61,7 +61,8 @@ class Tree:
 
     def __init__(self) -> None:
         WORK.mkdir(parents=True, exist_ok=True)
-        self._lock, name = _free_place()
+        lock, name = _free_place()
+        weakref.finalize(self, os.close, lock)
         self.root, self.build = WORK / name, WORK / f"{name}-build"
         shutil.rmtree(self.root, ignore_errors=True)
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -129,15 +130,15 @@ class Tree:
         return {path for kind in ("bench", "board") for path in (self.build / kind).glob("*") if path.is_dir()}
 
 
-def _free_place() -> tuple[IO[str], str]:
+def _free_place() -> tuple[int, str]:
     """A name that no other process uses, as long as the file is open."""
     for number in count():
-        lock = open(WORK / f"tree-{number}.lock", "w")
+        file = os.open(WORK / f"tree-{number}.lock", os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock, f"tree-{number}"
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file, f"tree-{number}"
         except BlockingIOError:
-            lock.close()
+            os.close(file)
     raise AssertionError
 
 

@@ -75,7 +75,7 @@ def test_position_behind_letters_of_several_bytes():
 
 
 def test_every_source_has_names_of_its_own_and_mutants_that_parse():
-    for path, source in sources([]).items():
+    for path, source in sources(["hw/[cdw]*", "sw/*"]).items():
         found = mutations(source, path)
         assert len({mutation.name for mutation in found}) == len(found)
         for mutation in found[:: max(1, len(found) // 2)]:
