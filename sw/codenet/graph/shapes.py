@@ -76,7 +76,7 @@ def _check_types(op: Operation, part: Operation | Requantize) -> None:
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             _require(whole, op, f"{field.name} = {value!r:.100}: expected a whole number")
         elif field.type == "float":
-            number = isinstance(value, Real) and math.isfinite(value) and value > 0
+            number = isinstance(value, Real) and 0 < float(value) < math.inf
             _require(number, op, f"{field.name} = {value!r:.100}: expected a number above 0")
         elif field.type == "bool":
             _require(isinstance(value, bool | np.bool_), op, f"{field.name} = {value!r:.100}: expected true or false")
