@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal netlist sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream release
+.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal netlist faults mutants fuzz soak sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream release
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -93,8 +93,20 @@ formal: setup .venv-formal/.installed  ## Prove properties of the gateware for a
 	.venv-formal/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-formal.txt
 	touch $@
 
-netlist: setup  ## Simulate what Yosys makes of the RTL: every kind of step, a detector, faults (ARGS="--design build/pynq-z2")
+netlist: setup  ## Simulate what Yosys makes of the RTL: every kind of step, a detector, faults (ARGS=--small)
 	$(PY) -m tests.netlist $(ARGS)
+
+faults: setup  ## Single faults on the simulated board, counted by kind and outcome: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.faults --jobs $(JOBS) $(ARGS)
+
+mutants: setup  ## Mutants of hw, golden, compiler and runtime, and whether tests kill them: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.mutants --jobs $(JOBS) $(ARGS)
+
+fuzz: setup  ## Broken files for every reader: taken, or refused by name: build/trust.json (ARGS="graph --count 1000")
+	$(PY) -m tests.fuzz --jobs $(JOBS) $(ARGS)
+
+soak: setup  ## A thousand whole frames with any memory timing, every tensor compared: build/trust.json (ARGS="--count 100")
+	$(PY) -m tests.soak --jobs $(JOBS) $(ARGS)
 
 docs: setup  ## Write the generated pages: docs/registers.md, docs/isa.md
 	$(PY) -m codenet.cli.reference docs

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def listed(path: Path) -> list[str]:
 
 def visible(folder: Path, pattern: str) -> list[Path]:
     """What ``folder`` has of a pattern, sorted, but hidden files, as macOS adds to archives (``._*``)."""
+    if not os.path.isdir(folder):
+        return []
     return sorted(path for path in folder.glob(pattern) if not _hidden(path.relative_to(folder)))
 
 
@@ -154,7 +157,7 @@ class PhotoHead:
 
 def read_head(path: Path) -> PhotoHead | str:
     """Size and orientation of a photo without decoding it where that is possible; otherwise why there is none."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # Unlike Path's, it is false of a name that no file can have.
         return f"{path}: image is missing"
     try:
         with vision.open_image(path) as image:

@@ -84,7 +84,7 @@ def read_torch(path: Path, what: str) -> Any:
         raise CodenetError(f"{what} {path}: no PyTorch file, or a damaged one") from error
 
 
-def misfit(error: RuntimeError) -> str:
+def misfit(error: RuntimeError | TypeError) -> str:
     """The first of the faults that `load_state_dict` finds, in short."""
     lines = str(error).splitlines()
     return textwrap.shorten(lines[min(1, len(lines) - 1)], 200, placeholder=" ...")
@@ -97,7 +97,7 @@ def restore(path: Path, network: CoDeNet, state: dict[str, Any]) -> CoDeNet:
     """
     try:
         network.load_state_dict(state["average"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise CodenetError(f"checkpoint {path}: its weights do not fit its configuration: {misfit(error)}") from error
     return network.eval()
 

@@ -39,6 +39,9 @@ ACCELERATED_SIDES = range(2 * SIDE_UNIT, 640 + 1, SIDE_UNIT)
 #: Output stride of the network: the heads work at a quarter of the input's resolution.
 OUTPUT_STRIDE = 4
 
+#: More than the widest and the longest stage of any configuration, and little enough to be held in memory.
+MAX_CHANNELS, MAX_UNITS = 4096, 64
+
 #: The largest dilation of the deformable convolution (paper, section 3.2: bound 7).
 MAX_DILATION = 7
 ALL_DILATIONS = tuple(range(MAX_DILATION + 1))
@@ -103,6 +106,7 @@ class NetworkConfig:
                 f"{SIDE_UNIT}"
             )
         object.__setattr__(self, "size", sides if sides[0] != sides[1] else sides[0])
+        self._check_numbers()
         if self.fit not in FITS:
             raise CodenetError(f"network {self.name}: fit is {self.fit!r}, expected one of {FITS}")
         if self.stem not in STEMS:
@@ -115,6 +119,19 @@ class NetworkConfig:
                 f"network {self.name}: stage width {odd[0]} is odd, a unit splits its channels in halves"
             )
         self._check_variant()
+
+    def _check_numbers(self) -> None:
+        """`CodenetError` unless all parts have as many units and channels as a network can have."""
+        for what, numbers, count, most in (
+            ("channels", self.channels, 5, MAX_CHANNELS),
+            ("units", self.units, 3, MAX_UNITS),
+            ("widths of the decoder", self.decoder, 3, MAX_CHANNELS),
+            ("widths of a head", (self.head,), 1, MAX_CHANNELS),
+        ):
+            if len(numbers) != count or any(type(n) is not int or not 1 <= n <= most for n in numbers):
+                raise CodenetError(
+                    f"network {self.name}: {what} are {numbers!r:.100}, expected {count} numbers from 1 to {most}"
+                )
 
     def _check_variant(self) -> None:
         """`CodenetError` unless the options of the deformable convolution fit together."""

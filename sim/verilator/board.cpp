@@ -33,10 +33,12 @@ namespace {
 constexpr int kBeat = 8;
 constexpr int kPage = 4096;
 constexpr int kRegisterTimeout = 1000;
-constexpr uint32_t kOkay = 0, kSlaveError = 2;
+constexpr uint32_t kOkay = 0, kSlaveError = 2, kDecodeError = 3;
+constexpr uint64_t kNever = ~uint64_t(0);
 
 enum Permission { kRead = 1, kWrite = 2 };
 enum Channel { kRead0, kRead1, kWrite0, kChannels };
+enum Handshake { kAddress, kData, kResponse };
 enum Stop { kLimit = 0, kInterrupt = 1, kStep = 2, kViolation = 3 };
 
 struct Range {
@@ -97,10 +99,7 @@ class Board {
     Board(const Timing& timing, uint64_t base, uint64_t size)
         : timing_(timing), random_(timing.seed), base_(base), size_(size),
           memory_(static_cast<uint8_t*>(calloc(size, 1))), top_(new Vcodenet(&context_)) {
-        top_->aresetn = 0;
-        for (int n = 0; n < 8; ++n) tick();
-        top_->aresetn = 1;
-        tick();
+        restart();
     }
     ~Board() {
         top_->final();
@@ -123,6 +122,28 @@ class Board {
         if (kind) faults_.push_back({low, high, kind});
     }
     void halt(uint32_t channels) { halted_ = channels; }
+    void stall(uint32_t handshakes, uint64_t after, uint64_t cycles) {
+        stalled_ = handshakes, stall_begin_ = cycle_ + after;
+        stall_end_ = cycles < kNever - stall_begin_ ? stall_begin_ + cycles : kNever;
+    }
+    void respond(int channel, uint64_t transfer, uint32_t response) {
+        due_[channel] = transfers_[channel] + transfer, answers_[channel] = response;
+    }
+    uint64_t transfers(int channel) const { return transfers_[channel]; }
+    void guard(bool on) { guarded_ = on; }
+    uint64_t strays(uint32_t kind) const { return strays_[kind == kWrite]; }
+
+    // What switching power off and on does, except that memory stays.
+    void restart() {
+        top_->s_axi_arvalid = top_->s_axi_rready = top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
+        top_->aresetn = 0;
+        for (int n = 0; n < 8; ++n) {
+            reads_[0] = reads_[1] = {}, write_ = {}, tokens_ = 0;
+            tick();
+        }
+        top_->aresetn = 1;
+        tick();
+    }
 
     int run(uint64_t limit, bool until_interrupt, bool until_step) {
         for (uint64_t n = 0; n < limit; ++n) {
@@ -236,12 +257,22 @@ class Board {
         if (now.address % kBeat) fail("%s: address %#x is no multiple of 8", what, now.address);
         if (now.address % kPage + bytes > kPage)
             fail("%s: burst of %u beats at %#x crosses a 4 KiB border", what, now.length + 1, now.address);
-        for (const Range& range : allowed_)
-            if ((range.kind & kind) && range.low <= now.address && uint64_t(now.address) + bytes <= range.high) return;
-        fail("%s: %u bytes at %#x lie outside the allocated memory", what, bytes, now.address);
+        if (!guarded_ && !allowed(now, kind))
+            fail("%s: %u bytes at %#x lie outside the allocated memory", what, bytes, now.address);
     }
 
-    uint32_t response(const Address& now, Permission kind) const {
+    bool allowed(const Address& now, Permission kind) const {
+        const uint64_t end = uint64_t(now.address) + (now.length + 1) * kBeat;
+        for (const Range& range : allowed_)
+            if ((range.kind & kind) && range.low <= now.address && end <= range.high) return true;
+        return false;
+    }
+
+    uint32_t response(const Address& now, Permission kind) {
+        if (guarded_ && !allowed(now, kind)) {
+            ++strays_[kind == kWrite];
+            return kDecodeError;
+        }
         for (const Range& range : faults_)
             if ((range.kind & kind) && now.address < range.high && range.low < uint64_t(now.address) + (now.length + 1) * kBeat)
                 return kSlaveError;
@@ -274,7 +305,7 @@ class Board {
     void take_beat(uint64_t data, bool last, uint32_t strobe) {
         Burst& burst = write_.bursts.front();
         const uint64_t offset = burst.address + uint64_t(write_.done) * kBeat - base_;
-        if (offset + kBeat <= size_)
+        if (burst.response != kDecodeError && offset + kBeat <= size_)
             for (int n = 0; n < kBeat; ++n)
                 if (strobe >> n & 1) memory_[offset + n] = uint8_t(data >> 8 * n);
         ++write_.done;
@@ -287,9 +318,13 @@ class Board {
         write_.done = 0;
     }
 
-    bool paused(Channel channel) {
-        return (halted_ >> channel & 1) || (timing_.stall && random_.next() < timing_.stall);
+    bool paused(Channel channel, Handshake handshake) {
+        const bool stalled = cycle_ >= stall_begin_ && cycle_ < stall_end_ && (stalled_ >> (kChannels * handshake + channel) & 1);
+        return stalled || (halted_ >> channel & 1) || (timing_.stall && random_.next() < timing_.stall);
     }
+
+    // Response of the next transfer of read data, or of the next write response: `usual`, unless another one is due.
+    uint32_t answer(Channel channel, uint32_t usual) { return transfers_[channel]++ == due_[channel] ? answers_[channel] : usual; }
 
     // What the memory does for the next cycle: one beat a channel at most, and no more bytes in all than the bandwidth.
     void move(bool refresh) {
@@ -304,29 +339,31 @@ class Board {
         }
         first_ = (first_ + 1) % kChannels;
         for (int port = 0; port < 2; ++port)
-            reads_[port].ar_ready = reads_[port].bursts.size() < timing_.outstanding && !paused(Channel(port));
-        write_.aw_ready = write_.bursts.size() + write_.responses.size() < timing_.outstanding && !paused(kWrite0);
-        if (!write_.b_valid && !write_.responses.empty() && cycle_ >= write_.responses.front().ready && !paused(kWrite0)) {
+            reads_[port].ar_ready = reads_[port].bursts.size() < timing_.outstanding && !paused(Channel(port), kAddress);
+        write_.aw_ready = write_.bursts.size() + write_.responses.size() < timing_.outstanding && !paused(kWrite0, kAddress);
+        if (!write_.b_valid && !write_.responses.empty() && cycle_ >= write_.responses.front().ready &&
+            !paused(kWrite0, kResponse)) {
             write_.b_valid = true;
-            write_.b_resp = write_.responses.front().response;
+            write_.b_resp = answer(kWrite0, write_.responses.front().response);
             write_.responses.pop_front();
         }
     }
 
     bool grant_write() {
         // Ready only while a burst will still be open after this cycle.
-        write_.w_ready = !write_.bursts.empty() && !paused(kWrite0);
+        write_.w_ready = !write_.bursts.empty() && !paused(kWrite0, kData);
         return write_.w_ready;
     }
 
     bool load_beat(Channel number) {
         ReadChannel& channel = reads_[number];
-        if (channel.r_valid || channel.bursts.empty() || cycle_ < channel.bursts.front().ready || paused(number)) return false;
+        if (channel.r_valid || channel.bursts.empty() || cycle_ < channel.bursts.front().ready || paused(number, kData))
+            return false;
         const Burst& burst = channel.bursts.front();
         const uint64_t offset = burst.address + uint64_t(channel.done) * kBeat - base_;
         channel.r_data = 0xBADC0FFEE0DDF00Dull;
-        if (burst.response == kOkay && offset + kBeat <= size_) memcpy(&channel.r_data, memory_ + offset, kBeat);
-        channel.r_resp = burst.response;
+        channel.r_resp = answer(number, burst.response);
+        if (channel.r_resp == kOkay && offset + kBeat <= size_) memcpy(&channel.r_data, memory_ + offset, kBeat);
         channel.r_last = ++channel.done == burst.beats;
         channel.r_valid = true;
         if (channel.r_last) channel.bursts.pop_front(), channel.done = 0;
@@ -357,7 +394,11 @@ class Board {
     WriteChannel write_;
     int64_t tokens_ = 0;
     int first_ = 0;
-    uint32_t halted_ = 0;
+    uint32_t halted_ = 0, stalled_ = 0;
+    uint64_t stall_begin_ = 0, stall_end_ = 0;
+    uint64_t transfers_[kChannels] = {}, due_[kChannels] = {kNever, kNever, kNever}, strays_[2] = {};
+    uint32_t answers_[kChannels] = {};
+    bool guarded_ = false;
     std::vector<Range> allowed_, faults_;
     std::string violation_;
 };
@@ -376,6 +417,12 @@ void board_allow(Board* board, uint64_t low, uint64_t high, uint32_t kind) { boa
 void board_forbid(Board* board, uint64_t low) { board->forbid(low); }
 void board_fault(Board* board, uint64_t low, uint64_t high, uint32_t kind) { board->fault(low, high, kind); }
 void board_halt(Board* board, uint32_t channels) { board->halt(channels); }
+void board_stall(Board* board, uint32_t handshakes, uint64_t after, uint64_t cycles) { board->stall(handshakes, after, cycles); }
+void board_respond(Board* board, int channel, uint64_t transfer, uint32_t response) { board->respond(channel, transfer, response); }
+uint64_t board_transfers(Board* board, int channel) { return board->transfers(channel); }
+void board_guard(Board* board, int on) { board->guard(on); }
+uint64_t board_strays(Board* board, uint32_t kind) { return board->strays(kind); }
+void board_restart(Board* board) { board->restart(); }
 int board_read(Board* board, uint32_t offset, uint32_t* value) { return board->read(offset, value); }
 int board_write(Board* board, uint32_t offset, uint32_t value, uint32_t strobe) { return board->write(offset, value, strobe); }
 int board_run(Board* board, uint64_t limit, int until_interrupt, int until_step) {

@@ -33,6 +33,17 @@ READ, WRITE = 1, 2
 PORT0_READ, PORT1_READ, PORT0_WRITE = 1, 2, 4
 """Channels, for :meth:`Board.halt`."""
 
+CHANNELS = (PORT0_READ, PORT1_READ, PORT0_WRITE)
+
+ADDRESS, DATA, RESPONSE = range(3)
+"""Handshakes of a channel, for :func:`handshake`; reads have no RESPONSE."""
+
+SLAVE_ERROR, DECODE_ERROR = 2, 3
+"""Responses of a bus, for :meth:`Board.respond`."""
+
+FOREVER = 2**64 - 1
+"""Cycles of a :meth:`Board.stall`."""
+
 LIMIT, INTERRUPT, STEP, VIOLATION = range(4)
 """Why :meth:`Board.run` returned."""
 
@@ -53,6 +64,11 @@ class _Timing(ctypes.Structure):
     ]
 
 
+def handshake(channel: int, which: int) -> int:
+    """Bit of a handshake (ADDRESS, DATA, RESPONSE) of a channel (``PORT0_READ`` ...), for :meth:`Board.stall`."""
+    return channel << len(CHANNELS) * which
+
+
 @lru_cache
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
@@ -69,6 +85,12 @@ def _load(path: Path) -> ctypes.CDLL:
         "board_forbid": (None, [handle, u64]),
         "board_fault": (None, [handle, u64, u64, u32]),
         "board_halt": (None, [handle, u32]),
+        "board_stall": (None, [handle, u32, u64, u64]),
+        "board_respond": (None, [handle, integer, u64, u32]),
+        "board_transfers": (u64, [handle, integer]),
+        "board_guard": (None, [handle, integer]),
+        "board_strays": (u64, [handle, u32]),
+        "board_restart": (None, [handle]),
         "board_read": (integer, [handle, u32, ctypes.POINTER(u32)]),
         "board_write": (integer, [handle, u32, u32, u32]),
         "board_run": (integer, [handle, u64, integer, integer]),
@@ -136,6 +158,36 @@ class Board:
     def halt(self, channels: int) -> None:
         """Stop the given bus channels (``PORT0_READ`` ...), as a memory that hangs does; 0: none."""
         self._library.board_halt(self._handle, channels)
+
+    def stall(self, handshakes: int, cycles: int, after: int = 0) -> None:
+        """Let ready or valid of the given handshakes (a sum of :func:`handshake`) stay low for ``cycles``, from
+        ``after`` cycles on; in place of the last stall.
+        """
+        self._library.board_stall(self._handle, handshakes, after, cycles)
+
+    def respond(self, channel: int, transfer: int, response: int) -> None:
+        """Answer one transfer of a channel (``PORT0_READ`` ...) with ``response``: the beat of read data, or the write
+        response, that ``transfer`` others precede. Read data is lost with it.
+        """
+        self._library.board_respond(self._handle, CHANNELS.index(channel), transfer, response)
+
+    def transfers(self, channel: int) -> int:
+        """Beats of read data, or write responses, since the beginning."""
+        return int(self._library.board_transfers(self._handle, CHANNELS.index(channel)))
+
+    def guard(self, on: bool = True) -> None:
+        """Answer accesses outside what is allowed with DECERR and write nothing there, as an interconnect with memory
+        protection does, instead of stopping.
+        """
+        self._library.board_guard(self._handle, on)
+
+    def strays(self, kind: int) -> int:
+        """Bursts of ``kind`` that were answered so since the beginning."""
+        return int(self._library.board_strays(self._handle, kind))
+
+    def restart(self) -> None:
+        """Switch the accelerator off and on: registers and all that is on the bus are lost, memory stays."""
+        self._library.board_restart(self._handle)
 
     def read(self, offset: int) -> int:
         """Register read, as an AXI-Lite transaction."""

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -44,7 +46,9 @@ def infer(operations: Iterable[Operation], outputs: Mapping[str, str], classes: 
     tensors: dict[str, Tensor] = {}
     for index, operation in enumerate(operations):
         _require(operation.kind in KINDS, operation, f"unknown kind; expected one of {sorted(KINDS)}")
+        _require(isinstance(operation.name, str), operation, "expected a text for a name")
         _require(operation.name not in tensors, operation, "the name is used twice")
+        _check_types(operation, operation)
         _require(
             (index == 0) == isinstance(operation, Input), operation, "expected exactly one input, the first operation"
         )
@@ -58,7 +62,26 @@ def infer(operations: Iterable[Operation], outputs: Mapping[str, str], classes: 
         channels = tensors[outputs["heatmap"]].channels
         if len(classes) != channels:
             raise GraphError(f"{len(classes)} class names for a heatmap of {channels} channels: expected one each")
+    for name in classes:
+        if not isinstance(name, str):
+            raise GraphError(f"class name {name!r}: expected a text")
     return tensors
+
+
+def _check_types(op: Operation, part: Operation | Requantize) -> None:
+    """Whole numbers, scales and flags of an operation, or of its requantizer, are such."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.type == "int":
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            _require(whole, op, f"{field.name} = {value!r:.100}: expected a whole number")
+        elif field.type == "float":
+            number = isinstance(value, Real) and 0 < float(value) < math.inf
+            _require(number, op, f"{field.name} = {value!r:.100}: expected a number above 0")
+        elif field.type == "bool":
+            _require(isinstance(value, bool | np.bool_), op, f"{field.name} = {value!r:.100}: expected true or false")
+        elif isinstance(value, Requantize):
+            _check_types(op, value)
 
 
 def _output(op: Operation, inputs: list[Tensor]) -> Tensor:
@@ -115,6 +138,7 @@ def _check_convolution(op: Convolution, x: Tensor) -> None:
     _require(op.stride in (1, 2, 4), op, f"stride {op.stride}: expected 1, 2 or 4")
     _check_weights(op, op.weights, 7 if op.weight_bits == 4 else 127)
     _check_requantize(op, op.requantize, shape[0], wide=op.wide)
+    _check_zero_point(op, op.zero_point, wide=op.wide)
 
 
 def _check_depthwise(op: Depthwise, inputs: list[Tensor]) -> None:
@@ -128,6 +152,7 @@ def _check_depthwise(op: Depthwise, inputs: list[Tensor]) -> None:
         _require(inputs[1].shape == expected, op, f"dilations {list(inputs[1].shape)}: expected {list(expected)}")
     _check_weights(op, op.weights, 7)
     _check_requantize(op, op.requantize, x.channels, wide=False)
+    _check_zero_point(op, op.zero_point, wide=False)
 
 
 def _check_weights(op: Operation, weights: np.ndarray, limit: int) -> None:
@@ -137,8 +162,15 @@ def _check_weights(op: Operation, weights: np.ndarray, limit: int) -> None:
         _require(-limit <= low and high <= limit, op, f"weights in [{low}, {high}]: expected [-{limit}, {limit}]")
 
 
+def _check_zero_point(op: Operation, zero_point: int, *, wide: bool) -> None:
+    low, high = (-32768, 32767) if wide else (-128, 127)
+    _require(low <= zero_point <= high, op, f"zero point {zero_point}: expected {low} to {high}")
+
+
 def _check_requantize(op: Operation, r: Requantize, channels: int, *, wide: bool) -> None:
     limits = (-32768, 32767) if wide else (-128, 127)
+    for name, array in (("m", r.m), ("b", r.b)):
+        _require(array.dtype.kind in "iu", op, f"requantize {name} is {array.dtype}: expected integers")
     _require(r.m.shape == (channels,), op, f"requantize m {list(r.m.shape)}: expected [{channels}]")
     _require(r.b.shape == (channels,), op, f"requantize b {list(r.b.shape)}: expected [{channels}]")
     _require(bool(np.all(np.abs(r.m.astype(np.int64)) < 2**15)), op, "requantize m exceeds 16 bits")

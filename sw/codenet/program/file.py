@@ -20,6 +20,7 @@ from codenet.config import AcceleratorConfig
 from codenet.errors import CodenetError, FormatError
 from codenet.fit import STRETCH
 from codenet.isa import DESCRIPTOR_BYTES, ISA_VERSION, Descriptor
+from codenet.program.checks import check_fields
 from codenet.program.memory import InputLayout, PlacedTensor
 
 if TYPE_CHECKING:
@@ -73,8 +74,12 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FormatError(f"{path}: checksum does not match: the file is corrupted")
     try:
         description = json.loads(zlib.decompress(data[_PREAMBLE.size : _PREAMBLE.size + description_size]))
-        return _restore(description, zlib.decompress(data[_PREAMBLE.size + description_size : size]))
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError, zlib.error, CodenetError) as error:
+        fields = _restore(description, zlib.decompress(data[_PREAMBLE.size + description_size : size]))
+        check_fields(fields)
+        return fields
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
+        raise FormatError(f"{path}: unusable program file: {error}") from error
+    except CodenetError as error:
         raise FormatError(f"{path}: unusable program file: {error}") from error
 
 
@@ -106,10 +111,7 @@ def _describe_input(layout: InputLayout) -> dict[str, Any]:
 def _restore(description: dict[str, Any], image: bytes) -> dict[str, Any]:
     start = description["program_offset"]
     ends = range(start + DESCRIPTOR_BYTES, start + DESCRIPTOR_BYTES * description["steps"] + 1, DESCRIPTOR_BYTES)
-    tensors = tuple(
-        PlacedTensor(**(entry | {"planes": tuple(entry["planes"]), "index": np.array(entry["index"], dtype=np.int32)}))
-        for entry in description["tensors"]
-    )
+    tensors = tuple(_restore_tensor(entry) for entry in description["tensors"])
     by_name = {tensor.name: tensor for tensor in tensors}
     return dict(
         name=description["name"],
@@ -127,3 +129,10 @@ def _restore(description: dict[str, Any], image: bytes) -> dict[str, Any]:
         step_macs=tuple(description["step_macs"]),
         metadata=description["metadata"],
     )
+
+
+def _restore_tensor(entry: dict[str, Any]) -> PlacedTensor:
+    if any(type(index) is not int for index in entry["index"]):
+        raise TypeError(f"tensor {entry['name']!r}: index has something else than integers")
+    index = np.array(entry["index"], dtype=np.int32)
+    return PlacedTensor(**(entry | {"planes": tuple(entry["planes"]), "index": index}))

@@ -200,9 +200,9 @@ class Accelerator:
         frame.set_threshold(threshold, score)
         frame.flush()
         with self.device.turns.take(self) as new:
-            if self.device.turns.reset_failed:
+            if new or self.device.turns.reset_failed:
+                # Another's program may have left anything; what was stuck may have been switched off and on.
                 self._reset()
-            if new:
                 self._configure()
             self._finished = False
             self._running = self._last = frame

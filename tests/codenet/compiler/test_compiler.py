@@ -247,3 +247,27 @@ def test_split_depthwise_exists_in_memory() -> None:
     assert names == ["decoder0.dw [1/2]", "decoder0.dw [2/2]"]
     tensor = next(tensor for tensor in program.tensors if tensor.name == "decoder0.dw")
     assert tensor.channels == 1024 and len(tensor.planes) == 64 and np.unique(tensor.index).size == 1024
+
+
+def test_steps_do_the_multiplications_of_the_graph() -> None:
+    """All of them, and none twice, where nothing is upsampled; operations without any count for none."""
+    net = networks.Builder(32, 48)
+    x = net.convolution("stem", "image", 20, kernel=3, stride=2, bits=8)
+    x = net.max_pool("pool", x)
+    net.depthwise("alone", x, stride=2)
+    net.convolution("dense", net.depthwise("dw", x), 24)
+    graph = net.graph("macs", {"alone": "alone", "dense": "dense"})
+    program = check(graph, AcceleratorConfig.small())
+    assert sum(program.step_macs) == program.graph_macs
+    assert program.graph_macs == 16 * 24 * 20 * 27 + 4 * 6 * 20 * 9 + 8 * 12 * 20 * (9 + 24)
+
+
+def test_output_planes_of_a_step_are_whole_groups() -> None:
+    """24 outputs are one and a half planes: 8 planes fit, of 10 the first step takes 6, that is 4 groups."""
+    config = AcceleratorConfig(outputs=24, chunk_depth=16)
+    net = networks.Builder(16, 16)
+    graph = net.graph(
+        "wide", {"y": net.convolution("y", net.convolution("x", "image", 16, kernel=3, stride=2, bits=8), 160)}
+    )
+    program = check(graph, config)
+    assert [step.output_planes for step in program.descriptors] == [1, 6, 4]

@@ -234,6 +234,15 @@ def test_peaks(capacity: int, upsample: bool) -> None:
     assert counts.peaks == len(records) > 3 and counts.write_beats == min(capacity, len(records))
 
 
+def test_peaks_need_room_for_all_that_the_descriptor_allows() -> None:
+    step = peak_step(peak_capacity=64)
+    end = step.memory.size - 8 * 64
+    executor.execute_step(step.replace(peak_address=end - end % 8).memory, step.descriptor, SMALL)
+    beyond = step.replace(peak_address=end - end % 8 + 8)
+    with pytest.raises(StepError, match=f"output plane 0 at .*: expected its 512 bytes within {step.memory.size}"):
+        executor.execute_step(beyond.memory, beyond.descriptor, SMALL)
+
+
 def test_read_beats_of_packed_rows_overlap() -> None:
     step = random_step(SMALL, 4, 6, 3, packed=True, chunks=2)
     assert executor.execute_step(step.memory, step.descriptor, SMALL).read_beats == 4 * 3 * 7

@@ -300,6 +300,12 @@ def test_refused_arguments(call, message):
         call()
 
 
+def test_defaults_are_dilation_and_stride_1_and_a_zero_point_of_0():
+    for operator, weights in ((golden.window, ()), (golden.depthwise, (W + np.int8(1),))):
+        assert np.array_equal(operator(X, *weights), operator(X, *weights, 1, 1, 0))
+        assert not np.array_equal(operator(X, *weights), operator(X, *weights, 1, 1, 1))
+
+
 def test_examples_of_the_documentation():
     results = doctest.testfile(str(ROOT / "docs" / "numbers.md"), module_relative=False)
     assert results.attempted > 15 and results.failed == 0

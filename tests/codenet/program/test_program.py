@@ -9,6 +9,7 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,60 @@ def test_valid_checksum_over_nonsense(data: bytes, tmp_path: Path) -> None:
     body[32:40] = bytes(8)
     with pytest.raises(FormatError, match="unusable program file"):
         _load(bytes(body) + hashlib.sha256(body).digest(), tmp_path)
+
+
+def described(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """The same file with another description, and the checksum for it."""
+    size, image = struct.unpack_from("<QQ", data, 16)
+    text = json.loads(zlib.decompress(data[32 : 32 + size]))
+    change(text)
+    packed = zlib.compress(json.dumps(text).encode())
+    body = data[:16] + struct.pack("<QQ", len(packed), image) + packed + data[32 + size : -32]
+    return body + hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(memory_bytes=-1), "memory_bytes = -1: expected an integer"),
+        (lambda d: d.update(memory_bytes=1e9), "memory_bytes = 1000000000.0: expected an integer"),
+        (lambda d: d.update(memory_bytes=2**40), "expected an integer, .* to 4294967295"),
+        (lambda d: d.update(steps=0), "steps = 0: expected an integer, 1 or more"),
+        (lambda d: d["step_names"].pop(), "number of step_names = .*: expected one for each of .* steps"),
+        (lambda d: d["step_names"].__setitem__(0, 5), "step_names = 5: expected a text"),
+        (lambda d: d["step_macs"].pop(), "step_macs"),
+        (lambda d: d["step_macs"].__setitem__(0, "1"), "step_macs = '1': expected an integer"),
+        (lambda d: d["classes"].__setitem__(0, None), "classes = None: expected a text"),
+        (lambda d: d.update(metadata=[]), "metadata = .*: expected an object"),
+        (lambda d: d["input"].update(row_bytes=4), "input row_bytes = 4"),
+        (lambda d: d["input"].update(offset=2**31), "input offset = 2147483648"),
+        (lambda d: d["input"].update(height=True), "input height = True"),
+        (lambda d: d["tensors"][0].update(index=[2**70]), "int|large"),
+        (lambda d: d["tensors"][0].update(index=[0.5]), "index has something else than integers"),
+        (lambda d: d["tensors"][0].update(index=[]), "length of index = 0: expected an integer"),
+        (lambda d: d["tensors"][0]["index"].__setitem__(0, 4000), "index = 4000: expected an integer, 0 to"),
+        (lambda d: d["tensors"][0]["planes"].__setitem__(0, [1]), "plane = .*: expected an integer, 0 to"),
+        (lambda d: d["tensors"][0]["planes"].__setitem__(0, 2**31), "plane = 2147483648: expected an integer, 0 to"),
+        (lambda d: d["tensors"][0].update(dtype="float32"), "dtype = 'float32': expected int8 or int16"),
+        (lambda d: d["tensors"][0].update(scale=0), "scale = 0: expected a number above 0"),
+        (lambda d: d["tensors"][0].update(step=1000), "step = 1000: expected an integer, 0 to"),
+        (lambda d: d["tensors"][0].update(upsample=2), "upsample = 2: expected an integer, 0 to 1"),
+        (lambda d: d["outputs"].update(heatmap="nothing"), "nothing"),
+    ],
+)
+def test_valid_checksum_over_a_description_that_no_program_has(
+    data: bytes, tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    path = tmp_path / "x.cdn"
+    path.write_bytes(described(data, change))
+    with pytest.raises(FormatError, match=f"x.cdn: unusable program file: .*{message}"):
+        Program.load(path)
+
+
+def test_description_that_is_packed_again_is_taken(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.cdn"
+    path.write_bytes(described(data, lambda d: None))
+    assert Program.load(path).name == "network"
 
 
 def test_other_files(tmp_path: Path) -> None:

@@ -387,6 +387,20 @@ def test_error_and_then_a_reset_that_fails(program, device, monkeypatch):
         accelerator.run(IMAGE)  # Not before another reset: a start while the late one goes on would be ignored.
 
 
+def test_device_that_was_switched_off_and_on_is_set_up_again(program, device, monkeypatch):
+    """What a reset cannot end, the user ends by loading the bitstream; then all settings are gone."""
+    monkeypatch.setattr("codenet.devices.control.RESET_SECONDS", 0.01)
+    with Accelerator(device, program) as accelerator:
+        settings = {name: device.registers[name] for name in ("PROGRAM_OFFSET", "WATCHDOG", "IRQ_ENABLE")}
+        device.fail, device.stuck = ErrorCause.INPUT_READ, True
+        with pytest.raises(DeviceError, match="load the bitstream again"):
+            accelerator.run(IMAGE)
+        device.fail, device.stuck = None, False
+        device.registers |= {name: 0 for name in ("STATUS", *settings)}
+        accelerator.run(IMAGE)
+        assert settings["WATCHDOG"] and {name: device.registers[name] for name in settings} == settings
+
+
 def test_only_what_changed_is_flushed(program, device, monkeypatch):
     flushed = []
     with Accelerator(device, program) as accelerator:

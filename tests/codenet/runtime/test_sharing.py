@@ -193,14 +193,25 @@ def test_a_timeout_goes_to_the_frame_that_had_it(fakes):
 def test_a_device_that_stays_busy_is_not_started(fakes, monkeypatch):
     device, first, second = fakes
     monkeypatch.setattr("codenet.devices.control.RESET_SECONDS", 0.01)
-    device.fail, device.stuck = ErrorCause.INPUT_READ, True
+    device.fail = ErrorCause.INPUT_READ
     first.start()
+    device.stuck = True
     with pytest.raises(DeviceError, match="still busy"):
         second.run(IMAGE)
     with pytest.raises(DeviceError, match="cause INPUT_READ.*still busy"):
         first.finish()
     device.fail, device.stuck = None, False
     second.run(IMAGE)
+
+
+def test_whoever_takes_the_device_resets_what_another_left_in_it(fakes):
+    device, first, second = fakes
+    for accelerator in (first, second):
+        accelerator.run(IMAGE)
+    writes = len(device.writes)
+    first.run(IMAGE)
+    assert device.writes[writes] == ("CONTROL", 2)
+    assert device.writes.index(("CONTROL", 1), writes) > writes
 
 
 def test_each_has_its_own_settings(fakes):

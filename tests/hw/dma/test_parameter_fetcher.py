@@ -10,7 +10,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DEPTHWISE_BEATS, FIELDS, DepthwiseOp, Descriptor, Section
 from codenet.isa.parameters import section_beats
 from hw.dma import ParameterFetcher
-from hw.interfaces import PARAMETER, STEP
+from hw.interfaces import PARAMETER, STEP, TO_MEMORIES
 from sim import testbench as bench
 from sim.testbench.dram import Dram
 from sim.timing import DramTiming
@@ -67,16 +67,25 @@ def expected_bus(dram: Dram, step: Descriptor, half: int) -> list[dict[str, int]
 
 
 class Monitor:
-    """Collects what is on the parameter bus, and checks that nothing comes once the fetcher is ready."""
+    """Collects what is on the parameter bus, and checks that nothing comes once the fetcher is ready.
+
+    ``gap``: cycles from the last beat to ready.
+    """
 
     def __init__(self, dut):
         self.dut = dut
         self.beats: list[dict[str, int]] = []
+        self.gap: int | None = None
         self.task = cocotb.start_soon(self._run())
 
     async def _run(self) -> None:
+        quiet = 0
         while True:
+            quiet += 1
+            if self.dut.ready.value and self.gap is None:
+                self.gap = quiet
             if self.dut.bus_valid.value:
+                quiet = 0
                 assert not self.dut.ready.value
                 value = PARAMETER.from_bits(int(self.dut.bus_payload.value))
                 self.beats.append({name: int(getattr(value, name)) for name in ("half", "index", "beat", "data")})
@@ -126,6 +135,7 @@ async def fetch(dut, dram: Dram, step: Descriptor, half: int) -> int:
     await bench.cycles(dut, 20)
     monitor.task.cancel()
     assert monitor.beats == expected
+    assert monitor.gap is not None and monitor.gap >= TO_MEMORIES, "ready before the last beat is where it belongs"
     assert dram.reads[0].beats - before == 16 + len(expected)
     fields = STEP.from_bits(int(dut.next_step.value))
     for field in FIELDS:
@@ -190,6 +200,23 @@ async def check_limits_are_allowed(dut):
         step = descriptor(rng, **plain | given)
         # One beat a cycle, and the latency and a few cycles for each of the two reads.
         assert await fetch(dut, dram, step, 1) <= 16 + step.parameter_beats + 2 * IDEAL.latency + 40
+
+
+@cocotb.test()
+async def check_fetches_take_the_same_time(dut):
+    """Whatever came before: the time for the check of a descriptor is counted from its beginning."""
+    rng = random.Random(7)
+    dram = await begin(dut, IDEAL)
+    good = descriptor(rng, pointwise=1, chunks=3, vectors=5, groups=2)
+    bad = dataclasses.replace(good, magic=0)
+    times = set()
+    for step in (good, good, bad, good, bad, bad, good):
+        if step is good:
+            times.add(await fetch(dut, dram, step, 0))
+        else:
+            await ask(dut, dram, step, 0, allow_parameters=False)
+            await until_free(dut)
+    assert len(times) == 1, times
 
 
 @cocotb.test()

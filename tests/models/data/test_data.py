@@ -56,6 +56,8 @@ def twice(records):
         (lambda c: c["annotations"][0].update(image_id=99), "annotation 1: image 99 is not in the file"),
         (lambda c: c["annotations"][1].update(category_id=77), "annotation 2: category 77 is not in the file"),
         (lambda c: c["images"][0].update(file_name="gone.png"), "gone.png: image is missing"),
+        (lambda c: c["images"][0].update(file_name="x" * 5000 + ".png"), "x.png: image is missing"),
+        (lambda c: c["images"][0].update(file_name="x" * 5000 + "/y.png"), "y.png: image is missing"),
         (lambda c: c["annotations"][0].pop("bbox"), "annotation 1: malformed record: 'bbox' is missing"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: malformed record: bbox is \\[1, 2, 3\\]"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, None]), "annotation 1: malformed record: bbox is"),

@@ -88,6 +88,12 @@ def test_normalization_of_grey_is_zero():
         ({"stem": "s8"}, "stem is 's8'"),
         ({"deform": "iii"}, "deform is 'iii'"),
         ({"channels": (24, 116, 233, 464, 1024)}, "233 is odd"),
+        ({"channels": (24, 116)}, r"channels are \(24, 116\), expected 5 numbers from 1 to 4096"),
+        ({"channels": (24, 116, 232, 464, 65536)}, "channels are .*, expected 5 numbers from 1 to 4096"),
+        ({"units": (4, 8, 65)}, "units are .*, expected 3 numbers from 1 to 64"),
+        ({"units": (4, True, 4)}, "units are .*, expected 3 numbers"),
+        ({"decoder": (256, 128, -64)}, "widths of the decoder are .*, expected 3 numbers from 1 to 4096"),
+        ({"head": 0}, r"widths of a head are \(0,\), expected 1 numbers"),
     ],
 )
 def test_bad_configurations(changes, message):
