@@ -15,6 +15,7 @@ from typing import Any
 from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
 from hw.flow import paths, resets
+from hw.flow.fasm import count_slices, defects
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.defects import shared_parity
@@ -101,9 +102,12 @@ def implement(job: Job) -> Implementation:
     if not fasm.exists():
         raise BuildError(f"{fasm}: not written by {tools['nextpnr'].name}, see {job.folder / 'nextpnr.log'}")
     timing = Timing.of(job, constraints.period_ns(job.clock_mhz) - 1e3 / parse_frequency(log, job.clock_mhz))
+    features = fasm.read_text()
+    if found := defects(features):
+        raise BuildError(f"{fasm}: {tools['nextpnr'].name} left out what the chip needs:\n  " + "\n  ".join(found))
     sets = control_sets(module)
     details = {
-        "slices": count_slices(fasm.read_text()),
+        "slices": count_slices(features),
         "control_sets": len(sets),
         "control_sets_below_4": sum(count < 4 for count in sets.values()),
         "slowest_paths": [path.to_dict() for path in paths.of_nextpnr(log)],
@@ -111,11 +115,6 @@ def implement(job: Job) -> Implementation:
         "timing_leaves_out": LEFT_OUT,
     }
     return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
-
-
-def count_slices(fasm: str) -> int:
-    """Slices that a design's features set something in."""
-    return len(set(re.findall(r"^(CL[BE]L[LM]\w*_X\d+Y\d+\.SLICE[LM]_X\d)", fasm, re.M)))
 
 
 def _versions(tools: dict[str, Path]) -> dict[str, Any]:

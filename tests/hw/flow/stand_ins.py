@@ -239,6 +239,8 @@ def _nextpnr(arguments: list[str], xdc: str, fasm: str) -> None:
         )
     lines = ["CLBLL_L_X2Y100.SLICEL_X0.ALUT.INIT[63:0] = 64'h1", "CLBLL_L_X2Y100.SLICEL_X0.AFF.ZINI"]
     lines += ["CLBLM_R_X3Y7.SLICEM_X0.ALUT.RAM", "CLBLM_R_X3Y7.SLICEL_X1.CLKINV", "INT_L_X2Y100.EL1BEG0.LOGIC_OUTS_L8"]
+    if os.environ.get("STAND_IN_BREAK") == "fasm":
+        lines.append("DSP_L_X64Y115.DSP48.DSP_1.AREG_2")
     Path(fasm).write_text("\n".join(lines) + "\n")
 
 

