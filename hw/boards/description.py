@@ -22,7 +22,7 @@ class Board:
     Attributes
     ----------
     name, module:
-        For people, one of :data:`codenet.devices.boards.BOARDS`; of the top in Verilog.
+        For people, one of :mod:`codenet.devices.boards`; of the top in Verilog.
     part, chip, package:
         As the vendor's tools call it (``xc7z020clg400-1``), and the first two thirds of that.
     family:

