@@ -38,8 +38,6 @@ class Netlist {
         luts_[lut].table ^= mask;
         return true;
     }
-    uint8_t value(uint32_t index) const { return index < values_.size() ? values_[index] : 0; }
-    uint32_t luts() const { return uint32_t(luts_.size()); }
 
   protected:
     void set(size_t& bit, uint64_t value, int width) {

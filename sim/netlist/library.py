@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,14 +10,13 @@ from amaranth.back import rtlil
 
 from codenet.checkout import BUILD, build_folder, digest
 from codenet.config import AcceleratorConfig
-from codenet.errors import DeviceError
 from hw.accelerator import Accelerator
 from hw.boards.board import Board
 from hw.lib.cells import Series7
 from hw.synthesis.yosys import XC7, read_netlist, synthesize
 from hw.verilog import Wrapper
 from sim.netlist.tables import Tables, tables
-from sim.verilator.library import HARNESS, include_folder
+from sim.verilator.library import HARNESS, PREFIX, include_folder, link, made_once
 
 NETLISTS = BUILD / "netlist"
 ENGINE = Path(__file__).with_name("engine.hpp")
@@ -45,19 +42,8 @@ def build(text: str, name: str = "board") -> Path:
     DeviceError
         The library could not be built.
     """
-    build_folder(NETLISTS.name)
-    path = synthesize({f"netlist-{name}": text}, XC7)[f"netlist-{name}"]
-    key = digest([], path.stem, ENGINE.read_text(), HARNESS.read_text(), Path(tables.__code__.co_filename).read_text())
-    folder = NETLISTS / key
-    library = folder / "board.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        made = tables(read_netlist(path))
-        made.write(folder / "tables")
-        (folder / "cells").write_text("\n".join(made.lut_cells))
-        (folder / "Vcodenet.h").write_text(header(made, folder / "tables"))
-        _compile(folder, library)
-    return library
+    name = f"netlist-{name}"
+    return _library(synthesize({name: text}, XC7)[name], "top")
 
 
 def build_design(netlist: Path, module: str, board: Board) -> Path:
@@ -69,14 +55,22 @@ def build_design(netlist: Path, module: str, board: Board) -> Path:
     NetlistError, DeviceError
         As :func:`build`.
     """
-    made = tables(read_netlist(netlist, module))
-    folder = build_folder(NETLISTS.name) / f"{module}-{digest([], netlist.read_text())[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    made.write(folder / "tables")
-    (folder / "cells").write_text("\n".join(made.lut_cells))
-    (folder / "Vcodenet.h").write_text(header(made, folder / "tables", processor_pins(board)))
-    _compile(folder, folder / "board.so")
-    return folder / "board.so"
+    return _library(netlist, module, processor_pins(board))
+
+
+def _library(netlist: Path, module: str, pins: Mapping[str, str] | None = None) -> Path:
+    build_folder(NETLISTS.name)
+    here = sorted(path for path in ENGINE.parent.iterdir() if path.is_file())
+
+    def make(folder: Path) -> None:
+        made = tables(read_netlist(netlist, module))
+        made.write(folder / "tables")
+        (folder / "cells").write_text("\n".join(made.lut_cells))
+        (folder / f"{PREFIX}.h").write_text(header(made, folder / "tables", pins))
+        include = include_folder()
+        link(folder, folder, [include / "verilated.cpp", include / "verilated_threads.cpp"])
+
+    return made_once(NETLISTS / digest([netlist, HARNESS, *here], module, str(pins)), make)
 
 
 def processor_pins(board: Board) -> dict[str, str]:
@@ -152,22 +146,5 @@ def header(made: Tables, path: Path, pins: Mapping[str, str] | None = None) -> s
         'extern "C" inline __attribute__((used)) int netlist_invert(uint32_t lut, uint64_t mask) {',
         "    return Vcodenet::last() && Vcodenet::last()->invert(lut, mask);",
         "}",
-        'extern "C" inline __attribute__((used)) int netlist_value(uint32_t index) {',
-        "    return Vcodenet::last() ? Vcodenet::last()->value(index) : 0;",
-        "}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _compile(folder: Path, library: Path) -> None:
-    include = include_folder()
-    temporary = folder / "board.tmp.so"
-    command = ["g++", "-std=c++17", "-O2", "-fPIC", "-shared", f"-I{folder}", f"-I{include}", f"-I{include / 'vltstd'}"]
-    command += [str(HARNESS), str(include / "verilated.cpp"), str(include / "verilated_threads.cpp")]
-    command += ["-o", str(temporary), "-lpthread"]
-    if shutil.which(command[0]) is None:
-        raise DeviceError(f"cannot build the simulated board: program {command[0]} is not installed")
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise DeviceError(f"g++ failed in {folder}:\n{(result.stdout + result.stderr)[-3000:]}")
-    temporary.replace(library)

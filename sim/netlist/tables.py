@@ -57,12 +57,11 @@ class Tables:
     ports: list[tuple[str, int, bool]]
     lut_cells: list[str]
     _sections: list[np.ndarray] = field(repr=False)
-    _counts: list[int] = field(repr=False)
 
     def write(self, path: Path) -> None:
         """Binary file, little endian: seven counts, then the rows of each table."""
         with open(path, "wb") as file:
-            np.array([self.values, *self._counts], "<u4").tofile(file)
+            np.array([self.values, *map(len, self._sections)], "<u4").tofile(file)
             for section in self._sections:
                 section.tofile(file)
 
@@ -274,8 +273,7 @@ class _Builder:
             ports.append((name, len(wires), is_input))
             bits += [NOBODY if is_input and isinstance(bit, str) else self.value(bit) for bit in wires]
         sections = [luts, *(_rows(r) for r in (self.flip_flops, writes, self.block_rams, self.slices)), _rows(bits)]
-        counts = [len(section) for section in sections]
-        return Tables(len(self.index) + 3, ports, [self.names[n] for n in order], sections, counts)
+        return Tables(len(self.index) + 3, ports, [self.names[n] for n in order], sections)
 
 
 def _outward(cell: Mapping[str, Any], pin: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from hw.verilog import generate
 BOARDS = BUILD / "board"
 HARNESS = Path(__file__).with_name("board.cpp")
 PREFIX = "Vcodenet"
+LIBRARY = "board.so"
 VERILATOR_FLAGS = (
     "-O3",
     "--x-assign",
@@ -80,15 +81,23 @@ def build_verilog(text: str) -> Path:
 
 
 def _build(key: str, text: Callable[[], str]) -> Path:
-    folder = BOARDS / key
-    library = folder / "board.so"
+    def make(folder: Path) -> None:
+        (folder / "codenet.v").write_text(text())
+        _compile(folder)
+
+    return made_once(BOARDS / key, make)
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Path of the library in ``folder``, by ``make`` (which calls :func:`link`) if it isn't there. Safe for concurrent
+    callers.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not library.exists():
-            (folder / "codenet.v").write_text(text())
-            _compile(folder, library)
-    return library
+        if not (folder / LIBRARY).exists():
+            make(folder)
+    return folder / LIBRARY
 
 
 def _key(config: AcceleratorConfig, generate: Callable[[AcceleratorConfig], str]) -> str:
@@ -113,7 +122,7 @@ def _harness() -> str:
     return HARNESS.read_text() + tools
 
 
-def _compile(folder: Path, library: Path) -> None:
+def _compile(folder: Path) -> None:
     objects = folder / "objects"
     shutil.rmtree(objects, ignore_errors=True)
     jobs = str(min(4, os.cpu_count() or 1))
@@ -141,9 +150,21 @@ def _compile(folder: Path, library: Path) -> None:
         ],
         folder,
     )
+    link(folder, objects, [objects / f"lib{PREFIX}.a", objects / "libverilated.a"])
+    shutil.rmtree(objects)
+
+
+def link(folder: Path, model: Path, parts: Sequence[Path]) -> None:
+    """Make the library in ``folder`` of the harness, the model whose header lies in ``model``, and ``parts`` with what
+    these need.
+
+    Raises
+    ------
+    DeviceError
+        The compiler failed, with what it said, or is missing.
+    """
     include = include_folder()
     temporary = folder / "board.tmp.so"
-    archives = [str(objects / f"lib{PREFIX}.a"), str(objects / "libverilated.a")]
     _run(
         [
             "g++",
@@ -151,19 +172,18 @@ def _compile(folder: Path, library: Path) -> None:
             "-O2",
             *COMPILER_FLAGS,
             "-shared",
-            f"-I{objects}",
+            f"-I{model}",
             f"-I{include}",
             f"-I{include / 'vltstd'}",
             str(HARNESS),
             "-o",
             str(temporary),
-            *archives,
+            *map(str, parts),
             "-lpthread",
         ],
         folder,
     )
-    temporary.replace(library)
-    shutil.rmtree(objects)
+    temporary.replace(folder / LIBRARY)
 
 
 def include_folder() -> Path:
