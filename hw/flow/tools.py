@@ -40,12 +40,15 @@ class Tool:
         Where to get it.
     places:
         Paths where it usually is.
+    on_path:
+        Whether PATH is searched.
     """
 
     names: tuple[str, ...]
     variable: str
     hint: str
     places: tuple[str, ...] = ()
+    on_path: bool = True
 
     def find(self) -> Path | None:
         """Its path; none if it is nowhere.
@@ -63,7 +66,7 @@ class Tool:
             if self.names and not os.access(path, os.X_OK):
                 raise BuildError(f"{self.variable} = {value}: expected a program")
             return path.absolute()
-        for name in self.names:
+        for name in self.names if self.on_path else ():
             found = shutil.which(name)
             if found:
                 return Path(found)
