@@ -22,7 +22,7 @@ from codenet.devices import selftest
 from codenet.devices.base import Device
 from codenet.devices.identity import read_config
 from codenet.errors import DeviceError
-from codenet.isa import DESCRIPTOR_BYTES, PLANE_ALIGNMENT, DepthwiseOp, Descriptor
+from codenet.isa import DESCRIPTOR_BYTES, PLANE_ALIGNMENT, Descriptor
 from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
 
 FETCH_CYCLES = 52
@@ -129,7 +129,7 @@ def measure(device: Device) -> MemoryMeasurement:
         It has no counters of cycles, or a step does not end.
     """
     config = read_config(device)
-    small = _plane(config, 1, 1)
+    small = selftest.plane_step(config, 1, 1)
     waits = [_run(device, [small])[0][ProfileCounter.WAIT_PARAMETERS] for _ in range(REPETITIONS)]
     if not min(waits):
         raise DeviceError(f"device {device.name}: counts no cycles: its memory cannot be measured")
@@ -167,20 +167,20 @@ def table(measurement: MemoryMeasurement) -> str:
 def _traffic(device: Device, config: AcceleratorConfig) -> Iterator[Traffic]:
     for beats in BURSTS:
         width = beats * BEAT_BYTES // VECTOR_BYTES
-        part, whole = (_plane(config, rows, width, 0, 2 * PLANE_ALIGNMENT) for rows in (128, 384))
+        part, whole = (selftest.plane_step(config, rows, width, 0, 2 * PLANE_ALIGNMENT) for rows in (128, 384))
         yield _marginal(f"read, bursts of {beats} beats", 1, device, [part], [whole])
     for name, channels, outputs, upsample in (
         ("read, whole rows", 1, 0, 0),
         ("write, and a quarter of it read", 2, 1, 1),
         ("copy", 2, 1, 0),
     ):
-        part, whole = (_plane(config, rows, WIDTH, outputs, upsample=upsample) for rows in (48, 144))
+        part, whole = (selftest.plane_step(config, rows, WIDTH, outputs, upsample=upsample) for rows in (48, 144))
         yield _marginal(name, channels, device, [part], [whole])
     fetch = _parameters(config)
-    counters = _run(device, [_plane(config, 1, 1), fetch])[1]
+    counters = _run(device, [selftest.plane_step(config, 1, 1), fetch])[1]
     yield Traffic("parameters", fetch.parameter_beats, 0, counters[ProfileCounter.WAIT_PARAMETERS], 1)
     less, more = (
-        [_plane(config, max(1, step.parameter_beats * BEAT_BYTES // (WIDTH * VECTOR_BYTES)), WIDTH), step]
+        [selftest.plane_step(config, max(1, step.parameter_beats * BEAT_BYTES // (WIDTH * VECTOR_BYTES)), WIDTH), step]
         for step in (_parameters(config, 2), fetch)
     )
     yield _marginal("copy and parameters, on both ports", 3, device, less, more)
@@ -200,34 +200,6 @@ def _marginal(
     )
     read, written = (after - before for before, after in zip(few, many, strict=True))
     return Traffic(name, read, written, max(1, long - short), channels)
-
-
-def _plane(
-    config: AcceleratorConfig, height: int, width: int, outputs: int = 1, pitch: int | None = None, upsample: int = 0
-) -> Descriptor:
-    """A step that reads one plane, and writes it if it has ``outputs``."""
-    operation = DepthwiseOp.OFF if outputs else DepthwiseOp.PEAKS
-    stride = -(-width // 3)
-    return Descriptor(
-        depthwise_op=operation,
-        reach=int(not outputs),
-        upsample=upsample,
-        window_rows=3 * min(-(-height // 3), config.window_depth // stride),
-        input_planes=1,
-        input_height=height,
-        input_width=width,
-        output_height=height,
-        output_width=width,
-        row_pitch=(width >> upsample) * VECTOR_BYTES if pitch is None else pitch,
-        window_row_stride=stride,
-        vectors=outputs,
-        output_planes=outputs,
-        block_log2=4 * outputs,
-        output_pixels=height * width,
-        parameter_address=0,
-        parameter_beats=1 + outputs,
-        peak_threshold=32767,
-    )
 
 
 def _parameters(config: AcceleratorConfig, share: int = 1) -> Descriptor:

@@ -162,7 +162,7 @@ def copy_step(config: AcceleratorConfig, height: int, width: int) -> tuple[np.nd
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     target = source + size + -size % PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.array([target]), np.zeros(0), np.zeros(0), np.zeros(0))
-    descriptor = _plane_step(config, height, width, DepthwiseOp.OFF, pitch=width * VECTOR_BYTES, outputs=1)
+    descriptor = plane_step(config, height, width)
     image = np.zeros(target + size, np.uint8)
     image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
     image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
@@ -173,28 +173,32 @@ def idle_step(config: AcceleratorConfig, height: int, width: int) -> np.ndarray:
     """Memory of a program of one step that reads one row ``height`` times, finds no peak in it, and writes nothing."""
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
-    descriptor = _plane_step(config, height, width, DepthwiseOp.PEAKS, pitch=0, outputs=0)
+    descriptor = plane_step(config, height, width, outputs=0, pitch=0)
     image = np.zeros(source + width * VECTOR_BYTES, np.uint8)
     image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
     image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
     return image
 
 
-def _plane_step(
-    config: AcceleratorConfig, height: int, width: int, operation: DepthwiseOp, *, pitch: int, outputs: int
+def plane_step(
+    config: AcceleratorConfig, height: int, width: int, outputs: int = 1, pitch: int | None = None, upsample: int = 0
 ) -> Descriptor:
+    """A program's only step, which reads one plane and writes it as it is, or finds no peak in it if it has no
+    ``outputs``; its parameters lie behind it. ``pitch``: bytes from row to row, by default no gap.
+    """
     stride = -(-width // 3)
     return Descriptor(
         last=1,
-        depthwise_op=operation,
-        reach=int(operation != DepthwiseOp.OFF),
+        depthwise_op=DepthwiseOp.OFF if outputs else DepthwiseOp.PEAKS,
+        reach=int(not outputs),
+        upsample=upsample,
         window_rows=3 * min(-(-height // 3), config.window_depth // stride),
         input_planes=1,
         input_height=height,
         input_width=width,
         output_height=height,
         output_width=width,
-        row_pitch=pitch,
+        row_pitch=(width >> upsample) * VECTOR_BYTES if pitch is None else pitch,
         window_row_stride=stride,
         vectors=outputs,
         output_planes=outputs,
@@ -222,6 +226,13 @@ def running(device: Device, buffer: Buffer) -> Iterator[None]:
 
 
 def check_end(device: Device) -> None:
+    """Whether the program that ran has ended as it should.
+
+    Raises
+    ------
+    DeviceError
+        It has not; with the cause that the accelerator gives.
+    """
     register = BY_NAME["STATUS"]
     value = device.read(register.offset)
     if register.extract(value, "done"):

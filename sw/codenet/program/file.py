@@ -34,6 +34,9 @@ _PREAMBLE = struct.Struct("<8sIIQQ")
 image.
 """
 
+_UNUSABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error)
+"""What reading fields from bytes that are not a program's may raise."""
+
 
 def write(program: Program, path: str | os.PathLike[str]) -> None:
     """Write a program; complete or not at all."""
@@ -77,9 +80,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         fields = _restore(description, zlib.decompress(data[_PREAMBLE.size + description_size : size]))
         check_fields(fields)
         return fields
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error) as error:
-        raise FormatError(f"{path}: unusable program file: {error}") from error
-    except CodenetError as error:
+    except (*_UNUSABLE, CodenetError) as error:
         raise FormatError(f"{path}: unusable program file: {error}") from error
 
 

@@ -16,22 +16,12 @@ import numpy as np
 import pytest
 
 from codenet import Detector, cli
-from codenet.compiler import compile as compile_graph
-from codenet.config import AcceleratorConfig
 from codenet.vision.camera import LOST_FRAMES
 from codenet.vision.image import load
 from tests.codenet.live.stage import unpack
-from tests.networks import network
 from tests.paths import ROOT
 
 PHOTO = ROOT / "docs/photos/chelsea.jpg"
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    path = tmp_path_factory.mktemp("program") / "small.cdn"
-    compile_graph(network(64, equal_heads=True, name="tiny"), AcceleratorConfig.small()).save(path)
-    return path
 
 
 @pytest.fixture
