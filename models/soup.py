@@ -15,27 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from codenet import command
 from codenet.errors import CodenetError
 from models.command import check_outputs
-from models.network.checkpoints import load_checkpoint, write_checkpoint
+from models.network.checkpoints import load_checkpoint, mean_state, write_checkpoint
 
 #: What all checkpoints of a soup must have in common, and what of them it has. A checkpoint of W4A8 has no precision.
 IDENTITY = ("kind", "config", "classes", "precision")
-
-
-def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first
-    one's.
-    """
-    return {
-        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
-        if value.is_floating_point()
-        else value.clone()
-        for key, value in states[0].items()
-    }
 
 
 def _check_fits(path: Path, checkpoint: dict[str, Any], first: dict[str, Any], first_path: Path) -> None:

@@ -29,6 +29,7 @@ from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device, run_processes
+from models.training.distill_detector import feature_names
 from models.training.resident import Budget, Recipe, resident_photos, square_side, train_float, train_quantized
 from models.training.run import setup_logging, training_data
 from models.widen import widen
@@ -137,6 +138,8 @@ def _data(options: argparse.Namespace) -> DetectionData:
 def _run(options: argparse.Namespace) -> None:
     begin = time.time()
     check_folder(options.output)
+    if options.detector is not None:
+        feature_names(options.detector)
     recipe = replace(
         Recipe(),
         rate=options.rate,
@@ -144,6 +147,8 @@ def _run(options: argparse.Namespace) -> None:
         mosaics=options.mosaic,
         compiled=options.compile,
         seed=options.seed,
+        cycles=options.cycles,
+        detector=options.detector,
     )
     lanes = [
         Lane(
@@ -189,6 +194,13 @@ def make_parser() -> argparse.ArgumentParser:
     add("--rate", type=number(float, 0), default=Recipe.rate, help="highest learning rate")
     add("--quantized-rate", type=number(float, 0), default=Recipe.quantized_rate, help="of fine-tuning")
     add("--mosaic", type=number(float, 0, 1), default=Recipe.mosaics, help="part of the pictures that are mosaics")
+    add(
+        "--cycles",
+        type=number(int, 1),
+        default=1,
+        help="times that the learning rate rises; averages of their ends are tried",
+    )
+    add("--detector", type=Path, metavar="ONNX", help="file of a YOLOX whose features are learned, too")
     add("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     add("--seed", type=number(int, 0), default=Recipe.seed)
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")

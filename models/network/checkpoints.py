@@ -9,7 +9,7 @@ import logging
 import os
 import pickle
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,18 @@ def compact(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     Norms and biases stay: variances reach beyond float16, and they are few.
     """
     return {key: (v.half() if v.ndim == 4 else v).detach().cpu().clone() for key, v in state.items()}
+
+
+def mean_state(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of states with the same keys and shapes, in the first one's dtypes; of integers (counters) the first
+    one's.
+    """
+    return {
+        key: torch.stack([state[key].double() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value.clone()
+        for key, value in states[0].items()
+    }
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import pytest
 from models import sprint
 from models.network import CONFIGS, CoDeNet, load_network
 from models.quantization import load_quantized
+from models.training import distill_detector
 from models.zoo import SHELF
 from models.zoo.shelve import save_compact
 from tests.models.common import TINY
+from tests.models.pretrained.tiny_onnx import yolox
 
 CLASSES = ("cat", "dog")
 
@@ -42,6 +44,22 @@ def test_a_network_becomes_the_start_of_a_wider_one(command):
     assert load_network(output / "tiny" / "float.pt").config == CONFIGS["tiny"]
     assert load_network(output / "wide" / "float.pt").config == CONFIGS["wide"]
     assert load_quantized(output / "wide" / "quantized.pt").classes == CLASSES
+
+
+def test_cycles_and_the_features_of_a_detector(command, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(distill_detector, "TEACHER_SIZE", 64)
+    teacher = yolox(tmp_path / "teacher.onnx")
+    status, error, output = command("tiny=START", "--cycles", "2", "--detector", str(teacher))
+    assert status == 0, error
+    lines = (output / "tiny" / "log.txt").read_text().splitlines()
+    floating = [line for line in lines if "step" in line and "teacher" in line]
+    assert [line.split("step")[1].split()[0] for line in floating] == ["2", "4", "2"]  # two cycles, then quantized
+    assert not any("adapter" in key for key in load_network(output / "tiny" / "float.pt").state_dict())
+
+
+def test_a_detector_that_is_none(command, tmp_path):
+    status, error, _ = command("tiny=START", "--detector", str(tmp_path / "missing.onnx"))
+    assert status == 2 and "missing.onnx: no such file, expected an ONNX file" in error
 
 
 @pytest.mark.parametrize("text", ["tiny", "tiny=", "huge=START", "tiny*x=START", "=START"])

@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 from brevitas.nn import QuantConv2d
+from torch import nn
 
 from codenet.errors import CodenetError
 from models.data import Augmentation
 from models.network import CoDeNet, compact, float_identity, write_checkpoint
+from models.network.checkpoints import mean_state
 from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
 from models.training.config import TrainConfig
 from models.training.distill import FloatDistillation
+from models.training.distill_detector import DetectorDistillation
 from models.training.fine_tune import CALIBRATION_BATCHES
 from models.training.resident.photos import Photos
-from models.training.resident.step import Shape, Step
+from models.training.resident.step import Shape, Step, dense_loss
+from models.training.resident.targets import dense_targets
 from models.training.resident.views import Views, square_side
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,12 @@ _LOOK = 10
 
 #: Seconds between lines of the log, and between checkpoints on the way.
 _REPORT, _SAVE = 10.0, 60.0
+
+#: Photos that a choice between averages is made on, at most; a tenth of a small set.
+_ASIDE = 160
+
+#: Batches that the norms of averaged weights are estimated from.
+_NORM_BATCHES = 50
 
 #: Part of a run in which the learning rate grows.
 _WARM_UP = 0.03
@@ -49,7 +59,9 @@ class Budget:
 class Recipe:
     """How one network is trained: pictures a step, learning rate and pictures, in floating point and quantized.
 
-    ``mosaics``: part of the pictures that are mosaics, up to ``mosaic_end`` of the run.
+    ``mosaics``: part of the pictures that are mosaics, up to ``mosaic_end`` of the run. ``cycles``: in floating point
+    the learning rate rises and falls so often, and weights may be averaged. ``detector``: ONNX file of a YOLOX whose
+    features are learned, too.
     """
 
     batch: int = 64
@@ -61,18 +73,24 @@ class Recipe:
     augmentation: Augmentation = Augmentation(scale=(0.5, 1.25), aspect=1.35, jitter=0.3, hue=0.03)
     compiled: bool = False
     seed: int = 1
+    cycles: int = 1
+    detector: Path | None = None
 
 
 class _Order:
     """The next photos of an endless sequence of shuffled epochs."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self._count, self._rng, self._left = count, np.random.default_rng(seed), np.zeros(0, np.int64)
+    def __init__(self, count: int, seed: int, aside: int = 0) -> None:
+        self._rng, self._left = np.random.default_rng(seed), np.zeros(0, np.int64)
+        photos = np.random.default_rng(0).permutation(count) if aside else np.arange(count)
+        #: Numbers of photos that never come.
+        self.aside = torch.from_numpy(photos[:aside])
+        self._photos = photos[aside:]
 
     def take(self, count: int) -> torch.Tensor:
         """Numbers of the next ``count`` photos, int64."""
         while len(self._left) < count:
-            self._left = np.concatenate([self._left, self._rng.permutation(self._count)])
+            self._left = np.concatenate([self._left, self._rng.permutation(self._photos)])
         taken, self._left = self._left[:count], self._left[count:]
         return torch.from_numpy(taken)
 
@@ -90,7 +108,7 @@ def _loop(
     """Train until the budget is spent; the rate and the mosaics follow the part of it that is spent."""
     count = round(recipe.batch * mosaics)
     mixed, plain = Shape(recipe.batch - count, count), Shape(recipe.batch)
-    start = time.monotonic()
+    start, first = time.monotonic(), step.step
     begin, reported, saved, progress = start, start, start, 0.0
     pictures = 0
     while progress < 1:
@@ -98,13 +116,13 @@ def _loop(
         step.run(order.take(shape.photos), shape, learning_rate(rate, progress))
         pictures += shape.pictures
         if budget.steps is not None:
-            progress = step.step / budget.steps
-        if step.step % _LOOK and progress < 1:
+            progress = (step.step - first) / budget.steps
+        if (step.step - first) % _LOOK and progress < 1:
             continue
         if step.device.type == "cuda":
             torch.cuda.synchronize()
         now = time.monotonic()
-        if step.step == _LOOK:  # compiled and captured: the time that is left is for training
+        if step.step - first == _LOOK:  # compiled and captured: the time that is left is for training
             begin, pictures = now, 0
             logger.info("first %d steps after %.1f s", _LOOK, now - start)
         if budget.steps is None:
@@ -135,21 +153,88 @@ def _write(identity: dict[str, Any], average: dict[str, torch.Tensor], path: Pat
 
 
 def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path) -> CoDeNet:
-    """Train ``network`` in floating point; its averaged weights, which are returned, are written to ``path``."""
+    """Train ``network`` in floating point; its averaged weights, which are returned, are written to ``path``.
+
+    Of several cycles the last one's end, the mean of the ends and that with the start are compared by their loss on
+    photos set aside; the best one is the result. A budget of steps is each cycle's.
+    """
     device = photos.pixels.device
     network = network.to(device, memory_format=torch.channels_last).train()
     views = Views(photos, recipe.augmentation, square_side(network.config))
     config = TrainConfig(rate=recipe.rate, decay=recipe.decay, ema=recipe.ema, mixed=device.type == "cuda")
-    step = Step(network, views, config, part=_part(recipe), compiled=recipe.compiled)
+    begin, first = time.monotonic(), _copy(network.state_dict())
+    detector = None if recipe.detector is None else DetectorDistillation(network, recipe.detector)
+    step = Step(network, views, config, detector, part=_part(recipe), compiled=recipe.compiled)
+    aside = min(_ASIDE, len(photos) // 10) if recipe.cycles > 1 else 0
+    order = _Order(len(photos), recipe.seed, aside)
 
     def save() -> None:
         _write(float_identity(network), step.averaged_state(), path)
 
-    _loop(step, _Order(len(photos), recipe.seed), recipe, recipe.mosaics, recipe.rate, budget, save)
-    save()
-    result = CoDeNet(network.config, network.classes).to(device, memory_format=torch.channels_last)
-    result.load_state_dict(step.averaged_state())
-    return result.eval()
+    ends: list[dict[str, torch.Tensor]] = []
+    for cycle in range(recipe.cycles):
+        left = budget.seconds - (time.monotonic() - begin)
+        part = replace(budget, seconds=left / (recipe.cycles - cycle))
+        _loop(step, order, recipe, recipe.mosaics, recipe.rate, part, save)
+        ends.append(_copy(step.averaged_state()))
+    if aside:
+        candidates = {"end": ends[-1], "mean of ends": mean_state(ends), "with start": mean_state([first, *ends])}
+        result = _best(network, candidates, views, order, recipe.batch)
+    else:
+        result = _restored(network, ends[-1])
+    _write(float_identity(network), result.state_dict(), path)
+    return result
+
+
+def _best(
+    network: CoDeNet, candidates: dict[str, dict[str, torch.Tensor]], views: Views, order: _Order, batch: int
+) -> CoDeNet:
+    """The network of the state that has the least loss on the photos set aside."""
+    networks = {name: _restored(network, state) for name, state in candidates.items()}
+    losses = {}
+    for name, candidate in networks.items():
+        _estimate_norms(candidate, views, order, batch)
+        losses[name] = _loss(candidate.eval(), views, order.aside, batch)
+    logger.info("loss on photos set aside: %s", "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+    return networks[min(losses, key=losses.__getitem__)]
+
+
+def _restored(network: CoDeNet, state: dict[str, torch.Tensor]) -> CoDeNet:
+    result = CoDeNet(network.config, network.classes)
+    result.load_state_dict(state)
+    return result.to(next(network.parameters()).device, memory_format=torch.channels_last).eval()
+
+
+@torch.no_grad()
+def _loss(network: CoDeNet, views: Views, photos: torch.Tensor, batch: int) -> float:
+    """Mean total loss of whole, unchanged photos."""
+    still = Augmentation(scale=(1.0, 1.0), aspect=1.0, flip=0.0, jitter=0.0)
+    whole = Views(views.photos, still, views.size)
+    total = 0.0
+    for index in photos.to(views.device).split(batch):
+        pictures, boxes = whole.single(index)
+        targets = dense_targets(boxes, len(network.classes), views.size // 4)
+        total += float(dense_loss(network(pictures), targets)["total"]) * len(index)
+    return total / len(photos)
+
+
+def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.detach().clone() for key, value in state.items()}
+
+
+def _estimate_norms(network: CoDeNet, views: Views, order: _Order, batch: int) -> None:
+    """Batch norm's means and variances anew: those of mean weights are not the mean of each one's."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # all batches count the same
+    network.train()
+    with torch.no_grad(), torch.autocast(views.device.type, torch.bfloat16, enabled=views.device.type == "cuda"):
+        for _ in range(_NORM_BATCHES):
+            network(views.single(order.take(batch).to(views.device))[0])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def train_quantized(

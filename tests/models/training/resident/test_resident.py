@@ -23,10 +23,11 @@ from models.training.resident import (
     dense_targets,
     padded_boxes,
     resident_photos,
+    run,
     train_float,
     train_quantized,
 )
-from models.training.resident.run import learning_rate
+from models.training.resident.run import _Order, learning_rate
 from models.training.targets import make_targets
 from models.training.trainer import TrainConfig
 from tests.models.common import TINY
@@ -220,3 +221,32 @@ def test_read_set(coco_folder):
         kept = record_.boxes[~record_.crowd]
         assert set(labels[: len(kept)].tolist()) == set(record_.labels[~record_.crowd].tolist())
         assert (corners[len(kept) :] == 0).all()
+
+
+def test_photos_set_aside_never_come():
+    order = _Order(30, seed=5, aside=4)
+    taken = order.take(26 * 3).tolist()
+    assert len(order.aside) == 4 and sorted(set(taken) | set(order.aside.tolist())) == list(range(30))
+    assert set(taken).isdisjoint(order.aside.tolist()) and taken[:26] != taken[26:52]
+    assert sorted(_Order(3, seed=5).take(3).tolist()) == [0, 1, 2]
+
+
+def test_the_average_with_the_least_loss_on_photos_set_aside_is_the_result(photos, monkeypatch):
+    """What the weights are is told by one of them; the loss is what this one says."""
+    network = CoDeNet(TINY, CLASSES)
+    states = {}
+    for name, value in (("end", 3.0), ("mean of ends", 1.0), ("with start", 2.0)):
+        states[name] = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+        states[name]["heads.size.out.bias"][:] = value
+    seen = []
+
+    def loss(candidate, _views, index, _batch):
+        seen.append(index.tolist())
+        return float(candidate.heads["size"].out.bias[0].detach())
+
+    monkeypatch.setattr(run, "_loss", loss)
+    order = _Order(len(photos), seed=0, aside=2)
+    best = run._best(network, states, Views(photos, STILL, TINY.size), order, batch=2)
+    assert best.heads["size"].out.bias[0] == 1 and seen == [order.aside.tolist()] * 3 and not best.training
+    norms = [module for module in best.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(norm.momentum == 0.1 and norm.num_batches_tracked == run._NORM_BATCHES for norm in norms)
