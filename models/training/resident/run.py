@@ -155,14 +155,14 @@ def _write(identity: dict[str, Any], average: dict[str, torch.Tensor], path: Pat
 def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path) -> CoDeNet:
     """Train ``network`` in floating point; its averaged weights, which are returned, are written to ``path``.
 
-    Of several cycles the last one's end, the mean of the ends and that with the start are compared by their loss on
-    photos set aside; the best one is the result. A budget of steps is each cycle's.
+    Of several cycles the last one's end and the mean of the ends are compared by their loss on photos set aside; the
+    better one is the result. A budget of steps is each cycle's.
     """
     device = photos.pixels.device
     network = network.to(device, memory_format=torch.channels_last).train()
     views = Views(photos, recipe.augmentation, square_side(network.config))
     config = TrainConfig(rate=recipe.rate, decay=recipe.decay, ema=recipe.ema, mixed=device.type == "cuda")
-    begin, first = time.monotonic(), _copy(network.state_dict())
+    begin = time.monotonic()
     detector = None if recipe.detector is None else DetectorDistillation(network, recipe.detector)
     step = Step(network, views, config, detector, part=_part(recipe), compiled=recipe.compiled)
     aside = min(_ASIDE, len(photos) // 10) if recipe.cycles > 1 else 0
@@ -178,7 +178,8 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
         _loop(step, order, recipe, recipe.mosaics, recipe.rate, part, save)
         ends.append(_copy(step.averaged_state()))
     if aside:
-        candidates = {"end": ends[-1], "mean of ends": mean_state(ends), "with start": mean_state([first, *ends])}
+        # Not with the start, which may have been trained on the photos set aside.
+        candidates = {"end": ends[-1], "mean of ends": mean_state(ends)}
         result = _best(network, candidates, views, order, recipe.batch)
     else:
         result = _restored(network, ends[-1])
