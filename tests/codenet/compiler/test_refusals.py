@@ -183,6 +183,25 @@ def test_accumulator_of_24_bits() -> None:
         compile(large_accumulator())
 
 
+@pytest.mark.parametrize("kind", ["depthwise", "4 bit", "8 bit"])
+def test_bounds_to_the_last_unit(kind: str) -> None:
+    """Weights of -1, which is summed as 16 * -1 + 15 if it has 8 bits: 31 instead of 1 for each of the 8 or 9 inputs."""
+    net = stem()
+    if kind == "depthwise":
+        net.depthwise("out", "stem")
+    else:
+        net.convolution("out", "stem", 8, bits=int(kind[0]))
+    weights = np.full_like(net.operations[-1].weights, -1)
+    accumulator = 128 * {"depthwise": 9, "4 bit": 8, "8 bit": 8 * 31}[kind]
+    for b, refused in ((2**47 - 1 - accumulator, False), (2**47 - accumulator, True)):
+        change(net, weights=weights, requantize=Requantize(np.ones(8, np.int16), np.full(8, b), 47, -128, 127))
+        if refused:
+            with pytest.raises(CompileError, match=f"acc .* of channel 0 may reach {2**47}: expected at most"):
+                compile(out(net), SMALL)
+        else:
+            assert compile(out(net), SMALL).step_names[-1] == "out"
+
+
 @pytest.mark.parametrize(
     ("weight", "wide", "bound"), [(7, False, 7), (-7, False, 7), (127, True, 127), (-1, True, 31), (-127, True, 129)]
 )
