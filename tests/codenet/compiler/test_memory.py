@@ -177,7 +177,9 @@ def test_dead_memory_is_used_again() -> None:
     """A chain of equal tensors needs room for two of them."""
     planes = [Plane(1024) for _ in range(10)]
     steps = [
-        Step(name=str(n), inputs=planes[n - 1 : n], outputs=[plane], source=(8, 8), output=(8, 8), window_rows=9, macs=0)
+        Step(
+            name=str(n), inputs=planes[n - 1 : n], outputs=[plane], source=(8, 8), output=(8, 8), window_rows=9, macs=0
+        )
         for n, plane in enumerate(planes)
     ]
     memory.find_lifetimes(steps, [])
