@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated board finds a master that breaks a rule of a bus or of its memory, by a master that keeps all others: the
-monitor sees each wire of each bus (what it knows: test_axi_rules.py), and each rule of the memory is broken once.
+"""The simulated board finds a master that breaks a rule of a bus or of its memory: the monitor sees each wire of each bus
+(what it knows: test_axi_rules.py), and each rule of the memory is broken once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ WIRES: dict[str, tuple[Pokes, str]] = {
         "burst of 2 beats at 0x10001ff8 crosses a 4 KiB border",
     ),
 }
-"""Rules of the bus: what the master does, with ``valid`` 1 for the channel's bit, and what the board says of the channel."""
+"""Rules of the bus: what the master does, with ``valid`` 1 for the channel's bit, and what the board says of it."""
 
 ADDRESSES: dict[str, tuple[Pokes, str]] = {
     "beats of 4 bytes": ([{"kind": 2 << 2 | INCR, "valid": 1}], "size or burst type is not 8 bytes INCR"),
