@@ -37,9 +37,9 @@ def test_merged_if_not_slower(case: str) -> None:
             x = net.convolution("late", x, channels, bits=8)
         net.convolution(name, net.depthwise(f"{name}.dw", x, relu=True), count, bits=bits)
     for kind in (("a", "b", "c"), ("a.dw", "b.dw", "c.dw")):
-        heads = [n for n, operation in enumerate(net.operations) if operation.name in kind]
-        shift = min(net.operations[n].requantize.s for n in heads)
-        for n in heads:
+        alike = [n for n, operation in enumerate(net.operations) if operation.name in kind]
+        shift = min(net.operations[n].requantize.s for n in alike)
+        for n in alike:
             net.operations[n] = networks.with_shift(net.operations[n], shift)
     program = check(net.graph("heads", {name: name for name in "abc"}), AcceleratorConfig())
     heads = [MERGED] if merged else ["a.dw + a", "b.dw + b", "c.dw + c"]

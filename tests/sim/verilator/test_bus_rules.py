@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated board finds a master that breaks a rule of a bus or of its memory: the monitor sees each wire of each bus
-(what it knows: test_axi_rules.py), and each rule of the memory is broken once.
+"""The simulated board finds a master that breaks a rule of a bus or of its memory: the monitor sees each wire of each
+bus (what it knows: test_axi_rules.py), and each rule of the memory is broken once.
 """
 
 from __future__ import annotations
