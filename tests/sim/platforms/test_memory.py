@@ -7,10 +7,11 @@ import pytest
 
 from codenet import devices
 from codenet.cli import command as cli
-from codenet.devices import memory
+from codenet.devices import memory, selftest
+from codenet.errors import DeviceError
 from sim.performance.plan import read_timing
 from sim.timing import CLOCK_HZ, DramTiming
-from sim.verilator.board import RtlDevice
+from sim.verilator.board import PORT0_WRITE, RtlDevice
 from tests.board.networks import SMALL, program
 
 LATENCY_TOLERANCE = 3
@@ -62,6 +63,17 @@ def test_the_simulated_timing_is_found_again(doctor, timing):
     if timing.latency > 30:
         assert found.outstanding == timing.outstanding
     assert "latency of a burst" in out and "copy and parameters, on both ports" in out
+
+
+def test_a_step_that_stops_says_which(monkeypatch):
+    """Reads alone end, and what writes does not."""
+    monkeypatch.setattr(selftest, "WATCHDOG_CYCLES", 1 << 16)
+    device = RtlDevice(SMALL)
+    device.board.halt(PORT0_WRITE)
+    expected = "^step 'write, and a quarter of it read' stopped: STATUS .*, cause WATCHDOG; memory does not answer"
+    with pytest.raises(DeviceError, match=expected):
+        memory.measure(device)
+    device.close()
 
 
 def test_the_model_is_that_of_the_predictions():
