@@ -11,7 +11,7 @@ import pytest
 
 from codenet.checkout import ROOT
 from codenet.config import AcceleratorConfig
-from models.network import CONFIGS, NetworkConfig
+from models.network import NetworkConfig
 from sim.shape import command, cost
 from sim.shape import search as search_module
 from sim.shape.shapes import Shape
@@ -143,13 +143,13 @@ def test_models_shape_runs_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_search_beats_its_starts(tmp_path, capsys, monkeypatch):
-    """At 256 pixels, as fast as a, from the paper's configurations: the search finds what the estimate puts before a.
-    f and g, which searches found, are not among the starts: sixty shapes need not be enough to beat them.
+def test_a_real_search_beats_its_starts(tmp_path, capsys):
+    """At 256 pixels and a rate that no start is made for, b being a tenth faster: what the search finds is, by the
+    estimate, before all of them that are as fast. (At the rate of f, which a search found, sixty shapes need not do.)
     """
-    monkeypatch.setattr(search_module, "starts", lambda sizes: [Shape(CONFIGS[name]) for name in "abcde"])
-    assert command.main(["--fps", "195", "--shapes", "60", "--sizes", "256", "-o", str(tmp_path)]) == 0
+    assert command.main(["--fps", "150", "--shapes", "60", "--sizes", "256", "-o", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "search.json").read_text())
-    estimates = {values["name"]: values["ap50_estimated"] for values in found["all"] if values["name"] != "shape"}
     best = found["best"][0]["shapes"][0]
-    assert best["fps"] >= 195 and best["ap50_estimated"] > estimates["a"]
+    starts = [values for values in found["all"] if values["name"] != "shape" and values["fps"] >= 150]
+    assert {values["name"] for values in starts} == {"a", "b", "f"}
+    assert best["fps"] >= 150 and best["ap50_estimated"] > max(values["ap50_estimated"] for values in starts)
