@@ -61,6 +61,8 @@ def run_step(device: SimulatedDevice, step: Step, config: AcceleratorConfig) -> 
     start(device)
     device.wait(SECONDS)
     assert (status(device, "done"), status(device, "error"), status(device, "cause")) == (1, 0, 0)
+    if isinstance(device, RtlDevice):
+        assert device.board.unanswered == 0, "the step has ended, and the bus still owes an answer"
     return compare(device, step, memory, config)
 
 

@@ -103,11 +103,11 @@ def implement(job: Job) -> Implementation:
     features = fasm.read_text()
     if found := defects(features):
         raise BuildError(f"{fasm}: {tools['nextpnr'].name} left out what the chip needs:\n  " + "\n  ".join(found))
-    sets = control_sets(module)
+    sets, small = control_sets(module)
     details = {
         "slices": count_slices(features),
-        "control_sets": len(sets),
-        "control_sets_below_4": sum(count < 4 for count in sets.values()),
+        "control_sets": sets,
+        "control_sets_below_4": small,
         "slowest_paths": [path.to_dict() for path in paths.of_nextpnr(log)],
         "tools": _versions(tools),
         "timing_leaves_out": LEFT_OUT,

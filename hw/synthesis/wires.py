@@ -53,14 +53,20 @@ def over_fan_out(netlist: Mapping[str, Any], limit: int = FAN_OUT) -> list[str]:
     ]
 
 
-def control_sets(netlist: Mapping[str, Any]) -> Counter[tuple[Any, ...]]:
-    """Flip-flops by what they share in a slice: clock, enable, and set or reset."""
+FEW = 4
+"""Flip-flops of a control set below which it wastes half of a slice."""
+
+
+def control_sets(netlist: Mapping[str, Any]) -> tuple[int, int]:
+    """How many sets there are of what flip-flops of a slice share (clock, enable, set or reset), and how many of these
+    have less than :data:`FEW` flip-flops.
+    """
     sets: Counter[tuple[Any, ...]] = Counter()
     for cell in netlist["cells"].values():
         if re.fullmatch(r"FD[RSCP]E(_1)?", cell["type"]):
             pins = cell["connections"]
             sets[tuple(tuple(pins.get(pin, ())) for pin in ("C", "CE", "R", "S", "CLR", "PRE"))] += 1
-    return sets
+    return len(sets), sum(count < FEW for count in sets.values())
 
 
 def fabric_cascades(netlist: Mapping[str, Any]) -> int:
@@ -83,9 +89,9 @@ def fabric_cascades(netlist: Mapping[str, Any]) -> int:
 
 def report(netlist: Mapping[str, Any], nets: int = 5) -> list[str]:
     """Lines for people: the nets that drive most, control sets, cascades."""
-    sets = control_sets(netlist)
+    sets, small = control_sets(netlist)
     return [
         *(f"net {name} drives {count} inputs" for count, name in fan_outs(netlist)[:nets]),
-        f"{len(sets)} control sets, {sum(count < 4 for count in sets.values())} of fewer than 4 flip-flops",
+        f"{sets} control sets, {small} of fewer than {FEW} flip-flops",
         f"{fabric_cascades(netlist)} cascades of DSP slices through the fabric",
     ]

@@ -151,7 +151,7 @@ def key_of(name: str, config: AcceleratorConfig | None = None) -> str:
     digest = hashlib.sha256(repr((config or AcceleratorConfig(), DramTiming())).encode())
     for operation in load_kept(name).operations:
         digest.update(repr(sorted((field, _bytes(value)) for field, value in vars(operation).items())).encode())
-    for path in (PHOTO, HARNESS, *sources("sim.benchmark.frames")):
+    for path in (PHOTO, *HARNESS, *sources("sim.benchmark.frames")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -24,7 +24,7 @@ _ARBITER_CYCLES = 2400
 class Bandwidth:
     """Beats a cycle that each channel gets, on average, from the memory of ``timing``.
 
-    The simulated memory (``sim/board.cpp``) adds ``bytes_per_cycle`` of credit a cycle, keeps at most two beats more
+    The simulated memory (``board.cpp``) adds ``bytes_per_cycle`` of credit a cycle, keeps at most two beats more
     than that, and serves the channels in turns that rotate, one beat each. A channel that is alone therefore gets one
     beat a cycle; with the default 10 bytes loading and writing get 0.5 and 0.75. Refresh takes its part of all.
 

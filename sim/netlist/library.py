@@ -70,7 +70,7 @@ def _library(netlist: Path, module: str, pins: Mapping[str, str] | None = None) 
         include = include_folder()
         link(folder, folder, [include / "verilated.cpp", include / "verilated_threads.cpp"])
 
-    return made_once(NETLISTS / digest([netlist, HARNESS, *here], module, str(pins)), make)
+    return made_once(NETLISTS / digest([netlist, *HARNESS, *here], module, str(pins)), make)
 
 
 def processor_pins(board: Board) -> dict[str, str]:

@@ -35,7 +35,11 @@ from hw.lib import flat_ports
 
 BENCHES = BUILD / "bench"
 
+VERILATOR, ICARUS = "verilator", "icarus"
+
 BUILD_ARGUMENTS = ["-Wno-fatal", "--no-public-flat-rw", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
+
+ICARUS_ARGUMENTS = ["-g2012"]
 
 PARAMETERS = "CODENET_BENCH"
 """Environment variable with the parameters of :func:`run`, JSON."""
@@ -59,14 +63,20 @@ def build(component: wiring.Component) -> Path:
     return build_verilog(text, ports, "top", type(component).__name__.lower())
 
 
-def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path:
-    """Verilate Verilog whose module ``top`` has ``ports`` for cocotb; ``label`` begins the folder's name.
+def build_verilog(text: str, ports: Iterable[str], top: str, label: str, simulator: str = VERILATOR) -> Path:
+    """Build a simulation of Verilog whose module ``top`` has ``ports``, for cocotb; ``label`` begins the folder's name.
+
+    Parameters
+    ----------
+    simulator:
+        :data:`VERILATOR`, or :data:`ICARUS` (four values a wire, a hundred times slower), which has to be on PATH.
 
     Returns
     -------
     The build folder.
     """
-    key = hashlib.sha256("\n".join([text, *BUILD_ARGUMENTS]).encode()).hexdigest()[:16]
+    arguments = BUILD_ARGUMENTS if simulator == VERILATOR else [simulator, *ICARUS_ARGUMENTS]
+    key = hashlib.sha256("\n".join([text, *arguments]).encode()).hexdigest()[:16]
     folder = BENCHES / f"{label}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
@@ -74,7 +84,10 @@ def build_verilog(text: str, ports: Iterable[str], top: str, label: str) -> Path
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "built").exists():
             (folder / "top.v").write_text(text)
-            _verilate(folder, ports, top)
+            if simulator == VERILATOR:
+                _verilate(folder, ports, top)
+            else:
+                _compile_for_icarus(folder, top)
             (folder / "built").touch()
     return folder
 
@@ -95,6 +108,21 @@ def _verilate(folder: Path, ports: Iterable[str], top: str) -> None:
         log_file=folder / "build.log",
     )
     _keep_runtime(runtime, folder)
+
+
+def _compile_for_icarus(folder: Path, top: str) -> None:
+    # A block that waits for a change of what never changes doesn't run at all.
+    source = folder / "top.v"
+    source.write_text(source.read_text().replace("always @*", "always_comb"))
+    get_runner(ICARUS).build(
+        sources=[source],
+        hdl_toplevel=top,
+        build_dir=folder,
+        always=True,
+        timescale=("1ns", "1ps"),
+        build_args=ICARUS_ARGUMENTS,
+        log_file=folder / "build.log",
+    )
 
 
 RUNTIME_OBJECTS = ("verilated.o", "verilated_dpi.o", "verilated_vpi.o", "verilated_threads.o")
@@ -141,7 +169,15 @@ def run(component: wiring.Component, file: str, *, only: str | None = None, **pa
     simulate(build(component), "top", file, only=only, **parameters)
 
 
-def simulate(folder: Path, top: str, file: str, *, only: str | None = None, **parameters: Any) -> None:
+def simulate(
+    folder: Path,
+    top: str,
+    file: str,
+    *,
+    only: str | None = None,
+    simulator: str = VERILATOR,
+    **parameters: Any,
+) -> None:
     """Run the cocotb tests of ``file`` on what :func:`build_verilog` built in ``folder``; otherwise as :func:`run`."""
     module = Path(file)
     tag = hashlib.sha256(json.dumps([module.stem, only, parameters], sort_keys=True).encode()).hexdigest()[:8]
@@ -149,7 +185,7 @@ def simulate(folder: Path, top: str, file: str, *, only: str | None = None, **pa
     output.mkdir(exist_ok=True)
     log = output / "log"
     path = os.pathsep.join([str(module.parent), str(ROOT), str(ROOT / "sw"), os.environ.get("PYTHONPATH", "")])
-    runner = get_runner("verilator")
+    runner = get_runner(simulator)
     # The runner replaces PYTHONPATH by sys.path of this process.
     saved = list(sys.path)
     sys.path[:0] = [str(module.parent), str(ROOT), str(ROOT / "sw")]

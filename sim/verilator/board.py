@@ -90,6 +90,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "board_transfers": (u64, [handle, integer]),
         "board_guard": (None, [handle, integer]),
         "board_strays": (u64, [handle, u32]),
+        "board_unanswered": (u64, [handle]),
         "board_restart": (None, [handle]),
         "board_read": (integer, [handle, u32, ctypes.POINTER(u32)]),
         "board_write": (integer, [handle, u32, u32, u32]),
@@ -184,6 +185,11 @@ class Board:
     def strays(self, kind: int) -> int:
         """Bursts of ``kind`` that were answered so since the beginning."""
         return int(self._library.board_strays(self._handle, kind))
+
+    @property
+    def unanswered(self) -> int:
+        """Bursts, and accesses to registers, whose address was taken and whose last answer has not been."""
+        return int(self._library.board_unanswered(self._handle))
 
     def restart(self) -> None:
         """Switch the accelerator off and on: registers and all that is on the bus are lost, memory stays."""

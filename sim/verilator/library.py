@@ -20,7 +20,9 @@ from codenet.errors import DeviceError
 from hw.verilog import generate
 
 BOARDS = BUILD / "board"
-HARNESS = Path(__file__).with_name("board.cpp")
+BOARD = Path(__file__).with_name("board.cpp")
+RULES = Path(__file__).with_name("axi_rules.hpp")
+HARNESS = (BOARD, RULES)
 PREFIX = "Vcodenet"
 LIBRARY = "board.so"
 VERILATOR_FLAGS = (
@@ -119,7 +121,7 @@ def _key(config: AcceleratorConfig, generate: Callable[[AcceleratorConfig], str]
 def _harness() -> str:
     """What every library is made from beside the design."""
     tools = f"{version('amaranth')} {version('verilator')} {VERILATOR_FLAGS} {COMPILER_FLAGS} {OPTIMIZE}"
-    return HARNESS.read_text() + tools
+    return "".join(path.read_text() for path in HARNESS) + tools
 
 
 def _compile(folder: Path) -> None:
@@ -175,7 +177,7 @@ def link(folder: Path, model: Path, parts: Sequence[Path]) -> None:
             f"-I{model}",
             f"-I{include}",
             f"-I{include / 'vltstd'}",
-            str(HARNESS),
+            str(BOARD),
             "-o",
             str(temporary),
             *map(str, parts),

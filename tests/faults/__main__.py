@@ -78,7 +78,7 @@ def _text(entry: Entry) -> str:
 def _digest() -> str:
     here = sorted(Path(__file__).parent.glob("*.py"))
     modules = sources("hw.verilog", "sim.verilator", "codenet.runtime", "codenet.compiler", "codenet.golden")
-    return digest([*modules, *here, HARNESS, ROOT / "tests" / "networks.py"], str(list(KINDS)))
+    return digest([*modules, *here, *HARNESS, ROOT / "tests" / "networks.py"], str(list(KINDS)))
 
 
 def _key(number: str) -> str:

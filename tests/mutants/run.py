@@ -53,7 +53,7 @@ def killers(path: str, stages: int = 3) -> list[list[str]]:
     fallback = next((tests for folder, tests in FALLBACK.items() if path.startswith(f"{folder}/")), ())
     first = [str(own)] if str(own) in others else []
     every = [first, [test for test in others if test not in first], list(fallback)]
-    return [tests for tests in every[:stages] if tests]
+    return [tests for tests in every if tests][:stages]
 
 
 class Tree:

@@ -101,13 +101,21 @@ def test_sample_is_of_every_file_and_repeats():
             "tests/codenet/compiler/test_layout.py",
             "tests/codenet/compiler/test_fuse.py",
         ),
-        ("sw/codenet/compiler/tile.py", "tests/codenet/compiler/test_check.py", "tests/sim/cycles"),
+        ("sw/codenet/compiler/tile.py", "tests/codenet/compiler/test_bounds.py", "tests/sim/cycles"),
     ],
 )
 def test_tests_of_a_source(path, first, also):
     stages = killers(path)
     assert stages[0][0] == first
     assert also in [test for tests in stages for test in tests]
+
+
+@pytest.mark.parametrize("path", ["hw/dma/loader.py", "sw/codenet/compiler/tile.py"])
+def test_no_stage_is_without_tests(path):
+    """A file without tests of its own begins with those of its room: no mutant survives because nothing ran."""
+    every = killers(path)
+    assert len(every) >= 2 and all(every)
+    assert [killers(path, stages) for stages in (1, 2, 3)] == [every[:1], every[:2], every]
 
 
 def test_equivalent_mutants_are_of_the_sources_as_they_are():

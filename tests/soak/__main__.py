@@ -73,7 +73,7 @@ def grown(entries: Sequence[Entry], first: int) -> int:
 def _digest() -> str:
     here = sorted(Path(__file__).parent.glob("*.py"))
     modules = sources("hw.verilog", "sim.verilator", "sim.networks", "codenet.runtime", "codenet.compiler")
-    return digest([*modules, *here, HARNESS, ROOT / "tests" / "networks.py"])
+    return digest([*modules, *here, *HARNESS, ROOT / "tests" / "networks.py"])
 
 
 def _key(number: str) -> str:

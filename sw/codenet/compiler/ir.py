@@ -243,7 +243,8 @@ class Step:
     wide_output: bool = False
     requantize: Lanes | None = None
     expansion: Expansion | None = None
-    macs: int = 0
+    macs: int
+    """Multiplications of the graph that it does."""
 
     @property
     def input_planes(self) -> int:

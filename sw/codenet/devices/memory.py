@@ -130,7 +130,7 @@ def measure(device: Device) -> MemoryMeasurement:
     """
     config = read_config(device)
     small = selftest.plane_step(config, 1, 1)
-    waits = [_run(device, [small])[0][ProfileCounter.WAIT_PARAMETERS] for _ in range(REPETITIONS)]
+    waits = [_run(device, "latency", [small])[0][ProfileCounter.WAIT_PARAMETERS] for _ in range(REPETITIONS)]
     if not min(waits):
         raise DeviceError(f"device {device.name}: counts no cycles: its memory cannot be measured")
     latency = max(0, round((min(waits) - FETCH_CYCLES - small.parameter_beats) / 2))
@@ -177,7 +177,7 @@ def _traffic(device: Device, config: AcceleratorConfig) -> Iterator[Traffic]:
         part, whole = (selftest.plane_step(config, rows, WIDTH, outputs, upsample=upsample) for rows in (48, 144))
         yield _marginal(name, channels, device, [part], [whole])
     fetch = _parameters(config)
-    counters = _run(device, [selftest.plane_step(config, 1, 1), fetch])[1]
+    counters = _run(device, "parameters", [selftest.plane_step(config, 1, 1), fetch])[1]
     yield Traffic("parameters", fetch.parameter_beats, 0, counters[ProfileCounter.WAIT_PARAMETERS], 1)
     less, more = (
         [selftest.plane_step(config, max(1, step.parameter_beats * BEAT_BYTES // (WIDTH * VECTOR_BYTES)), WIDTH), step]
@@ -190,7 +190,7 @@ def _marginal(
     name: str, channels: int, device: Device, less: Sequence[Descriptor], more: Sequence[Descriptor]
 ) -> Traffic:
     """What the first step of ``more`` moves beyond that of ``less``: without beginning and end, which are alike."""
-    parts = [_run(device, steps)[0] for steps in (less, more)]
+    parts = [_run(device, name, steps)[0] for steps in (less, more)]
     (few, short), (many, long) = (
         (
             part[ProfileCounter.READ_BEATS :],
@@ -230,8 +230,8 @@ def _parameters(config: AcceleratorConfig, share: int = 1) -> Descriptor:
     )
 
 
-def _run(device: Device, steps: Sequence[Descriptor]) -> list[list[int]]:
-    """Counters of each step of a program, whose planes all lie in one place."""
+def _run(device: Device, name: str, steps: Sequence[Descriptor]) -> list[list[int]]:
+    """Counters of each step of a program, ``name`` for people, whose planes all lie in one place."""
     blocks = [np.frombuffer(_block(step), np.uint8) for step in steps]
     offsets = np.cumsum([DESCRIPTOR_BYTES * len(steps), *(_aligned(block.size) for block in blocks)])
     plane = int(offsets[-1])
@@ -249,7 +249,7 @@ def _run(device: Device, steps: Sequence[Descriptor]) -> list[list[int]]:
         buffer.flush()
         with selftest.running(device, buffer):
             device.wait(selftest.SECONDS)
-            selftest.check_end(device)
+            selftest.check_end(device, f"step {name!r}")
             return _counters(device, len(steps))
     finally:
         buffer.close()

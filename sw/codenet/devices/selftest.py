@@ -139,7 +139,7 @@ def _loop_back(device: Device) -> _Result:
         buffer.flush()
         with running(device, buffer):
             device.wait(SECONDS)
-            check_end(device)
+            check_end(device, "the copy")
         buffer.invalidate()
         result = buffer.array[target : target + size].copy()
     finally:
@@ -225,8 +225,8 @@ def running(device: Device, buffer: Buffer) -> Iterator[None]:
             control.reset(device)
 
 
-def check_end(device: Device) -> None:
-    """Whether the program that ran has ended as it should.
+def check_end(device: Device, what: str) -> None:
+    """Whether the program that ran, ``what`` for people, has ended as it should.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def check_end(device: Device) -> None:
         if cause in hints or cause in (2, 3, 4)
         else ""
     )
-    raise DeviceError(f"the copy stopped: STATUS {value:#010x}, cause {name}" + (f"; {hint}" if hint else ""))
+    raise DeviceError(f"{what} stopped: STATUS {value:#010x}, cause {name}" + (f"; {hint}" if hint else ""))
 
 
 def describe_difference(expected: np.ndarray, found: np.ndarray) -> str:

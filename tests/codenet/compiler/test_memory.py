@@ -160,7 +160,7 @@ def test_plan_never_overlaps_live_planes(seed: int) -> None:
         outputs = [Plane(int(rng.integers(1, 2000))) for _ in range(rng.integers(1, 6))]
         planes += outputs
         steps.append(
-            Step(name=str(number), inputs=inputs, outputs=outputs, source=(1, 1), output=(1, 1), window_rows=3)
+            Step(name=str(number), inputs=inputs, outputs=outputs, source=(1, 1), output=(1, 1), window_rows=3, macs=0)
         )
     kept = [plane for plane in planes if rng.random() < 0.1]
     memory.find_lifetimes(steps, kept)
@@ -177,7 +177,9 @@ def test_dead_memory_is_used_again() -> None:
     """A chain of equal tensors needs room for two of them."""
     planes = [Plane(1024) for _ in range(10)]
     steps = [
-        Step(name=str(n), inputs=planes[n - 1 : n], outputs=[plane], source=(8, 8), output=(8, 8), window_rows=9)
+        Step(
+            name=str(n), inputs=planes[n - 1 : n], outputs=[plane], source=(8, 8), output=(8, 8), window_rows=9, macs=0
+        )
         for n, plane in enumerate(planes)
     ]
     memory.find_lifetimes(steps, [])

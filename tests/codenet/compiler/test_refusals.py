@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from codenet.compiler import compile
-from codenet.compiler.bounds import accumulator_bound
 from codenet.config import AcceleratorConfig
 from codenet.errors import CompileError
 from codenet.graph import Convolution, Graph, Requantize
@@ -130,16 +129,6 @@ def filtered_dilation() -> Graph:
     return out(net)
 
 
-def large_accumulator() -> Graph:
-    net = stem(4, 4)
-    x = net.convolution("many", "stem", 496)
-    weights = np.full((1, 1, 1, 496), 127, np.int8)
-    net.convolution("middle", x, 1, bits=8)
-    change(net, weights=weights)
-    net.operations[-1] = dataclasses.replace(net.operations[-1], weights=np.full((1, 3, 3, 496), 127, np.int8))  # type: ignore[call-arg]
-    return out(net, "middle")
-
-
 def large_product() -> Graph:
     net = stem()
     net.convolution("out", "stem", 2)
@@ -173,22 +162,6 @@ CASES: dict[Callable[[], Graph], str] = {
 def test_refused(build: Callable[[], Graph]) -> None:
     with pytest.raises(CompileError, match=CASES[build]):
         compile(build(), SMALL)
-
-
-def test_accumulator_of_24_bits() -> None:
-    """3x3 over 496 channels of 8-bit weights: 496 * 9 * 127 * 128 exceeds 2**23 - 1."""
-    with pytest.raises(
-        CompileError, match=r"'middle' 3x3 .*accumulator of channel 0 may reach 72566784: expected at most 8388607"
-    ):
-        compile(large_accumulator())
-
-
-@pytest.mark.parametrize(
-    ("weight", "wide", "bound"), [(7, False, 7), (-7, False, 7), (127, True, 127), (-1, True, 31), (-127, True, 129)]
-)
-def test_accumulator_bound(weight: int, wide: bool, bound: int) -> None:
-    """-1 is summed as 16 * -1 + 15, -127 as 16 * -8 + 1: their parts count one by one."""
-    assert accumulator_bound(np.array([[weight]], np.int8), wide).tolist() == [128 * bound]
 
 
 @pytest.mark.parametrize("name", ["c", "d"])

@@ -10,6 +10,7 @@ import pytest
 from codenet.errors import ConfigError
 from hw.axi import BurstWriter
 from hw.axi.burst_splitter import RUN, check_limits
+from hw.axi.write_master import LEAD
 from sim import testbench as bench
 from sim.testbench.dram import DECODE_ERROR, SLAVE_ERROR, Dram
 from sim.timing import DramTiming
@@ -21,7 +22,8 @@ IDEAL = DramTiming(latency=20, bytes_per_cycle=16, refresh_interval=0, refresh_c
 @pytest.mark.parametrize("outstanding, depth", [(8, 64), (1, 32)])
 def test_burst_writer(outstanding, depth):
     # One burst in flight does not cover the latency.
-    bench.run(BurstWriter(outstanding, depth), __file__, only=None if outstanding == 8 else r"check_(?!full_rate)")
+    only = None if outstanding == 8 else r"check_(?!full_rate)"
+    bench.run(BurstWriter(outstanding, depth), __file__, only=only, depth=depth)
 
 
 @pytest.mark.parametrize("outstanding, depth", [(0, 64), (8, 16), (8, 100)])
@@ -123,6 +125,29 @@ async def check_no_address_without_data(dut):
     await data.send([15])
     await until_idle(dut)
     assert dram.dump(BASE, 128).view("<u8").tolist() == list(range(16))
+
+
+@cocotb.test()
+async def check_spacious(dut):
+    """A producer that decides LEAD cycles before a beat, in each cycle that is spacious, never waits with one, and
+    fills the queue but for the beats on their way.
+    """
+    dram = await start(dut, IDEAL)
+    dram.allow(BASE, SIZE, write=True)
+    decided: list[bool] = [False] * LEAD
+    sent, depth = 0, bench.parameter("depth")
+    for _ in range(depth + 20):
+        beat = decided.pop(0)
+        dut.data_valid.value, dut.data_payload.value = int(beat), sent
+        if beat:
+            assert dut.data_ready.value, f"beat {sent} has to wait"
+            sent += 1
+        decided.append(bool(dut.spacious.value))
+        await bench.cycles(dut)
+    assert sent == depth - 3
+    await bench.Source(dut, "runs").send(runs_to_items([(BASE, sent)]))
+    await until_idle(dut)
+    assert dram.dump(BASE, 8 * sent).view("<u8").tolist() == list(range(sent)) and dut.spacious.value
 
 
 @cocotb.test()

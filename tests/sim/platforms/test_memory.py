@@ -8,9 +8,10 @@ import pytest
 from codenet import devices
 from codenet.cli import command as cli
 from codenet.devices import memory
+from codenet.errors import DeviceError
 from sim.performance.plan import read_timing
 from sim.timing import CLOCK_HZ, DramTiming
-from sim.verilator.board import RtlDevice
+from sim.verilator.board import PORT0_WRITE, SLAVE_ERROR, RtlDevice
 from tests.board.networks import SMALL, program
 
 LATENCY_TOLERANCE = 3
@@ -62,6 +63,18 @@ def test_the_simulated_timing_is_found_again(doctor, timing):
     if timing.latency > 30:
         assert found.outstanding == timing.outstanding
     assert "latency of a burst" in out and "copy and parameters, on both ports" in out
+
+
+@pytest.mark.parametrize(
+    ("responses", "name"), [(0, "latency"), (memory.REPETITIONS, "write, and a quarter of it read")]
+)
+def test_a_step_that_stops_says_which(responses, name):
+    """A write is answered with an error: the first of all, or the first after those of the latency."""
+    device = RtlDevice(SMALL)
+    device.board.respond(PORT0_WRITE, responses, SLAVE_ERROR)
+    with pytest.raises(DeviceError, match=f"^step '{name}' stopped: STATUS .*, cause OUTPUT_WRITE; the address lies"):
+        memory.measure(device)
+    device.close()
 
 
 def test_the_model_is_that_of_the_predictions():

@@ -144,9 +144,12 @@ def test_models_shape_runs_it(tmp_path):
 
 @pytest.mark.slow
 def test_a_real_search_beats_its_starts(tmp_path, capsys):
-    """At 256 pixels, as fast as a: the search finds what the estimate puts before a and f."""
-    assert command.main(["--fps", "195", "--shapes", "60", "--sizes", "256", "-o", str(tmp_path)]) == 0
+    """At 256 pixels and a rate that no start is made for, b being a tenth faster: what the search finds is, by the
+    estimate, before all of them that are as fast. (At the rate of f, which a search found, sixty shapes need not do.)
+    """
+    assert command.main(["--fps", "150", "--shapes", "60", "--sizes", "256", "-o", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "search.json").read_text())
-    estimates = {values["name"]: values["ap50_estimated"] for values in found["all"] if values["name"] != "shape"}
     best = found["best"][0]["shapes"][0]
-    assert best["fps"] >= 195 and best["ap50_estimated"] > max(estimates["a"], estimates["f"])
+    starts = [values for values in found["all"] if values["name"] != "shape" and values["fps"] >= 150]
+    assert {values["name"] for values in starts} == {"a", "b", "f"}
+    assert best["fps"] >= 150 and best["ap50_estimated"] > max(values["ap50_estimated"] for values in starts)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated board finds a master that breaks a rule of the bus: each rule is broken once, by a master that keeps
-all others.
+"""The simulated board finds a master that breaks a rule of a bus or of its memory: the monitor sees each wire of each
+bus (what it knows: test_axi_rules.py), and each rule of the memory is broken once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sim.verilator.library import build_verilog
 
 MASTER = Path(__file__).with_name("master.v")
 REGISTERS = {"address": 0x00, "length": 0x04, "kind": 0x08, "data": 0x0C, "last": 0x10, "valid": 0x14}
+REGISTERS |= {"strobe": 0x18, "rest": 0x1C, "surplus": 0x20}
 INCR, FIXED, WRAP = 1, 0, 2
 BEATS_OF_8 = 3 << 2 | INCR
 
@@ -40,7 +41,7 @@ def board() -> Iterator[Board]:
     opened.allow(PAGE, 4096)
     opened.allow(READABLE, 4096, READ)
     opened.allow(WRITABLE, 4096, WRITE)
-    poke(opened, [{"address": PAGE, "length": 0, "kind": BEATS_OF_8, "data": 0, "last": 0}])
+    poke(opened, [{"address": PAGE, "length": 0, "kind": BEATS_OF_8, "data": 0, "last": 0, "strobe": 255, "rest": 0}])
     yield opened
     opened.close()
 
@@ -53,46 +54,53 @@ def poke(board: Board, pokes: Pokes) -> None:
         board.run(20)
 
 
-ADDRESSES: dict[str, tuple[Pokes, str]] = {
-    "the address changes": (
-        [{"valid": 1}, {"address": PAGE + 8}],
-        r"address 0x10001000 length 0 changed to 0x10001008 length 0 \(valid 1\) before it was accepted",
-    ),
-    "the length changes": ([{"valid": 1}, {"length": 1}], r"changed to 0x10001000 length 1 \(valid 1\)"),
-    "valid falls": ([{"valid": 1}, {"valid": 0}], r"changed to 0x10001000 length 0 \(valid 0\)"),
-    "beats of 4 bytes": ([{"kind": 2 << 2 | INCR, "valid": 1}], "size or burst type is not 8 bytes INCR"),
-    "a fixed burst": ([{"kind": 3 << 2 | FIXED, "valid": 1}], "size or burst type is not 8 bytes INCR"),
-    "a wrapping burst": ([{"kind": 3 << 2 | WRAP, "valid": 1}], "size or burst type is not 8 bytes INCR"),
-    "17 beats": ([{"length": 16, "valid": 1}], "burst of 17 beats: expected at most 16"),
-    "no multiple of 8": ([{"address": PAGE + 4, "valid": 1}], "address 0x10001004 is no multiple of 8"),
+WIRES: dict[str, tuple[Pokes, str]] = {
+    "the address changes": ([{"valid": 1}, {"address": PAGE + 8}], r"changed before ready \(A3.2.1\)"),
+    "the length changes": ([{"valid": 1}, {"length": 1}], "changed before ready"),
+    "the size changes": ([{"valid": 1}, {"kind": 2 << 2 | INCR}], "changed before ready"),
+    "the type changes": ([{"valid": 1}, {"kind": 3 << 2 | FIXED}], "changed before ready"),
+    "the lock changes": ([{"valid": 1}, {"rest": 1}], "changed before ready"),
+    "the memory type changes": ([{"valid": 1}, {"rest": 3 << 2}], "changed before ready"),
+    "valid falls": ([{"valid": 1}, {"valid": 0}], r"valid fell before ready \(A3.2.1\)"),
+    "17 beats": ([{"length": 16, "valid": 1}], r"burst of 17 beats: expected at most 16 \(A3.4.1\)"),
     "a border of 4 KiB": (
         [{"address": PAGE + 4096 - 8, "length": 1, "valid": 1}],
         "burst of 2 beats at 0x10001ff8 crosses a 4 KiB border",
     ),
+}
+"""Rules of the bus: what the master does, with ``valid`` 1 for the channel's bit, and what the board says of it."""
+
+ADDRESSES: dict[str, tuple[Pokes, str]] = {
+    "beats of 4 bytes": ([{"kind": 2 << 2 | INCR, "valid": 1}], "size or burst type is not 8 bytes INCR"),
+    "a fixed burst": ([{"kind": 3 << 2 | FIXED, "valid": 1}], "size or burst type is not 8 bytes INCR"),
+    "a wrapping burst": ([{"kind": 3 << 2 | WRAP, "length": 1, "valid": 1}], "size or burst type is not 8 bytes INCR"),
+    "no multiple of 8": ([{"address": PAGE + 4, "valid": 1}], "address 0x10001004 is no multiple of 8"),
     "below the memory": ([{"address": PAGE - 8, "valid": 1}], "8 bytes at 0x10000ff8 lie outside the allocated memory"),
     "beyond the memory": ([{"address": WRITABLE + 4096, "valid": 1}], "8 bytes at 0x10004000 lie outside"),
     "address 0": ([{"address": 0, "valid": 1}], r"8 bytes at (0x)?0 lie outside"),
     "the last address": ([{"address": 0xFFFF_FFF8, "valid": 1}], "8 bytes at 0xfffffff8 lie outside"),
 }
-"""Rules of every address channel: what the master does, with ``valid`` 1 for the channel's bit, and what the board
-says.
-"""
+"""Rules of the memory, for each address channel."""
 
 WRITES: dict[str, tuple[Pokes, str]] = {
-    "data changes": ([{"valid": DATA}, {"data": 1}], "data changed before it was accepted"),
-    "last changes": ([{"valid": DATA}, {"last": 1}], "data changed before it was accepted"),
-    "valid falls": ([{"valid": DATA}, {"valid": 0}], "data changed before it was accepted"),
+    "data changes": ([{"valid": DATA}, {"data": 1}], r"W: changed before ready \(A3.2.1\)"),
+    "last changes": ([{"valid": DATA}, {"last": 1}], "W: changed before ready"),
+    "strobes change": ([{"valid": DATA}, {"strobe": 1}], "W: changed before ready"),
+    "valid falls": ([{"valid": DATA}, {"valid": 0}], "W: valid fell before ready"),
     "last too early": (
         [{"length": 1, "last": 1, "valid": PORT0_WRITE | DATA}],
-        "last = 1 in beat 1 of 2 at 0x10001000",
+        r"W: last = 1 in beat 1 of 2 \(A3.2.2\)",
     ),
-    "last missing": ([{"valid": PORT0_WRITE | DATA}], "last = 0 in beat 1 of 1 at 0x10001000"),
+    "last missing": ([{"valid": PORT0_WRITE | DATA}], "W: last = 0 in beat 1 of 1"),
     "last missing in the second beat": (
         [{"length": 1, "valid": PORT0_WRITE | DATA}, {"valid": DATA}],
-        "last = 0 in beat 2 of 2 at 0x10001000",
+        "W: last = 0 in beat 2 of 2",
     ),
 }
 """Rules of the write data."""
+
+SURPLUS = {"R": 1, "B": 2}
+"""Answers of the registers that nobody asked for."""
 
 
 def expect_violation(board: Board, pokes: Pokes, message: str) -> None:
@@ -100,20 +108,53 @@ def expect_violation(board: Board, pokes: Pokes, message: str) -> None:
         poke(board, pokes)
 
 
-@pytest.mark.parametrize("rule", ADDRESSES)
+def of_channel(pokes: Pokes, channel: str) -> Pokes:
+    """The same with ``valid`` of this channel."""
+    return [group | {"valid": CHANNELS[channel] * group["valid"]} if "valid" in group else group for group in pokes]
+
+
+@pytest.mark.parametrize("rule", WIRES)
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_address_channels(board, channel, rule):
+    pokes, message = WIRES[rule]
+    board.halt(CHANNELS[channel])
+    board.run(2)
+    port, _, direction = channel.rpartition(" ")
+    expect_violation(board, of_channel(pokes, channel), f"{port}: {'AW' if direction == 'write' else 'AR'}: {message}")
+
+
+@pytest.mark.parametrize("rule", ADDRESSES)
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_memory_of_address_channels(board, channel, rule):
     pokes, message = ADDRESSES[rule]
     board.halt(CHANNELS[channel])
     board.run(2)
-    pokes = [group | {"valid": CHANNELS[channel] * group["valid"]} if "valid" in group else group for group in pokes]
-    expect_violation(board, pokes, f"{channel}: .*{message}")
+    expect_violation(board, of_channel(pokes, channel), f"{channel}: {message}")
 
 
 @pytest.mark.parametrize("rule", WRITES)
 def test_write_data(board, rule):
     pokes, message = WRITES[rule]
-    expect_violation(board, pokes, f"port 0 write: {message}")
+    expect_violation(board, pokes, f"port 0: {message}")
+
+
+@pytest.mark.parametrize("channel", SURPLUS)
+def test_registers(board, channel):
+    what = r"(data|response) of ID 0 .*\(A3.3.1\)"
+    expect_violation(board, [{"surplus": SURPLUS[channel]}], f"registers: {channel}: {what}")
+
+
+def test_unanswered(board):
+    """Bursts of each channel count until their last answer."""
+    assert board.unanswered == 0
+    board.halt(PORT0_READ | PORT1_READ | PORT0_WRITE)
+    poke(board, [{"valid": PORT0_READ | PORT1_READ | PORT0_WRITE}])
+    assert board.unanswered <= 3
+    board.halt(0)
+    board.run(10)
+    assert board.unanswered == 1, "the write has no data"
+    poke(board, [{"last": 1, "valid": DATA}])
+    assert board.unanswered == 0
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
@@ -156,9 +197,10 @@ def test_a_master_that_keeps_the_rules(board):
 def test_every_text_of_the_board_is_in_the_table():
     """A rule that is added to the board is to be broken here too."""
     source = (Path(build_verilog.__code__.co_filename).with_name("board.cpp")).read_text()
-    texts = re.findall(r'fail\("(?:%s|port 0 write): ([^"]*)"', source)
+    source = source.replace('fail("%s: %s", names[n]', "the monitor's(")
+    texts = re.findall(r'fail\("%s: ([^"]*)"', source)
     assert len(texts) == source.count("fail(") - 1, "expected each text to begin with the port"
-    broken = [message for _, message in (ADDRESSES | WRITES).values()]
+    broken = [message for _, message in ADDRESSES.values()]
     for text in texts:
         words = re.split(r"%[#\w]*", text)
         longest = max(words, key=len).strip()
