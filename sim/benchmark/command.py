@@ -83,7 +83,7 @@ def run_search(names: str) -> tuple[list[Candidate], Candidate | None]:
     candidates = search({name: load_kept(name) for name in names}, TARGET)
     chosen = choose(candidates)
     for resource in ("bram36", "dsp", "lut"):
-        title = f"{TARGET.chip.name} at {TARGET.clock_mhz:g} MHz, configurations {', '.join(names)}: cycle model"
+        title = f"{TARGET.chip.name}, configurations {', '.join(names)}: cycle model"
         (BENCH / f"pareto-{resource}.svg").write_text(pareto_front(title, candidates, resource, chosen))
     return candidates, chosen
 

@@ -18,7 +18,7 @@ from codenet.errors import CompileError
 from codenet.graph import Graph
 from hw.chips import Usage
 from sim.cycles import predict
-from sim.performance.targets import Target, resources_of, resources_report
+from sim.performance.targets import Clock, Target, clock_of, resources_of, resources_report
 
 SPACE: Mapping[str, tuple[int, ...]] = {
     "outputs": (16, 24, 32, 40, 48),
@@ -44,6 +44,7 @@ class Candidate:
     resources: Usage
     resource_source: str
     excess: tuple[str, ...]
+    clock: Clock
 
     @property
     def name(self) -> str:
@@ -72,18 +73,18 @@ def shapes(space: Mapping[str, Sequence[int]] = SPACE) -> Iterator[AcceleratorCo
 def evaluate(
     config: AcceleratorConfig, graphs: Mapping[str, Graph], target: Target, clock_mhz: float | None = None
 ) -> Candidate:
-    """Frame rates of ``graphs`` on one shape."""
+    """Frame rates of ``graphs`` on one shape, at ``clock_mhz``, otherwise at the clock that the shape has."""
     fps, refused = {}, {}
-    clock = target.clock_mhz if clock_mhz is None else clock_mhz
+    clock = clock_of(config, target) if clock_mhz is None else Clock(clock_mhz, "asked for")
     for name, graph in graphs.items():
         try:
             program = compiler.compile(graph, config)
         except CompileError as error:
             refused[name] = str(error)
             continue
-        fps[name] = clock * 1e6 / predict(program, target.timing(clock)).cycles
+        fps[name] = clock.mhz * 1e6 / predict(program, target.timing(clock.mhz)).cycles
     resources, source = resources_of(config, target)
-    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.chip.budget)))
+    return Candidate(config, fps, refused, resources, source, tuple(resources.exceeding(target.chip.budget)), clock)
 
 
 def search(
@@ -121,12 +122,13 @@ def search_report(candidates: list[Candidate], chosen: Candidate | None, target:
     """Every shape of the search, best first."""
     return {
         "target": target.chip.name,
-        "clock_mhz": target.clock_mhz,
         "chosen": chosen.name if chosen else None,
         "shapes": [
             {
                 "name": candidate.name,
                 "accelerator": candidate.config.to_dict(),
+                "clock_mhz": round(candidate.clock.mhz, 3),
+                "clock_source": candidate.clock.source,
                 "fps": {name: round(fps, 2) for name, fps in candidate.fps.items()},
                 "refused": dict(candidate.refused),
                 "resources": resources_report(candidate.resources, candidate.resource_source),
@@ -141,8 +143,9 @@ def search_table(search: dict[str, Any]) -> str:
     """A line a shape of :func:`search_report`, best first."""
     names = list(dict.fromkeys(name for shape in search["shapes"] for name in (*shape["fps"], *shape["refused"])))
     lines = [
-        f"| shape | {' | '.join(f'{name}, fps' for name in names)} | LUT | FF | DSP | BRAM36 | resources | |",
-        "|---|" + "---|" * (len(names) + 6),
+        f"| shape | {' | '.join(f'{name}, fps' for name in names)} | clock, MHz | LUT | FF | DSP | BRAM36 | resources "
+        "| |",
+        "|---|" + "---|" * (len(names) + 7),
     ]
     for shape in search["shapes"]:
         r = shape["resources"]
@@ -150,7 +153,7 @@ def search_table(search: dict[str, Any]) -> str:
         note = f"too much {', '.join(shape['exceeds'])}" if shape["exceeds"] else ""
         note = "**chosen**" if shape["name"] == search["chosen"] else note
         lines.append(
-            f"| {shape['name']} | {rates} | {r['lut']:,} | {r['ff']:,} | {r['dsp']} | {r['bram36']:g} | {r['source']} "
-            f"| {note} |"
+            f"| {shape['name']} | {rates} | {shape['clock_mhz']:.1f}, {shape['clock_source']} "
+            f"| {r['lut']:,} | {r['ff']:,} | {r['dsp']} | {r['bram36']:g} | {r['source']} | {note} |"
         )
     return "\n".join(lines)

@@ -13,10 +13,12 @@ from typing import Any
 
 from codenet.checkout import BUILD
 from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorConfig
+from codenet.devices.installation import REPORT, read_report
 from codenet.errors import ConfigError, FormatError
 from codenet.isa import DEPTHWISE_BEATS
 from codenet.registers import PROFILE_WORDS
 from hw.chips import XC7Z020, ZU3EG, Chip, Usage
+from hw.flow.shelf import SHELF
 from sim.timing import DramTiming
 
 SYNTHESIS = BUILD / "synth.json"
@@ -204,6 +206,41 @@ def resources_of(config: AcceleratorConfig, target: Target, path: Path = SYNTHES
     if shipped.config == config:
         return shipped.usage, f"synthesis of commit {shipped.commit}, {shipped.tool}"
     return total(config, target.chip.array_slices), "estimate"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A shape's clock. ``source`` begins with ``routed`` (a bitstream of the shape lies in the repository) or
+    ``guess``.
+    """
+
+    mhz: float
+    source: str
+
+
+def clock_of(config: AcceleratorConfig, target: Target, shelf: Path = SHELF) -> Clock:
+    """Clock of ``config`` on ``target``: what its routed bitstream runs at; otherwise a guess, that of the routed shape
+    whose outputs are the nearest, or the target's where nothing is routed.
+
+    Raises
+    ------
+    FormatError
+        A report on the shelf is none.
+    """
+    routed = {}
+    for path in sorted(shelf.glob("*/" + REPORT)):
+        report = read_report(path)
+        try:
+            if report["part"].startswith(target.chip.name):
+                routed[AcceleratorConfig.from_dict(report["config"])] = float(report["frequency"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path}: expected part, config and frequency ({error!r})") from error
+    if config in routed:
+        return Clock(routed[config], "routed")
+    if not routed:
+        return Clock(target.clock_mhz, "guess")
+    nearest = min(routed, key=lambda other: abs(other.outputs - config.outputs))
+    return Clock(routed[nearest], f"guess: that of 16x{nearest.outputs}")
 
 
 def estimate_error(target: Target) -> str:

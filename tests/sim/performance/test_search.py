@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from codenet.config import AcceleratorConfig
+from codenet.errors import FormatError
 from hw.chips import Usage
 from sim import search as command
+from sim.performance import search as performance_search
 from sim.performance.search import Candidate, choose, evaluate, pareto, search, search_report, search_table, shapes
-from sim.performance.targets import TARGETS
+from sim.performance.targets import TARGETS, Clock, clock_of
 from tests import networks
 
 
 def candidate(score: float, bram36: float, excess: tuple[str, ...] = (), outputs: int = 32) -> Candidate:
     config = AcceleratorConfig(outputs=outputs)
-    return Candidate(config, {"a": score}, {}, Usage(1, 1, 1, bram36), "estimate", excess)
+    return Candidate(config, {"a": score}, {}, Usage(1, 1, 1, bram36), "estimate", excess, Clock(150.0, "guess"))
 
 
 def test_shapes_are_all_combinations():
@@ -70,6 +73,38 @@ def test_table_shows_every_shape():
     assert "too much bram36" in rows[0] and "120.0" in rows[0] and "estimate" in rows[0]
     assert "**chosen**" in rows[1] and "16x24" in rows[1]
     assert all(row.count("|") == text.splitlines()[0].count("|") for row in text.splitlines())
+
+
+def shelf_of(folder, **frequencies: float):
+    """Reports of routed designs for an xc7z020, by outputs, and one of another chip."""
+    entries = {f"x{outputs}": ("xc7z020clg400-1", int(outputs[1:]), mhz) for outputs, mhz in frequencies.items()}
+    for name, (part, outputs, mhz) in {**entries, "other": ("xczu3eg-sbva484-1-i", 40, 300.0)}.items():
+        (folder / name).mkdir(parents=True)
+        content = {"part": part, "config": AcceleratorConfig(outputs=outputs).to_dict(), "frequency": mhz}
+        (folder / name / "report.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_routed_shape_has_its_own_clock_and_others_that_of_the_nearest(tmp_path):
+    target, shelf = TARGETS["xc7z020"], shelf_of(tmp_path / "shelf", n16=160.0, n32=111.0)
+    assert clock_of(AcceleratorConfig(outputs=32), target, shelf) == Clock(111.0, "routed")
+    assert clock_of(AcceleratorConfig(outputs=40), target, shelf) == Clock(111.0, "guess: that of 16x32")
+    assert clock_of(AcceleratorConfig(outputs=16, window_depth=512), target, shelf).mhz == 160.0
+    assert clock_of(AcceleratorConfig(), target, tmp_path / "empty") == Clock(target.clock_mhz, "guess")
+    (shelf / "other" / "report.json").write_text("{}")
+    with pytest.raises(FormatError):
+        clock_of(AcceleratorConfig(), target, shelf)
+
+
+def test_frame_rates_are_at_the_shapes_own_clock(monkeypatch, tmp_path):
+    shelf = shelf_of(tmp_path, n32=75.0)
+    monkeypatch.setattr(performance_search, "clock_of", lambda config, target: clock_of(config, target, shelf))
+    graphs = {"tiny": networks.network(32)}
+    found = evaluate(AcceleratorConfig(), graphs, TARGETS["xc7z020"])
+    asked = evaluate(AcceleratorConfig(), graphs, TARGETS["xc7z020"], 75.0)
+    assert found.clock == Clock(75.0, "routed") and found.fps == asked.fps
+    row = search_table(search_report([found], None, TARGETS["xc7z020"])).splitlines()[2]
+    assert "| 75.0, routed |" in row
 
 
 def test_command(capsys, monkeypatch):
