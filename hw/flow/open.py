@@ -16,6 +16,7 @@ from hw.boards import constraints
 from hw.flow import paths, resets
 from hw.flow.fasm import count_slices, defects
 from hw.flow.implementation import Implementation, Job, Timing
+from hw.flow.routed import differences, sites_of
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.defects import shared_parity
 from hw.synthesis.usage import usage
@@ -103,6 +104,7 @@ def implement(job: Job) -> Implementation:
     features = fasm.read_text()
     if found := defects(features):
         raise BuildError(f"{fasm}: {tools['nextpnr'].name} left out what the chip needs:\n  " + "\n  ".join(found))
+    _compare(job, tools, module, features)
     sets, small = control_sets(module)
     details = {
         "slices": count_slices(features),
@@ -113,6 +115,23 @@ def implement(job: Job) -> Implementation:
         "timing_leaves_out": LEFT_OUT,
     }
     return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
+
+
+def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features: str) -> None:
+    """Hold the features against the netlist, where nextpnr has written where its cells are."""
+    placed = _routed(job)
+    if not placed.exists():
+        return
+    grid = tools["database"] / str(job.board.family) / str(job.board.chip) / "tilegrid.json"
+    if not grid.exists():
+        raise BuildError(f"PRJXRAY_DB = {tools['database']}: expected {grid.relative_to(tools['database'])} in it")
+    if found := differences(module, read_netlist(placed), features, sites_of(grid)):
+        raise BuildError(f"{placed}: {len(found)} cells are set otherwise:\n  " + "\n  ".join(found[:10]))
+
+
+def _routed(job: Job) -> Path:
+    """Netlist after place and route, as nextpnr-xilinx writes it."""
+    return job.folder / f"{job.board.module}-routed.json"
 
 
 def _versions(tools: dict[str, Path]) -> dict[str, Any]:
@@ -188,6 +207,8 @@ def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path)
         ]
     else:
         options = ["--chipdb", str(_chip_database(job, tools["chipdb"])), "--xdc", xdc.name, "--fasm", fasm.name]
+        _routed(job).unlink(missing_ok=True)
+        options += ["--write", _routed(job).name]
     return run([tools["nextpnr"], *options, *common], job.folder, "nextpnr.log")
 
 

