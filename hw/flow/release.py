@@ -31,6 +31,7 @@ from codenet.isa import ISA_VERSION
 from codenet.program import Program
 from hw.boards.board import BOARDS, Board
 from hw.flow import shelf
+from hw.flow.tools import git
 from hw.flow.wheel import build_wheel
 
 MOST_BYTES = 15_000_000
@@ -98,7 +99,7 @@ def prepare(root: Path, without: tuple[str, ...] = (), tag: str | None = None) -
                 bitstreams[board.name] = _bitstream(board, programs, problems)
     if problems:
         raise ConfigError("cannot be released:\n  " + "\n  ".join(problems))
-    return Release(version, _git(root, "rev-parse", "HEAD").strip(), changes, programs, bitstreams, without)
+    return Release(version, git(root, "rev-parse", "HEAD").strip(), changes, programs, bitstreams, without)
 
 
 def designs() -> Iterator[Board]:
@@ -229,19 +230,12 @@ def _version(root: Path) -> str:
 
 
 def _dirty(root: Path) -> list[str]:
-    changed = _git(root, "status", "--porcelain").splitlines()
+    changed = git(root, "status", "--porcelain").splitlines()
     if not changed:
         return []
     return [
         f"working tree {root}: {len(changed)} files are not as committed, {changed[0][3:]} first: commit or remove them"
     ]
-
-
-def _git(root: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
-    if result.returncode:
-        raise ConfigError(f"{root}: git {arguments[0]} failed: {result.stderr.strip()}")
-    return result.stdout
 
 
 def _stage(release: Release, root: Path, source: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from codenet import command
-from codenet.checkout import BUILD
+from codenet.checkout import BUILD, ROOT
 from codenet.config import AcceleratorConfig
 from codenet.devices.bit_file import BitFile
 from codenet.devices.installation import BIT, COMPRESSED, HWH, REPORT, read_report, unpack
@@ -24,6 +24,7 @@ from codenet.errors import ConfigError
 from codenet.isa import ISA_VERSION
 from hw.boards.board import BOARDS, Board
 from hw.flow import hwh
+from hw.flow.tools import git
 
 SHELF = Path(__file__).parent / "bitstreams"
 
@@ -36,7 +37,7 @@ def put(board: Board, built: Path, shelf: Path | None = None) -> Path:
     Raises
     ------
     ConfigError
-        It does not keep its timing, or is not made of this checkout's Verilog.
+        It does not keep its timing, or is not made of this checkout's Verilog, or the checkout has no commit.
     FormatError, FileNotFoundError
         A file is missing or not what it should be.
     """
@@ -50,6 +51,7 @@ def put(board: Board, built: Path, shelf: Path | None = None) -> Path:
     verilog = hashlib.sha256((built / f"{board.module}.v").read_bytes()).hexdigest()
     if report["of"]["verilog"] != verilog:
         raise ConfigError(f"{built / BIT}: made of Verilog {verilog[:12]}: expected {report['of']['verilog'][:12]}")
+    report["of"]["commit"] = git(ROOT, "rev-parse", "HEAD").strip()
     report |= {"boards": board.sharing, "label": LABEL, "bit_sha256": hashlib.sha256(bit).hexdigest()}
     place = (shelf or SHELF) / board.design
     place.mkdir(parents=True, exist_ok=True)

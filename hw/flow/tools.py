@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codenet.errors import CodenetError
+from codenet.errors import CodenetError, ConfigError
 
 LOG_LINES = 12
 """Of a failed program's output, in the error."""
@@ -120,3 +120,17 @@ def run(command: Sequence[str | Path], folder: Path, log: str, output: str | Non
         tail = "\n  ".join(text.splitlines()[-LOG_LINES:])
         raise BuildError(f"{Path(words[0]).name} ended with status {result.returncode}, see {folder / log}:\n  {tail}")
     return text
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What a command of git says about the checkout ``root``.
+
+    Raises
+    ------
+    ConfigError
+        It fails.
+    """
+    result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    if result.returncode:
+        raise ConfigError(f"{root}: git {arguments[0]} failed: {result.stderr.strip()}")
+    return result.stdout

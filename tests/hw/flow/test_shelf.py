@@ -29,15 +29,17 @@ class Top:
 
 
 SMALL = dataclasses.replace(PYNQ_Z2, config=AcceleratorConfig.small(), top=Top)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
-def built(tmp_path):
+def built(tmp_path, monkeypatch):
     """What a flow leaves behind."""
     folder = tmp_path / "built"
     folder.mkdir()
     (folder / f"{SMALL.module}.v").write_text(SMALL.verilog(SMALL.config))
     (folder / "codenet.bit").write_bytes(bit("place and route"))
+    monkeypatch.setattr(shelf, "git", lambda _root, *_arguments: COMMIT + "\n")
     report = {"timing_met": True, "constraint": 100.0, "config": SMALL.config.to_dict()}
     (folder / "report.json").write_text(json.dumps(report))
     return folder
@@ -66,6 +68,7 @@ def test_there_and_back(built, tmp_path):
     place = shelf.put(SMALL, built, tmp_path / "shelf")
     report = json.loads((place / "report.json").read_text())
     assert "No board has loaded it" in report["label"] and report["of"]["isa"] == ISA_VERSION
+    assert report["of"]["commit"] == COMMIT
     assert shelf.moved_on(SMALL, tmp_path / "shelf") == []
     taken = shelf.take(SMALL.name, tmp_path / "taken", tmp_path / "shelf")
     assert taken.read_bytes() == (built / "codenet.bit").read_bytes()
