@@ -37,7 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _work(options: argparse.Namespace) -> int:
-    logging.getLogger("codenet").setLevel(logging.ERROR)  # Of interrupts that are lost, there are many.
+    logger = logging.getLogger("codenet")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # Of interrupts that are lost, there are many.
+    try:
+        return _suffer(options)
+    finally:
+        logger.setLevel(level)
+
+
+def _suffer(options: argparse.Namespace) -> int:
     library()
     if options.only is not None:
         entry = case(f"{options.seed}/{options.only}")

@@ -42,9 +42,10 @@ def _work(parser: command.Parser, options: argparse.Namespace) -> int:
     if unknown:
         parser.error(f"no kind of file is named {unknown[0]!r}: expected some of {', '.join(TARGETS)}")
     logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
     try:
-        return _one(options.only) if options.only else _many(options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _one(options.only) if options.only else _many(options)
     finally:
         logging.disable(logging.NOTSET)
 

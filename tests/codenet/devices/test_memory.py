@@ -16,7 +16,9 @@ from codenet.isa.rules import check_descriptor
 )
 def test_steps_keep_the_rules(config, monkeypatch):
     steps = []
-    monkeypatch.setattr(memory, "_run", lambda device, program: steps.extend(program) or [[1] * 8] * len(program))
+    monkeypatch.setattr(
+        memory, "_run", lambda _device, _name, program: steps.extend(program) or [[1] * 8] * len(program)
+    )
     assert len(list(memory._traffic(None, config))) == 9
     for step in steps:
         check_descriptor(step, config)

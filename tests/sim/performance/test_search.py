@@ -112,7 +112,7 @@ def test_command(capsys, monkeypatch):
     monkeypatch.setattr(command, "search", lambda graphs, target: search(graphs, target, {"outputs": (8, 16)}))
     assert command.main(["--configs", "ab"]) == 0
     out = capsys.readouterr().out
-    assert "a, fps | b, fps" in out and out.count("16x") == 2 and out.count("chosen") == 1
+    assert "a, fps | b, fps" in out and out.count("\n| 16x") == 2 and out.count("chosen") == 1
     with pytest.raises(SystemExit):
         command.main(["--configs", "xyz"])
     assert "'xyz': expected letters of abcdefg" in capsys.readouterr().err
