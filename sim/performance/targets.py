@@ -189,7 +189,7 @@ class Shipped:
 
 
 SHIPPED = {
-    "xc7z020": Shipped(XC7Z020.config, Usage(lut=30_101, ff=40_517, dsp=200, bram36=114.5), "5502196", "Yosys 0.23"),
+    "xc7z020": Shipped(XC7Z020.config, Usage(lut=29_354, ff=47_363, dsp=200, bram36=114.5), "224fc77", "Yosys 0.70"),
     "zu3eg": Shipped(ZU3EG.config, Usage(lut=40_467, ff=38_869, dsp=312, bram36=187), "972fe74", "Yosys"),
 }
 """By chip: the whole design of the PYNQ-Z2 (docs/synthesis.md), the accelerator for the Ultra96 (docs/bitstream.md)."""
@@ -232,9 +232,9 @@ def clock_of(config: AcceleratorConfig, target: Target, shelf: Path = SHELF) -> 
         report = read_report(path)
         try:
             if report["part"].startswith(target.chip.name):
-                routed[AcceleratorConfig.from_dict(report["config"])] = float(report["frequency"])
+                routed[AcceleratorConfig.from_dict(report["config"])] = float(report["constraint"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path}: expected part, config and frequency ({error!r})") from error
+            raise FormatError(f"{path}: expected part, config and constraint ({error!r})") from error
     if config in routed:
         return Clock(routed[config], "routed")
     if not routed:

@@ -240,8 +240,9 @@ def test_the_standard_shape_has_synthesized_figures_of_a_commit(files, capsys, m
     page = (ROOT / "docs" / "synthesis.md").read_text()
     (row,) = [row for row in page.splitlines() if row.startswith("| **design of the PYNQ-Z2**")]
     lut, ff, dsp, bram = (cell.strip(" *").replace(",", "") for cell in row.split("|")[2:6])
-    commit = resources.SHIPPED["xc7z020"].commit
-    assert status == 0 and line.startswith(f"resources (synthesis of commit {commit}, Yosys 0.23): lut {lut} of 53200")
+    shipped = resources.SHIPPED["xc7z020"]
+    source = f"synthesis of commit {shipped.commit}, {shipped.tool}"
+    assert status == 0 and line.startswith(f"resources ({source}): lut {lut} of 53200")
     assert f"ff {ff} of" in line and f"dsp {dsp} of" in line and f"bram36 {bram} of" in line
     assert "over the budget" not in out and "estimate" not in out
 

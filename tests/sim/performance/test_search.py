@@ -80,7 +80,7 @@ def shelf_of(folder, **frequencies: float):
     entries = {f"x{outputs}": ("xc7z020clg400-1", int(outputs[1:]), mhz) for outputs, mhz in frequencies.items()}
     for name, (part, outputs, mhz) in {**entries, "other": ("xczu3eg-sbva484-1-i", 40, 300.0)}.items():
         (folder / name).mkdir(parents=True)
-        content = {"part": part, "config": AcceleratorConfig(outputs=outputs).to_dict(), "frequency": mhz}
+        content = {"part": part, "config": AcceleratorConfig(outputs=outputs).to_dict(), "constraint": mhz}
         (folder / name / "report.json").write_text(json.dumps(content))
     return folder
 
