@@ -223,3 +223,14 @@ def _window_rows(config: AcceleratorConfig, height: int, width: int, row_stride:
     rows = 3 * -(-height // 3)
     rows = min(rows, 3 * (config.window_depth // row_stride))
     return min(rows, config.dilation_depth // width // 3 * 3) if dilated else rows
+
+
+def various_steps(config: AcceleratorConfig) -> list[Step]:
+    """A step of each operation, small enough for slow simulators."""
+    return [
+        random_step(config, 6, 7, 2, chunks=4, seed=1),
+        random_step(config, 9, 8, 2, op=DepthwiseOp.MAC, dilated=True, chunks=2, seed=2),
+        random_step(config, 8, 8, 2, op=DepthwiseOp.PEAKS, peak_threshold=8000, seed=3),
+        random_step(config, 8, 6, 2, op=DepthwiseOp.MAX, stride2=True, seed=4),
+        random_step(config, 5, 6, 2, full=True, chunks=2, seed=5),
+    ]

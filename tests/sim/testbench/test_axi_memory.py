@@ -28,7 +28,7 @@ from hw.verilog import NAME, Wrapper, convert
 from sim import testbench as bench
 from sim.testbench import runner
 from tests.rtl import run_step
-from tests.steps import Step, random_step
+from tests.steps import Step, random_step, various_steps
 
 SMALL = AcceleratorConfig.small()
 BASE, SIZE = 0x1000_0000, 1 << 20
@@ -115,11 +115,7 @@ class Memory:
 async def check_steps(dut):
     """A step of each kind, one after the other, channels paused at random."""
     steps = [
-        random_step(SMALL, 6, 7, 2, chunks=4, seed=1),
-        random_step(SMALL, 9, 8, 2, op=DepthwiseOp.MAC, dilated=True, chunks=2, seed=2),
-        random_step(SMALL, 8, 8, 2, op=DepthwiseOp.PEAKS, peak_threshold=8000, seed=3),
-        random_step(SMALL, 8, 6, 2, op=DepthwiseOp.MAX, stride2=True, seed=4),
-        random_step(SMALL, 5, 6, 2, full=True, chunks=2, seed=5),
+        *various_steps(SMALL),
         random_step(SMALL, 8, 9, 3, op=DepthwiseOp.MAC, chunks=4, expand=2, seed=6),
         random_step(SMALL, 6, 8, 2, upsample=True, seed=7),
     ]

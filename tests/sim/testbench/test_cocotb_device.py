@@ -7,7 +7,6 @@ import cocotb
 from cocotb.task import bridge
 
 from codenet.config import AcceleratorConfig
-from codenet.isa import DepthwiseOp
 from codenet.registers import BY_NAME, IDENTITY
 from hw.verilog import NAME
 from sim import testbench as bench
@@ -15,7 +14,7 @@ from sim.testbench import cocotb_device
 from sim.testbench.cocotb_device import CocotbDevice
 from sim.timing import DramTiming
 from tests.rtl import reset, run_step, status
-from tests.steps import random_step
+from tests.steps import various_steps
 
 SMALL = AcceleratorConfig.small()
 
@@ -44,16 +43,9 @@ async def check_steps(dut):
     """Steps one after the other, memory late and irregular; the accelerator is not reset between them."""
     timing = DramTiming(latency=9, jitter=40, stall=0.2, seed=11)
     device = await CocotbDevice.open(dut, 1 << 20, timing)
-    steps = [
-        random_step(SMALL, 6, 7, 2, chunks=4, seed=1),
-        random_step(SMALL, 9, 8, 2, op=DepthwiseOp.MAC, dilated=True, chunks=2, seed=2),
-        random_step(SMALL, 8, 8, 2, op=DepthwiseOp.PEAKS, peak_threshold=8000, seed=3),
-        random_step(SMALL, 8, 6, 2, op=DepthwiseOp.MAX, stride2=True, seed=4),
-        random_step(SMALL, 5, 6, 2, full=True, chunks=2, seed=5),
-    ]
 
     def body():
-        for step in steps:
+        for step in various_steps(SMALL):
             run_step(device, step, SMALL)
 
     await bridge(body)()
