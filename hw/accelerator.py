@@ -1,23 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """Top level: registers, control, memory side and datapath of the accelerator."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from codenet.config import AcceleratorConfig
+from codenet.config import LANES, AcceleratorConfig
 from codenet.isa import DepthwiseOp
 from hw.axi import AxiLite, ReadPort, WritePort
 from hw.chips import XC7Z020
-from hw.control import Profiler, Registers, Sequencer
+from hw.control import Profiler, ProgramControl, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
 from hw.interfaces import STORE_ITEM, TO_COMPONENTS, VECTOR, VectorReader
-from hw.lib import StreamRegister, connect_bundle, delay, relay
+from hw.lib import StreamRegister, connect_bundle, delay, relay, relays
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components of an accelerator: the blocks of its diagram.
+
+    A study may have a loader and a window of its own, and others: bus masters that read in a step besides the loader.
+    Nothing that enters the window (``entrance``) or leaves the datapath (``results``) is waited for in the same cycle.
+    """
+
+    registers: Registers
+    sequencer: Sequencer
+    profiler: Profiler
+    fetcher: ParameterFetcher
+    loader: wiring.Component
+    others: dict[str, wiring.Component]
+    storer: Storer
+    entrance: StreamRegister
+    window: wiring.Component
+    depthwise: Depthwise
+    peaks: Peaks
+    row_buffer: RowBuffer
+    vector_buffer: VectorBuffer
+    pointwise: Pointwise
+    results: StreamRegister
+
+    @property
+    def readers(self):
+        """Bus masters, by name, that read a step's input."""
+        return {"loader": self.loader} | self.others
+
+    @property
+    def masters(self):
+        """All bus masters by name."""
+        return {"fetcher": self.fetcher, "storer": self.storer} | self.readers
+
+    @property
+    def datapath(self):
+        """Components by name without a bus."""
+        names = ("window", "depthwise", "row_buffer", "vector_buffer", "pointwise", "peaks", "entrance", "results")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def workers(self):
+        """What is given steps, by name."""
+        components = self.masters | self.datapath
+        return {name: component for name, component in components.items() if "step" in component.signature.members}
 
 
 class Accelerator(wiring.Component):
@@ -70,15 +117,14 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        control = self._control(m)
-        parts = SimpleNamespace(**control, **self._masters(m), **self._datapath(m, control["sequencer"]))
-        self._connect_ports(m, parts)
+        parts = self._parts()
+        self._place(m, parts)
         self._connect_control(m, parts)
-        self._connect_memory_side(m, parts)
+        self._connect_memory(m, parts)
+        self._connect_steps(m, parts)
         self._connect_input(m, parts)
         self._connect_datapath(m, parts)
         self._connect_results(m, parts)
-        self._profile(m, parts)
         return m
 
     # What a study may put in the place of a component, or beside the others.
@@ -96,85 +142,69 @@ class Accelerator(wiring.Component):
         """What reads on port 1, with members ``port`` and ``beat``."""
         return parts.fetcher
 
-    def _control(self, m):
-        registers = Registers(self.config)
-        m.submodules.profiler = profiler = Profiler(self.config)
+    def _parts(self):
+        config = self.config
+        return Parts(
+            registers=Registers(config),
+            sequencer=Sequencer(),
+            profiler=Profiler(config),
+            fetcher=ParameterFetcher(config),
+            loader=self._loader(),
+            others=self._other_readers(),
+            storer=Storer(config),
+            entrance=StreamRegister(VECTOR),
+            window=self._window(),
+            depthwise=Depthwise(config),
+            peaks=Peaks(config),
+            row_buffer=RowBuffer(config),
+            vector_buffer=VectorBuffer(config),
+            pointwise=Pointwise(config, self.array_slices),
+            results=StreamRegister(STORE_ITEM),
+        )
+
+    def _place(self, m, parts):
+        """Submodules, and the registers through which each is reset and cleared: ``clear`` lets the transfers of a bus
+        master end, ``reset`` does not; the datapath, which has none, is reset by both.
+        """
+        clear = parts.sequencer.clear | self.reset
         # The last to leave the reset, as it starts all others.
         late = delay(m, self.reset, 2, "reset_late")
-        sequencer = Sequencer()
-        m.submodules.registers = ResetInserter(relay(m, self.reset, "reset_registers"))(registers)
-        m.submodules.sequencer = ResetInserter(relay(m, late, "reset_sequencer"))(sequencer)
-        return {"registers": registers, "sequencer": sequencer, "profiler": profiler}
-
-    def _masters(self, m):
-        """Bus masters by name; their ``clear`` lets transfers end, ``reset`` does not."""
-        config = self.config
-        masters = {"fetcher": ParameterFetcher(config), "loader": self._loader(), "storer": Storer(config)}
-        self._others = self._other_readers()
-        for name, master in (masters | self._others).items():
+        m.submodules.profiler = parts.profiler
+        m.submodules.registers = ResetInserter(relay(m, self.reset, "reset_registers"))(parts.registers)
+        m.submodules.sequencer = ResetInserter(relay(m, late, "reset_sequencer"))(parts.sequencer)
+        for name, master in parts.masters.items():
             m.submodules[name] = master
-            m.d.comb += master.reset.eq(relay(m, self.reset, f"reset_{name}"))
-        return masters
-
-    def _datapath(self, m, sequencer):
-        """Components by name, from the window on; a reset of the sequencer clears them."""
-        config = self.config
-        datapath = {
-            "window": self._window(),
-            "depthwise": Depthwise(config),
-            "row_buffer": RowBuffer(config),
-            "vector_buffer": VectorBuffer(config),
-            "pointwise": Pointwise(config, self.array_slices),
-            "peaks": Peaks(config),
-            # Nothing that enters the window or leaves the datapath is waited for in the same cycle.
-            "entrance": StreamRegister(VECTOR),
-            "results": StreamRegister(STORE_ITEM),
-        }
-        for name, component in datapath.items():
-            clear = relay(m, sequencer.clear | self.reset, f"clear_{name}")
-            m.submodules[name] = ResetInserter(clear)(component)
-        return datapath
-
-    def _connect_ports(self, m, parts):
-        wiring.connect(m, wiring.flipped(self.registers), parts.registers.bus)
-        wiring.connect(m, parts.loader.port, wiring.flipped(self.port0_read))
-        wiring.connect(m, parts.storer.port, wiring.flipped(self.port0_write))
-        parts.parameter_reader = self._parameter_reader(m, parts)
-        wiring.connect(m, parts.parameter_reader.port, wiring.flipped(self.port1_read))
+            m.d.comb += [
+                master.reset.eq(relay(m, self.reset, f"reset_{name}")),
+                master.clear.eq(relay(m, clear, f"clear_{name}", reset=True)),
+                master.base.eq(relay(m, parts.sequencer.memory_base, f"base_{name}")),
+            ]
+        for name, component in parts.datapath.items():
+            m.submodules[name] = ResetInserter(relay(m, clear, f"clear_{name}"))(component)
 
     def _connect_control(self, m, parts):
         registers, sequencer = parts.registers, parts.sequencer
-        status = Signal(32)
+        wiring.connect(m, wiring.flipped(self.registers), registers.bus)
+        connect_bundle(m, ProgramControl(), registers, sequencer)
         m.d.comb += [
-            status[0].eq(sequencer.busy),
-            status[1].eq(sequencer.done),
-            status[2].eq(sequencer.error),
-            status[8:16].eq(sequencer.cause),
-            status[16:32].eq(sequencer.step_index),
-            registers.status.eq(status),
-            registers.frame_cycles.eq(sequencer.frame_cycles),
-            registers.frame_steps.eq(sequencer.frame_steps),
-            registers.ended.eq(sequencer.ended),
-            sequencer.start.eq(registers.start),
-            sequencer.reset.eq(registers.reset),
-            sequencer.base.eq(registers.base_address),
-            sequencer.program_offset.eq(registers.program_offset),
-            sequencer.watchdog.eq(registers.watchdog),
+            registers.status.busy.eq(sequencer.busy),
+            registers.status.done.eq(sequencer.done),
+            registers.status.error.eq(sequencer.error),
+            registers.status.cause.eq(sequencer.cause),
+            registers.status.step.eq(sequencer.step_index),
             self.interrupt.eq(registers.interrupt),
             self.step_end.eq(sequencer.step_end),
         ]
 
-    def _connect_memory_side(self, m, parts):
+    def _connect_memory(self, m, parts):
+        """Bus masters to the ports; fetches, and how transfers went, to the sequencer."""
         sequencer, fetcher, loader, storer = parts.sequencer, parts.fetcher, parts.loader, parts.storer
-        readers = {"loader": loader} | self._others
-        # Until the storer has heard of the step.
-        done = Signal()
-        started = [delay(m, sequencer.step_start, n, f"started_{n}", reset=True) for n in range(TO_COMPONENTS + 1)]
-        # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
-        reading = Cat(reader.busy for reader in readers.values()).any() | parts.window.busy
-        m.d.sync += done.eq(storer.done & ~reading & ~Cat(started).any())
-        idle = Cat(~master.busy for master in (fetcher, storer, *readers.values())).all()
-        read_error = Cat(reader.error for reader in readers.values()).any()
+        parameter_reader = self._parameter_reader(m, parts)
+        wiring.connect(m, loader.port, wiring.flipped(self.port0_read))
+        wiring.connect(m, storer.port, wiring.flipped(self.port0_write))
+        wiring.connect(m, parameter_reader.port, wiring.flipped(self.port1_read))
+        read_error = Cat(reader.error for reader in parts.readers.values()).any()
+        idle = Cat(~master.busy for master in parts.masters.values()).all()
         m.d.comb += [
             fetcher.fetch.eq(sequencer.fetch),
             fetcher.address.eq(sequencer.fetch_address),
@@ -186,18 +216,22 @@ class Accelerator(wiring.Component):
             sequencer.fetch_error.eq(fetcher.error),
             sequencer.read_error.eq(delay(m, read_error, 1, "read_error", reset=True)),
             sequencer.write_error.eq(delay(m, storer.error, 1, "write_error", reset=True)),
-            sequencer.step_done.eq(done),
             sequencer.idle.eq(delay(m, idle, 1, "idle", reset=True)),
         ]
-        for name, master in {"fetcher": fetcher, "storer": storer, **readers}.items():
-            m.d.comb += [
-                master.clear.eq(relay(m, sequencer.clear | self.reset, f"clear_{name}", reset=True)),
-                master.base.eq(relay(m, sequencer.memory_base, f"base_{name}")),
-            ]
-        for name, component in {"storer": storer, **readers}.items():
+        self._profile(m, parts, loader.beat + parameter_reader.beat)
+
+    def _connect_steps(self, m, parts):
+        """Each step to all that work on it, and its end to the sequencer."""
+        sequencer = parts.sequencer
+        for name, component in parts.workers.items():
             self._give_step(m, parts, name, component)
-        for name in ("window", "depthwise", "row_buffer", "vector_buffer", "pointwise", "peaks"):
-            self._give_step(m, parts, name, getattr(parts, name))
+        # Until the storer has heard of the step.
+        started = [delay(m, sequencer.step_start, n, f"started_{n}", reset=True) for n in range(TO_COMPONENTS + 1)]
+        # A step may need fewer rows than the loader brings (the last ones of a stride); they must be out of the way.
+        reading = Cat(reader.busy for reader in parts.readers.values()).any() | parts.window.busy
+        done = Signal()
+        m.d.sync += done.eq(parts.storer.done & ~reading & ~Cat(started).any())
+        m.d.comb += sequencer.step_done.eq(done)
 
     def _give_step(self, m, parts, name, component):
         """Step, half, start and, if it keeps some, parameters to a component from registers of its own:
@@ -225,15 +259,18 @@ class Accelerator(wiring.Component):
     def _connect_input(self, m, parts):
         """To the window comes what the loader brings, or what the expansion makes of it."""
         loader, row_buffer, pointwise, entrance = parts.loader, parts.row_buffer, parts.pointwise, parts.entrance
-        expand = relay(m, parts.sequencer.step.expand, "expand")
+        expand, *here = relays(m, parts.sequencer.step.expand, 5, "expand")
         m.d.comb += [
             row_buffer.i.valid.eq(loader.o.valid & expand),
             row_buffer.i.payload.eq(loader.o.payload),
             loader.o.ready.eq(Mux(expand, row_buffer.i.ready, entrance.i.ready)),
             entrance.i.valid.eq(Mux(expand, pointwise.expanded.valid, loader.o.valid)),
-            entrance.i.payload.eq(Mux(expand, pointwise.expanded.payload, loader.o.payload)),
             pointwise.expanded.ready.eq(entrance.i.ready & expand),
         ]
+        # A copy for every four channels.
+        for lane in range(LANES):
+            given, made = loader.o.payload[lane], pointwise.expanded.payload[lane]
+            m.d.comb += entrance.i.payload[lane].eq(Mux(here[lane // 4], made, given))
         connect_bundle(m, VectorReader(), row_buffer, pointwise.rows)
         wiring.connect(m, entrance.o, parts.window.i)
 
@@ -246,10 +283,10 @@ class Accelerator(wiring.Component):
             window.space.eq(space),
             vector_buffer.issue.eq(relay(m, window.issue, "issue_vector", reset=True)),
             peaks.issue.eq(relay(m, window.issue, "issue_peaks", reset=True)),
-            depthwise.i_taps.eq(window.o_taps),
         ]
         for taker in (depthwise, peaks):
             wiring.connect(m, window.o, taker.i)
+            m.d.comb += taker.i_taps.eq(window.o_taps)
         wiring.connect(m, depthwise.o, vector_buffer.i)
         connect_bundle(m, VectorReader(), vector_buffer, pointwise.vectors)
 
@@ -271,7 +308,7 @@ class Accelerator(wiring.Component):
     def _in_peaks(self, m, parts, name):
         return relay(m, parts.sequencer.step.depthwise_op == DepthwiseOp.PEAKS, f"peaks_{name}")
 
-    def _profile(self, m, parts):
+    def _profile(self, m, parts, read_beats):
         profiler, sequencer, registers = parts.profiler, parts.sequencer, parts.registers
         window, pointwise = parts.window, parts.pointwise
         m.d.comb += [profiler.index.eq(registers.profile_index), registers.profile_data.eq(profiler.data)]
@@ -281,7 +318,7 @@ class Accelerator(wiring.Component):
             profiler.stepping.eq(sequencer.stepping),
             profiler.step_end.eq(sequencer.step_end),
             profiler.step_index.eq(sequencer.step_index),
-            profiler.read_beats.eq(parts.loader.beat + parts.parameter_reader.beat),
+            profiler.read_beats.eq(read_beats),
             profiler.write_beats.eq(parts.storer.beat),
             profiler.waiting_input.eq(window.waiting_rows),
         ]

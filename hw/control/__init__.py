@@ -2,7 +2,7 @@
 """Control: registers for the host, the sequencer of steps, and the profiler."""
 
 from hw.control.profiler import Profiler
-from hw.control.registers import Registers
+from hw.control.registers import ProgramControl, Registers
 from hw.control.sequencer import Sequencer
 
-__all__ = ["Profiler", "Registers", "Sequencer"]
+__all__ = ["Profiler", "ProgramControl", "Registers", "Sequencer"]

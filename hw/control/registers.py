@@ -2,11 +2,11 @@
 """AXI4-Lite slave with the registers of :mod:`codenet.registers`."""
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from codenet.registers import ADDRESS_BITS, IDENTITY, REGISTERS, config_registers
+from codenet.registers import ADDRESS_BITS, BY_NAME, IDENTITY, REGISTERS, config_registers
 from hw.axi import AxiLite
 
 STORED = tuple(r.name.lower() for r in REGISTERS if r.access == "rw")
@@ -14,6 +14,29 @@ STORED = tuple(r.name.lower() for r in REGISTERS if r.access == "rw")
 
 REPORTED = ("status", "peak_count", "frame_cycles", "frame_steps", "profile_data")
 """Read-only registers whose value the accelerator supplies: inputs of :class:`Registers`."""
+
+STATUS = data.FlexibleLayout(
+    32, {field.name: data.Field(field.width, field.shift) for field in BY_NAME["STATUS"].fields}
+)
+"""Fields of STATUS."""
+
+
+class ProgramControl(wiring.Signature):
+    """From the registers to the sequencer: where a program is, pulses that start and reset, and what came of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": Out(1),
+                "reset": Out(1),
+                "base_address": Out(32),
+                "program_offset": Out(32),
+                "watchdog": Out(32),
+                "ended": In(1),
+                "frame_cycles": In(32),
+                "frame_steps": In(32),
+            }
+        )
 
 
 class Registers(wiring.Component):
@@ -43,7 +66,7 @@ class Registers(wiring.Component):
             "interrupt": Out(1),
         }
         members |= {name: Out(32) for name in STORED}
-        members |= {name: In(32) for name in REPORTED}
+        members |= {name: In(32) for name in REPORTED} | {"status": In(STATUS)}
         super().__init__(members)
 
     def elaborate(self, platform):

@@ -6,8 +6,9 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
+from hw.control.registers import ProgramControl
 from hw.interfaces import RESET_CYCLES, STEP
-from hw.lib import relays
+from hw.lib import relays, taken
 
 LOADERS = 4
 """Parts of the step, each with a copy of what loads it."""
@@ -34,14 +35,14 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    start, reset, base, program_offset, watchdog:
+    start, reset, base_address, program_offset, watchdog:
         From the registers.
     busy, done, error, cause, step_index, frame_cycles, frame_steps, ended:
         To the registers. ``ended`` pulses when a program ends, by success or error.
     fetch, fetch_address, fetch_half, next_step, fetch_ready, fetch_bad, fetch_damaged, fetch_error:
         Parameter fetcher. ``fetch`` is a pulse; the four answers are levels until the next ``fetch``.
     memory_base:
-        ``base`` as it was at ``start``.
+        ``base_address`` as it was at ``start``.
     step, half, step_start, step_done, step_end, stepping:
         Datapath. ``step`` and ``half`` are stable from one ``step_start`` to the next; ``step_done`` is a level or
         pulse that comes at least one cycle after ``step_start``; ``step_end`` pulses in its cycle. An error has come a
@@ -53,20 +54,13 @@ class Sequencer(wiring.Component):
     def __init__(self):
         super().__init__(
             {
-                "start": In(1),
-                "reset": In(1),
-                "base": In(32),
-                "program_offset": In(32),
-                "watchdog": In(32),
+                **taken(ProgramControl()),
                 "busy": Out(1),
                 "running": Out(1),
                 "done": Out(1),
                 "error": Out(1),
                 "cause": Out(8),
                 "step_index": Out(16),
-                "frame_cycles": Out(32),
-                "frame_steps": Out(32),
-                "ended": Out(1),
                 "memory_base": Out(32),
                 "fetch": Out(1),
                 "fetch_address": Out(32),
@@ -135,9 +129,9 @@ class Sequencer(wiring.Component):
             self.frame_cycles.eq(0),
             self.frame_steps.eq(0),
             self.stepping.eq(0),
-            self.memory_base.eq(self.base),
+            self.memory_base.eq(self.base_address),
             self.fetch.eq(1),
-            self.fetch_address.eq(self.base + self.program_offset),
+            self.fetch_address.eq(self.base_address + self.program_offset),
             self.fetch_half.eq(0),
         ]
 

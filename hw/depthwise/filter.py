@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depthwise filter: weights brought to the banks, 144 products, their sums, and 16 requantizers."""
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -92,23 +92,26 @@ class DepthwiseFilter(wiring.Component):
 
     def _route(self, m: Module, taps: list) -> list:
         """The weights of each bank: first by rows, then by columns; and a register on the way to the lanes."""
-        beat = self.i_taps
-        by_rows = []
-        for rho in range(3):
-            row_tap = delay(m, beat.row_tap[rho], self.FETCHED, f"row_tap_{rho}")
-            routed = [Signal(64, name=f"row_weights_{rho}_{j}", reset_less=True) for j in range(3)]
-            for j in range(3):
-                choices = Array([taps[j], taps[3 + j], taps[6 + j], Const(0, 64)])
-                m.d.sync += routed[j].eq(choices[row_tap])
-            by_rows.append(routed)
+        row_tap = delay(m, self.i_taps.row_tap, self.FETCHED - 1, "row_tap")
+        column_tap = delay(m, self.i_taps.column_tap, self.FETCHED, "column_tap")
         weights = []
         for rho in range(3):
+            by_row = [self._choose(m, f"row_weights_{rho}_{j}", taps[j::3], row_tap[rho]) for j in range(3)]
             for kappa in range(3):
-                column_tap = delay(m, beat.column_tap[kappa], self.FETCHED + 1, f"column_tap_{rho}_{kappa}")
-                routed = Signal(WEIGHTS, name=f"weights_{rho}_{kappa}", reset_less=True)
-                m.d.sync += routed.as_value().eq(Array([*by_rows[rho], Const(0, 64)])[column_tap])
-                weights.append(delay(m, routed, 1, f"weights_here_{rho}_{kappa}"))
+                routed = self._choose(m, f"weights_{rho}_{kappa}", by_row, column_tap[kappa])
+                weights.append(data.View(WEIGHTS, delay(m, routed, 1, f"weights_here_{rho}_{kappa}")))
         return weights
+
+    def _choose(self, m: Module, name: str, taps: list, tap: Value) -> Signal:
+        """The weights of one of three taps, or zero, two cycles after its number; for every four lanes by a copy of
+        it.
+        """
+        chosen = Signal(WEIGHTS.size, name=name, reset_less=True)
+        part = WEIGHTS.size // 4
+        for n, number in enumerate(relays(m, tap, 4, f"{name}_tap")):
+            here = slice(n * part, (n + 1) * part)
+            m.d.sync += chosen[here].eq(Array([*(weights[here] for weights in taps), Const(0, part)])[number])
+        return chosen
 
     def _sums(self, m: Module, weights: list) -> list:
         """Sums of nine products, and over beats."""

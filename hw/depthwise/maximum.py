@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from codenet.config import LANES
 from codenet.isa import DepthwiseOp
 from hw.interfaces import BEAT_TAPS, SAMPLES, STEP, TAP_LEAD, VECTOR
-from hw.lib import delay, relay
+from hw.lib import delay, relays
 
 LOWEST = -128
 NO_TAP = 3
@@ -49,10 +49,11 @@ class DepthwiseMaximum(wiring.Component):
         candidates = []
         for n in range(9):
             taken = (taps.row_tap[n // 3] != NO_TAP) & (taps.column_tap[n % 3] != NO_TAP)
-            part = relay(m, Mux(off, n == 0, taken), f"part_{n}")
+            # A copy for every four lanes, as the reset that tools make of it.
+            absent = relays(m, Mux(off, n != 0, ~taken), 4, f"absent_{n}")
             candidate = Signal(VECTOR, name=f"candidate_{n}", reset_less=True)
             for lane in range(LANES):
-                m.d.sync += candidate[lane].eq(Mux(part, beat.samples[n][lane], LOWEST))
+                m.d.sync += candidate[lane].eq(Mux(absent[lane // 4], LOWEST, beat.samples[n][lane]))
             candidates.append(candidate)
         while len(candidates) > 1:
             level = []

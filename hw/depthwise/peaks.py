@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.interfaces import SAMPLES, STORE_ITEM, VECTOR, StepControl
-from hw.lib import StreamQueue, delay, taken
+from hw.interfaces import BEAT_TAPS, SAMPLES, STORE_ITEM, TAP_LEAD, VECTOR, StepControl
+from hw.lib import StreamQueue, delay, relays, taken
 
 LANES = 8
 """int16 lanes of a vector."""
@@ -58,6 +58,7 @@ class Peaks(wiring.Component):
     issue, space : credits of the window, as in :class:`hw.pointwise.vector_buffer.VectorBuffer`; only PEAKS steps are
         counted.
     i : samples from the window; ignored outside PEAKS steps.
+    i_taps : taps of the beat that comes :data:`hw.interfaces.TAP_LEAD` cycles later.
     o : peak records, then one ``end`` item.
     active : a vector was compared.
     count : peaks of this step (all of them, saturating); complete when the ``end`` item is out, 0 in other steps.
@@ -71,6 +72,7 @@ class Peaks(wiring.Component):
                 "issue": In(1),
                 "space": Out(1),
                 "i": In(stream.Signature(SAMPLES, always_ready=True)),
+                "i_taps": In(BEAT_TAPS),
                 "o": Out(stream.Signature(STORE_ITEM)),
                 "active": Out(1),
                 "count": Out(16),
@@ -102,10 +104,13 @@ class Peaks(wiring.Component):
         beat = self.i.payload
         step = self.step
         centre = Signal(data.ArrayLayout(signed(16), LANES), reset_less=True)
+        taps = delay(m, self.i_taps, TAP_LEAD - 1, "taps")
         samples, central = [], []
         for n in range(9):
-            is_centre = (beat.row_tap[n // 3] == CENTRE) & (beat.column_tap[n % 3] == CENTRE)
-            central.append(beat.samples[n].as_value() & is_centre.replicate(VECTOR.size))
+            is_centre = (taps.row_tap[n // 3] == CENTRE) & (taps.column_tap[n % 3] == CENTRE)
+            # A copy for every two lanes.
+            mask = Cat(copy.replicate(VECTOR.size // 4) for copy in relays(m, is_centre, 4, f"central_{n}"))
+            central.append(beat.samples[n].as_value() & mask)
             samples.append(data.View(centre.shape(), delay(m, beat.samples[n].as_value(), 1, f"sample_{n}")))
         # Exactly one of them is it.
         m.d.sync += centre.eq(reduce(or_, central))

@@ -12,8 +12,8 @@ from hw.window.beats import WindowBeats
 from hw.window.pixels import WindowPixels
 from hw.window.writer import WindowWriter
 
-CHOOSERS = 4
-"""Copies of the number of the bank that ``samples[0]`` comes from."""
+COPIES = 4
+"""Of what says, for all channels, whether a sample is inside, and which bank ``samples[0]`` comes from."""
 
 RELEASE_DELAY = 4
 """Cycles from the last beat of a row to giving its memory to the writer: the beat's reads come before any write."""
@@ -95,24 +95,28 @@ class Window(wiring.Component):
         """Banks, padding, and ``samples[0]``."""
         out = self.o.payload
         late = READ_LATENCY + 1
+        width = VECTOR.size // COPIES
+        parts = [slice(n * width, (n + 1) * width) for n in range(COPIES)]
         samples = []
         for n in range(9):
             m.submodules[f"bank{n}"] = bank = BlockMemory(VECTOR.size, self.config.window_depth)
             padded = Signal(VECTOR.size, name=f"padded_{n}", reset_less=True)
-            inside = delay(m, beat.inside[n], READ_LATENCY, f"inside_{n}")
+            inside = relays(m, delay(m, beat.inside[n], READ_LATENCY - 1, f"inside_{n}"), COPIES, f"inside_here_{n}")
             m.d.comb += [
                 bank.write_enable.eq(banks.enable[n]),
                 bank.write_address.eq(banks.address[n]),
-                bank.write_data.eq(banks.data),
+                bank.write_data.eq(banks.data[n // 3]),
                 bank.read_address.eq(beat.address[n]),
             ]
-            m.d.sync += padded.eq(Mux(inside, bank.read_data, self.step.pad.replicate(VECTOR.size // 16)))
+            pad = self.step.pad.replicate(VECTOR.size // 16)
+            m.d.sync += [
+                padded[part].eq(Mux(here, bank.read_data[part], pad[part]))
+                for part, here in zip(parts, inside, strict=True)
+            ]
             samples.append(padded)
-        # A copy for every four channels.
-        chosen = relays(m, delay(m, beat.chosen, late - 1, "chosen"), CHOOSERS, "chosen_here")
+        chosen = relays(m, delay(m, beat.chosen, late - 1, "chosen"), COPIES, "chosen_here")
         first = Signal(VECTOR.size, reset_less=True)
-        for number, here in enumerate(chosen):
-            part = slice(number * VECTOR.size // CHOOSERS, (number + 1) * VECTOR.size // CHOOSERS)
+        for part, here in zip(parts, chosen, strict=True):
             with m.Switch(here):
                 for n in range(9):
                     with m.Case(n):

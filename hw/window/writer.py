@@ -7,15 +7,17 @@ from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
 from hw.interfaces import VECTOR, StepControl, begin_after
-from hw.lib import count_to, delay, taken
+from hw.lib import count_to, delay, relays, taken
 from hw.window.row_cursor import RowCursor
 
 
 def bank_write(config: AcceleratorConfig) -> data.StructLayout:
-    """One write to the banks: bank ``3 * rho + kappa`` at ``address[3 * rho + kappa]`` where ``enable`` says so."""
+    """One write to the banks: bank ``3 * rho + kappa`` at ``address[3 * rho + kappa]`` where ``enable`` says so; a copy
+    of the vector for each ``rho``.
+    """
     bits = (config.window_depth - 1).bit_length()
     return data.StructLayout(
-        {"enable": unsigned(9), "address": data.ArrayLayout(unsigned(bits), 9), "data": VECTOR},
+        {"enable": unsigned(9), "address": data.ArrayLayout(unsigned(bits), 9), "data": data.ArrayLayout(VECTOR, 3)},
     )
 
 
@@ -167,8 +169,9 @@ class WindowWriter(wiring.Component):
             Signal.like(offset, name=f"written_{kappa}", reset_less=True) for kappa, offset in enumerate(self.offsets)
         ]
         values = Signal(VECTOR, reset_less=True)
-        data, addresses = Signal(VECTOR, reset_less=True), Signal.like(self.banks.address, reset_less=True)
-        m.d.comb += [self.banks.data.eq(data), self.banks.address.eq(addresses)]
+        addresses = Signal.like(self.banks.address, reset_less=True)
+        m.d.comb += self.banks.address.eq(addresses)
+        m.d.comb += [here.eq(copy) for here, copy in zip(self.banks.data, relays(m, values, 3, "data"), strict=True)]
         # The row's bases are stable for another cycle when its last vector is taken.
         m.d.sync += [
             enable.eq(
@@ -181,7 +184,6 @@ class WindowWriter(wiring.Component):
             [written.eq(offset) for written, offset in zip(offsets, self.offsets, strict=True)],
             values.eq(self.i.payload),
             self.banks.enable.eq(enable),
-            data.eq(values),
             [addresses[3 * rho + kappa].eq(row_base[rho] + offsets[kappa]) for rho in range(3) for kappa in range(3)],
         ]
 

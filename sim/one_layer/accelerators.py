@@ -9,13 +9,12 @@ offsets (:mod:`sim.one_layer.offset_reader`) in ``peak_address``.
 from __future__ import annotations
 
 from functools import lru_cache
-from types import SimpleNamespace
 
 from amaranth import Module, ResetInserter
 from amaranth.lib import wiring
 
 from codenet.config import AcceleratorConfig
-from hw.accelerator import Accelerator
+from hw.accelerator import Accelerator, Parts
 from hw.lib import relay
 from hw.verilog import Wrapper, convert
 from sim.one_layer.bounded_window import BoundedWindow
@@ -33,10 +32,10 @@ class OffsetAccelerator(Accelerator):
     def _other_readers(self) -> dict[str, wiring.Component]:
         return {"offsets": OffsetReader()}
 
-    def _parameter_reader(self, m: Module, parts: SimpleNamespace) -> wiring.Component:
+    def _parameter_reader(self, m: Module, parts: Parts) -> wiring.Component:
         m.submodules.arbiter = arbiter = ResetInserter(relay(m, self.reset, "reset_arbiter"))(ReadArbiter())
         wiring.connect(m, parts.fetcher.port, arbiter.first)
-        wiring.connect(m, self._others["offsets"].port, arbiter.second)
+        wiring.connect(m, parts.others["offsets"].port, arbiter.second)
         return arbiter
 
 
@@ -51,9 +50,9 @@ class UnboundedAccelerator(OffsetAccelerator):
     def _window(self) -> SampleBuffer:
         return SampleBuffer(self.config)
 
-    def _connect_input(self, m: Module, parts: SimpleNamespace) -> None:
+    def _connect_input(self, m: Module, parts: Parts) -> None:
         super()._connect_input(m, parts)
-        wiring.connect(m, self._others["offsets"].o, parts.loader.offsets)
+        wiring.connect(m, parts.others["offsets"].o, parts.loader.offsets)
         wiring.connect(m, parts.loader.inside, parts.window.inside)
 
 
@@ -65,9 +64,9 @@ class BoundedAccelerator(OffsetAccelerator):
     def _window(self) -> BoundedWindow:
         return BoundedWindow(self.config)
 
-    def _connect_input(self, m: Module, parts: SimpleNamespace) -> None:
+    def _connect_input(self, m: Module, parts: Parts) -> None:
         super()._connect_input(m, parts)
-        wiring.connect(m, self._others["offsets"].o, parts.window.offsets)
+        wiring.connect(m, parts.others["offsets"].o, parts.window.offsets)
 
 
 @lru_cache

@@ -247,7 +247,7 @@ class BoundedWindow(Window):
             m.d.comb += [
                 bank.write_enable.eq(writes.enable[n]),
                 bank.write_address.eq(writes.address[n]),
-                bank.write_data.eq(writes.data),
+                bank.write_data.eq(writes.data[n // 3]),
                 bank.read_address.eq(address),
             ]
             read.append(bank.read_data)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from codenet.config import AcceleratorConfig
@@ -117,7 +118,7 @@ def test_stored_registers_keep_bytes_that_are_strobed(order):
 def test_reported_values_and_profile_index_advance():
     async def body(ctx, dut, master):
         for n, name in enumerate(REPORTED):
-            ctx.set(getattr(dut, name), 0xA0000001 + n)
+            ctx.set(Value.cast(getattr(dut, name)), 0xA0000001 + n)
         await master.write(BY_NAME["PROFILE_INDEX"].offset, 41)
         for n, name in enumerate(REPORTED):
             assert await master.read(BY_NAME[name.upper()].offset) == 0xA0000001 + n

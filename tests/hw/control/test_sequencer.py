@@ -113,7 +113,7 @@ def simulate(surroundings, body):
         await surroundings.run(ctx, dut)
 
     async def bench(ctx):
-        ctx.set(dut.base, BASE)
+        ctx.set(dut.base_address, BASE)
         ctx.set(dut.program_offset, OFFSET)
         ctx.set(dut.idle, 1)
         await body(ctx, dut)
@@ -182,7 +182,7 @@ def test_base_address_may_change_while_running():
 
     async def body(ctx, dut):
         await pulse(ctx, dut.start)
-        ctx.set(dut.base, 0x30000000)
+        ctx.set(dut.base_address, 0x30000000)
         await ctx.tick().repeat(5)
         assert ctx.get(dut.memory_base) == BASE
         await wait_for(ctx, dut.done)
@@ -321,7 +321,7 @@ def test_profile_categories_sum_to_the_cycles():
                 model.append([0] * PROFILE_WORDS)
 
     async def bench(ctx):
-        ctx.set(top.sequencer.base, BASE)
+        ctx.set(top.sequencer.base_address, BASE)
         ctx.set(top.sequencer.program_offset, OFFSET)
         ctx.set(top.sequencer.idle, 1)
         await pulse(ctx, top.sequencer.start)

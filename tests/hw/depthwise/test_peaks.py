@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import cocotb
 import numpy as np
-from amaranth.lib import data
+from amaranth import Module
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 from cocotb.triggers import RisingEdge
 
 from codenet.config import AcceleratorConfig
 from codenet.golden import operators as golden
 from codenet.isa import DepthwiseOp
 from hw.depthwise.peaks import LANES, Peaks
-from hw.interfaces import SAMPLES, STEP, STORE_ITEM
+from hw.interfaces import SAMPLES, STEP, STORE_ITEM, TAP_LEAD, StepControl
+from hw.lib import connect_bundle, delay, taken
 from sim import testbench as bench
 from sim.testbench.stimulus import issue
 
@@ -24,7 +27,39 @@ LATENCY = 12
 
 
 def test_peaks():
-    bench.run(Peaks(CONFIG), __file__)
+    bench.run(LedPeaks(), __file__)
+
+
+class LedPeaks(wiring.Component):
+    """The unit with its samples :data:`TAP_LEAD` cycles late, as the taps of a beat come before them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                **taken(StepControl()),
+                "issue": In(1),
+                "space": Out(1),
+                "i_valid": In(1),
+                "i_payload": In(SAMPLES),
+                "o": Out(stream.Signature(STORE_ITEM)),
+                "count": Out(16),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.peaks = peaks = Peaks(CONFIG)
+        connect_bundle(m, StepControl(), self, peaks)
+        wiring.connect(m, peaks.o, wiring.flipped(self.o))
+        m.d.comb += [
+            peaks.issue.eq(self.issue),
+            self.space.eq(peaks.space),
+            self.count.eq(peaks.count),
+            *(peaks.i_taps[name].eq(self.i_payload[name]) for name in ("row_tap", "column_tap")),
+            peaks.i.valid.eq(delay(m, self.i_valid, TAP_LEAD, "valid", reset=True)),
+            peaks.i.payload.eq(delay(m, self.i_payload, TAP_LEAD, "beat")),
+        ]
+        return m
 
 
 @dataclass(frozen=True)

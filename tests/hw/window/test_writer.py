@@ -11,6 +11,7 @@ from cocotb.triggers import RisingEdge
 
 from codenet.config import LANES
 from codenet.golden import operators as golden
+from hw.interfaces import VECTOR
 from hw.window.writer import WindowWriter, bank_write, dilation_write
 from sim import testbench as bench
 from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case
@@ -46,7 +47,7 @@ class Memories:
             for bank in range(9):
                 if write["enable"] >> bank & 1:
                     address = write["address"] >> self.bits * bank & (1 << self.bits) - 1
-                    self.banks[bank][address] = write["data"]
+                    self.banks[bank][address] = write["data"] >> VECTOR.size * (bank // 3) & (1 << VECTOR.size) - 1
             write = fields(DILATIONS, int(self.dut.dilations.value))
             if write["enable"]:
                 self.ring[write["address"]] = write["data"]
