@@ -209,9 +209,13 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise FormatError(f"photo array of shape {shape}: expected [H, W], [H, W, 3] or [H, W, 4]")
     if array.size == 0:
         raise FormatError(f"photo array of shape {shape}: expected at least one pixel")
-    if array.strides[-1] < 0 and array.shape[2:] != (3,) and array.shape[-1] > 1:
+    if array.strides[-1] >= 0 or array.shape[-1] == 1:
+        return Image.fromarray(array)
+    if array.shape[2:] != (3,):
         raise FormatError(_reversed_text(shape))
-    return Image.fromarray(array)
+    # NumPy's copy of a view of BGR goes pixel by pixel, Pillow's does not.
+    bgr = np.ascontiguousarray(array[..., ::-1])
+    return Image.frombuffer("RGB", (shape[1], shape[0]), bgr, "raw", "BGR", 0, 1)
 
 
 def _reversed_text(shape: list[int]) -> str:
