@@ -111,7 +111,7 @@ def resize(photo: Image.Image, height: int, width: int, fit: str = STRETCH) -> n
         raise FormatError(f"photo of mode {photo.mode}: expected RGB (codenet.vision.image.load converts)")
     _check_size(photo, "photo")
     placement = place((photo.height, photo.width), (height, width), fit)
-    small = photo.resize((placement.width, placement.height), BILINEAR)
+    small = _scaled(photo, placement)
     if placement.whole:
         return np.array(small)
     pixels = np.full((height, width, 3), GREY, np.uint8)
@@ -134,7 +134,12 @@ def prepare(source: Source, height: int, width: int, fit: str = STRETCH, *, leve
     swapped = isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 3 and source.strides[2] < 0
     image = _rgb(source[..., ::-1] if swapped else source, levels)  # type: ignore[index]
     placement = place((image.height, image.width), (height, width), fit)
-    return Prepared(image.resize((placement.width, placement.height), BILINEAR), placement, swapped)
+    return Prepared(_scaled(image, placement), placement, swapped)
+
+
+def _scaled(image: Image.Image, placement: Placement) -> Image.Image:
+    """Rows first, then columns, each rounded: in one call, versions of Pillow differ in which is first."""
+    return image.resize((placement.width, image.height), BILINEAR).resize((placement.width, placement.height), BILINEAR)
 
 
 def to_activation(rgb: np.ndarray) -> np.ndarray:
