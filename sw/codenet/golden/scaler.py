@@ -102,4 +102,5 @@ def _across(row: np.ndarray, across: list[Taps]) -> np.ndarray:
 
 def _rounded(sums: np.ndarray, bits: int) -> np.ndarray:
     """Sums without their fraction, half rounded up, as uint8."""
-    return np.clip((sums + (1 << (bits - 1))) >> bits, 0, 255).astype(np.uint8)
+    rounded: np.ndarray = np.clip((sums + (1 << (bits - 1))) >> bits, 0, 255).astype(np.uint8)
+    return rounded
