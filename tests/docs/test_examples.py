@@ -42,7 +42,7 @@ def test_counting_runs(capsys):
     arguments = [str(PHOTOS), "--label", "cat", "--threshold", "0.4", "--serve", str(port)]
     example("count_people").main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"page at http://127.0.0.1:{port}/", "frame 1: 0 x cat", "frame 2: 1 x cat"]
+    assert lines == [f"page at http://127.0.0.1:{port}/", "frame 1: 0 x cat", "frame 2: 1 x cat", "frame 3: 0 x cat"]
 
 
 @pytest.fixture
