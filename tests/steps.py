@@ -32,7 +32,9 @@ class Step:
         descriptor = dataclasses.replace(self.descriptor, **fields)
         if "parameter_crc" not in fields:
             start, size = descriptor.parameter_address, 8 * descriptor.parameter_beats
-            descriptor = dataclasses.replace(descriptor, parameter_crc=zlib.crc32(self.memory[start : start + size]))
+            descriptor = dataclasses.replace(
+                descriptor, parameter_crc=zlib.crc32(self.memory[start : start + size].tobytes())
+            )
         memory = self.memory.copy()
         memory[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
         return Step(memory, descriptor, self.outputs)

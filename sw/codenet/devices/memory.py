@@ -245,7 +245,7 @@ def _run(device: Device, name: str, steps: Sequence[Descriptor]) -> list[list[in
             tables[step.input_planes : step.input_planes + step.output_planes] = plane + _aligned(room)
             buffer.array[offset : offset + block.size] = block = tables.view(np.uint8)
             start = number * DESCRIPTOR_BYTES
-            whole = replace(step, last=int(number == len(steps) - 1), **block_fields(int(offset), block))
+            whole = replace(step, last=int(number == len(steps) - 1), **block_fields(int(offset), block.tobytes()))
             buffer.array[start : start + DESCRIPTOR_BYTES] = np.frombuffer(whole.encode(), np.uint8)
         buffer.flush()
         with selftest.running(device, buffer):

@@ -355,7 +355,7 @@ class Descriptor:
         return cls(**values)
 
 
-def check_crc(name: str, data: bytes | np.ndarray, expected: int) -> None:
+def check_crc(name: str, data: bytes, expected: int) -> None:
     """Compare the CRC-32 of ``data``, ``name`` for people, with the one that is kept beside it.
 
     Raises

@@ -173,8 +173,8 @@ def unpack_parameters(block: bytes | np.ndarray, step: Descriptor, outputs: int)
     data = np.frombuffer(block, dtype=np.uint8, count=-1)[: 8 * total]
     if data.size < 8 * total:
         raise FormatError(f"parameter block: {data.size} bytes are there, expected {8 * total}")
-    check_crc("parameter block", data, step.parameter_crc)
-    beats = np.frombuffer(data.tobytes(), dtype="<u8").astype(np.uint64)
+    check_crc("parameter block", data.tobytes(), step.parameter_crc)
+    beats = data.view("<u8").astype(np.uint64)
     sections, start = {}, 0
     for section, size in sizes.items():
         sections[section] = beats[start : start + size]
@@ -214,8 +214,8 @@ def pack_parameters(
     return np.concatenate(list(sections)).astype("<u8").tobytes()
 
 
-def block_fields(address: int, block: bytes | np.ndarray) -> dict[str, int]:
-    """What a descriptor says of its parameter block (bytes or uint8 ``[N]``, N a multiple of 8) at ``address``."""
+def block_fields(address: int, block: bytes) -> dict[str, int]:
+    """What a descriptor says of its parameter block (a multiple of 8 bytes) at ``address``."""
     return {
         "parameter_address": address,
         "parameter_beats": len(block) // BEAT_BYTES,

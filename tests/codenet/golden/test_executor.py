@@ -214,7 +214,7 @@ def test_no_step_writes_over_another_steps_parameters() -> None:
     executor.execute(memory, copy - 256, SMALL)
     # The first step's only output plane now lies over the parameters of the second.
     memory[start + 8 : start + 16].view("<u8")[0] = copy
-    first = dataclasses.replace(step.descriptor, last=0, **block_fields(start, memory[start : start + size]))
+    first = dataclasses.replace(step.descriptor, last=0, **block_fields(start, memory[start : start + size].tobytes()))
     memory[copy - 256 : copy - 128] = np.frombuffer(first.encode(), np.uint8)
     with pytest.raises(StepError, match="step 0: output plane 0 .* apart from what is read"):
         executor.execute(memory, copy - 256, SMALL)
