@@ -13,10 +13,12 @@ from typing import Any
 
 from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
-from hw.flow import paths, resets
+from hw.flow import paths, resets, unread
 from hw.flow.fasm import count_slices, defects
 from hw.flow.implementation import Implementation, Job, Timing
+from hw.flow.paths import SlowPath
 from hw.flow.routed import differences, sites_of
+from hw.flow.sdf import Delays
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.defects import shared_parity
 from hw.synthesis.usage import usage
@@ -110,11 +112,20 @@ def implement(job: Job) -> Implementation:
         "slices": count_slices(features),
         "control_sets": sets,
         "control_sets_below_4": small,
-        "slowest_paths": [path.to_dict() for path in paths.of_nextpnr(log)],
+        "slowest_paths": [path.to_dict() for path in _slowest_paths(job, log)],
         "tools": _versions(tools),
         "timing_leaves_out": LEFT_OUT,
     }
     return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
+
+
+def _slowest_paths(job: Job, log: str) -> list[SlowPath]:
+    """Of the delays where nextpnr has written them and its netlist; else its log has one path of each clock."""
+    if not (_delays(job).exists() and _routed(job).exists()):
+        return paths.of_nextpnr(log)
+    with _delays(job).open() as lines:
+        delays = Delays.read(lines)
+    return paths.by_component(paths.of_sdf(delays, read_netlist(_routed(job))))
 
 
 def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features: str) -> None:
@@ -132,6 +143,11 @@ def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features:
 def _routed(job: Job) -> Path:
     """Netlist after place and route, as nextpnr-xilinx writes it."""
     return job.folder / f"{job.board.module}-routed.json"
+
+
+def _delays(job: Job) -> Path:
+    """Delays of cells and nets, as nextpnr writes them."""
+    return job.folder / f"{job.board.module}.sdf"
 
 
 def _versions(tools: dict[str, Path]) -> dict[str, Any]:
@@ -177,14 +193,15 @@ def synthesize(job: Job, yosys: Path) -> Path:
         run([yosys, "-q", "-s", "synthesis.ys"], job.folder, "yosys.log")
         if not partial.exists():
             raise BuildError(f"{partial}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
-        _spare_resets(partial, job.board.module)
+        _spare_slices(partial, job.board.module)
         partial.replace(netlist)
     return netlist
 
 
-def _spare_resets(netlist: Path, name: str) -> None:
+def _spare_slices(netlist: Path, name: str) -> None:
     design = json.loads(netlist.read_text())
     if name in design.get("modules", {}):
+        unread.remove(design["modules"][name])
         resets.as_logic(design["modules"][name])
         netlist.write_text(json.dumps(design))
 
@@ -192,6 +209,8 @@ def _spare_resets(netlist: Path, name: str) -> None:
 def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path) -> str:
     """Run nextpnr; returns its log. Timing that fails is found in the log, so that the report is complete."""
     xdc = job.folder / f"{job.board.module}-nextpnr.xdc"
+    for path in (_routed(job), _delays(job)):
+        path.unlink(missing_ok=True)
     xdc.write_text(constraints.for_nextpnr(job.board.pins, job.clock_mhz))
     common = ["--json", netlist.name, "--freq", f"{job.clock_mhz:g}", "--timing-allow-fail"]
     if _is_himbaechel(tools["nextpnr"]):
@@ -207,8 +226,7 @@ def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path)
         ]
     else:
         options = ["--chipdb", str(_chip_database(job, tools["chipdb"])), "--xdc", xdc.name, "--fasm", fasm.name]
-        _routed(job).unlink(missing_ok=True)
-        options += ["--write", _routed(job).name]
+        options += ["--write", _routed(job).name, "--sdf", _delays(job).name]
     return run([tools["nextpnr"], *options, *common], job.folder, "nextpnr.log")
 
 

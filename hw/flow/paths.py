@@ -4,8 +4,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from hw.flow.sdf import Delays
+
+MOST = 10
+"""Paths in a report."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +21,8 @@ class SlowPath:
     Attributes
     ----------
     source, destination:
-        Net that the path starts on, or pin of the register where the tool gives that; pin that it ends at.
+        Net that the path starts on, or pin of the register where the tool gives that; pin that it ends at, of a
+        register by the name of the net that it drives.
     logic, wire:
         Share of cells (set-up time included) and of nets.
     """
@@ -27,7 +34,29 @@ class SlowPath:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary, for ``report.json``."""
-        return asdict(self)
+        return {"components": self.components, **asdict(self)}
+
+    @property
+    def components(self) -> list[str | None]:
+        """Components of the accelerator that it starts and ends in; the accelerator itself for registers between
+        them, ``None`` for what lies outside or has no name of its own.
+        """
+        return [_component(name) for name in (self.source, self.destination)]
+
+
+def _component(name: str) -> str | None:
+    parts = re.split(r"[./]", re.sub(r"_reg(\[\d+\])?/\w+$|\.[A-Z]+\d*$", "", name))
+    if "accelerator" not in parts:
+        return None
+    return "accelerator" if len(below := parts[parts.index("accelerator") + 1 :]) < 2 else below[0]
+
+
+def by_component(paths: Iterable[SlowPath]) -> list[SlowPath]:
+    """Of paths, the slowest first, the first between any two components, :data:`MOST` at most."""
+    first: dict[tuple[str | None, ...], SlowPath] = {}
+    for path in paths:
+        first.setdefault(tuple(path.components), path)
+    return list(first.values())[:MOST]
 
 
 _VIVADO = re.compile(
@@ -40,6 +69,29 @@ _VIVADO = re.compile(
 def of_vivado(report: str) -> list[SlowPath]:
     """Paths of a ``report_timing``, the slowest first."""
     return [SlowPath(s, d, float(logic), float(wire)) for s, d, logic, wire in _VIVADO.findall(report)]
+
+
+def of_sdf(delays: Delays, routed: Mapping[str, Any]) -> list[SlowPath]:
+    """The slowest path to each register or block, the slowest first.
+
+    Parameters
+    ----------
+    routed:
+        Module of the netlist that nextpnr wrote with the delays.
+    """
+    nets = {bit: name for name, net in routed["netnames"].items() for bit in net["bits"]}
+    found = []
+    for path in delays.slowest():
+        cell, pin = path.start
+        source = nets.get(routed["cells"][cell]["connections"][pin][0], ".".join(path.start))
+        register, pin = path.end
+        pins, directions = (routed["cells"][register][part] for part in ("connections", "port_directions"))
+        driven = [
+            nets[bit] for name, bits in pins.items() if directions[name] == "output" for bit in bits if bit in nets
+        ]
+        register = driven[0] if len(driven) == 1 else register
+        found.append(SlowPath(source, f"{register}.{pin}", round(path.logic / 1e3, 2), round(path.wire / 1e3, 2)))
+    return found
 
 
 def of_nextpnr(log: str) -> list[SlowPath]:
