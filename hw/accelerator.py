@@ -212,6 +212,7 @@ class Accelerator(wiring.Component):
             sequencer.next_step.eq(fetcher.next_step),
             sequencer.fetch_ready.eq(fetcher.ready),
             sequencer.fetch_bad.eq(fetcher.bad),
+            sequencer.fetch_damaged.eq(fetcher.damaged),
             sequencer.fetch_error.eq(fetcher.error),
             sequencer.read_error.eq(delay(m, read_error, 1, "read_error", reset=True)),
             sequencer.write_error.eq(delay(m, storer.error, 1, "write_error", reset=True)),

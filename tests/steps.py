@@ -6,6 +6,7 @@ steps.
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,11 @@ class Step:
     outputs: tuple[int, ...]
 
     def replace(self, **fields: int) -> Step:
-        """The same memory with other fields in the descriptor."""
+        """The same memory with other fields in the descriptor, CRCs of what the memory has."""
         descriptor = dataclasses.replace(self.descriptor, **fields)
+        if "parameter_crc" not in fields:
+            start, size = descriptor.parameter_address, 8 * descriptor.parameter_beats
+            descriptor = dataclasses.replace(descriptor, parameter_crc=zlib.crc32(self.memory[start : start + size]))
         memory = self.memory.copy()
         memory[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
         return Step(memory, descriptor, self.outputs)
@@ -148,7 +152,7 @@ def random_step(
         packing.pack_requantize(np.append(expand_m, m), np.append(expand_b, b)),
         np.append(expand_words, main_words),
     )
-    parameter_address = memory.place(np.frombuffer(block, np.uint8))
+    parameters = packing.block_fields(memory.place(np.frombuffer(block, np.uint8)), block)
 
     reach = 7 if dilated else (0 if op == DepthwiseOp.OFF and not full else 1)
     window_row_stride = -(-width // 3) * planes
@@ -190,8 +194,7 @@ def random_step(
         pointwise_lo=(-30000 if wide_output else -100) if chunks else -128,
         pointwise_hi=(31000 if wide_output else 126) if chunks else 127,
         output_pixels=pixels,
-        parameter_address=parameter_address,
-        parameter_beats=len(block) // 8,
+        **parameters,
         peak_address=peak_address,
         peak_capacity=peak_capacity if peaks else 0,
         peak_threshold=peak_threshold,

@@ -39,8 +39,8 @@ class Sequencer(wiring.Component):
         From the registers.
     busy, done, error, cause, step_index, frame_cycles, frame_steps, ended:
         To the registers. ``ended`` pulses when a program ends, by success or error.
-    fetch, fetch_address, fetch_half, next_step, fetch_ready, fetch_bad, fetch_error:
-        Parameter fetcher. ``fetch`` is a pulse; the three answers are levels until the next ``fetch``.
+    fetch, fetch_address, fetch_half, next_step, fetch_ready, fetch_bad, fetch_damaged, fetch_error:
+        Parameter fetcher. ``fetch`` is a pulse; the four answers are levels until the next ``fetch``.
     memory_base:
         ``base_address`` as it was at ``start``.
     step, half, step_start, step_done, step_end, stepping:
@@ -68,6 +68,7 @@ class Sequencer(wiring.Component):
                 "next_step": In(STEP),
                 "fetch_ready": In(1),
                 "fetch_bad": In(1),
+                "fetch_damaged": In(1),
                 "fetch_error": In(1),
                 "step": Out(STEP),
                 "half": Out(1),
@@ -178,6 +179,8 @@ class Sequencer(wiring.Component):
             m.d.comb += failure.eq(ErrorCause.PARAMETER_READ)
         with m.Elif(fetched & self.fetch_bad):
             m.d.comb += failure.eq(ErrorCause.BAD_DESCRIPTOR)
+        with m.Elif(fetched & self.fetch_damaged):
+            m.d.comb += failure.eq(ErrorCause.DAMAGED)
         with m.Elif(self.stepping & self.read_error):
             m.d.comb += failure.eq(ErrorCause.INPUT_READ)
         with m.Elif(self.stepping & self.write_error):

@@ -3,6 +3,7 @@
 
 from amaranth import Cat, Const, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import BEAT_BYTES, AcceleratorConfig
@@ -41,9 +42,10 @@ def _times(value: Value, factor: int) -> Value:
 class ParameterFetcher(wiring.Component):
     """On ``fetch``, reads the descriptor at ``address``, checks it, and broadcasts its parameter block to the memories.
 
-    A descriptor is ``bad`` when its magic or version differ, when a section is larger than the memory that keeps it, or
-    when the sections do not sum to ``parameter_beats``; its parameters are not read then. A fetch may be started when
-    ``busy`` is low.
+    A descriptor is ``damaged`` when its CRC differs, and ``bad`` when its magic or version differ, when a section is
+    larger than the memory that keeps it, or when the sections do not sum to ``parameter_beats``; its parameters are not
+    read then. It is ``damaged``, too, when the CRC of its parameters differs. A fetch may be started when ``busy`` is
+    low.
 
     Parameters
     ----------
@@ -58,14 +60,14 @@ class ParameterFetcher(wiring.Component):
     address:
         Absolute byte address of the descriptor, a multiple of 128.
     base, clear, reset, busy, beat, error:
-        :class:`hw.axi.BusMaster`. ``clear`` clears ``ready`` and ``bad`` too; ``busy`` lasts until ``ready``, ``bad``,
-        or, after an error, until all bursts are back.
+        :class:`hw.axi.BusMaster`. ``clear`` clears ``ready``, ``bad`` and ``damaged`` too; ``busy`` lasts until one of
+        them is there, or, after an error, until all bursts are back.
     next_step:
         The descriptor, stable from ``ready`` until the next ``fetch``.
     ready:
         Level: descriptor and parameters are completely delivered. Low from the cycle after ``fetch``, and after errors.
-    bad:
-        Level, until the next ``fetch``: the descriptor was refused (``ready`` stays low).
+    bad, damaged:
+        Level, until the next ``fetch``: why descriptor or parameters were refused (``ready`` stays low).
     port:
         AXI read channels.
     bus:
@@ -83,6 +85,7 @@ class ParameterFetcher(wiring.Component):
                 "next_step": Out(STEP),
                 "ready": Out(1),
                 "bad": Out(1),
+                "damaged": Out(1),
                 "port": Out(ReadPort()),
                 "bus": Out(ParameterBus()),
             }
@@ -107,8 +110,13 @@ class ParameterFetcher(wiring.Component):
         refused, sections = self._check(m)
         delivered = self._deliver(m, beats, half, sections, deliver)
         m.d.comb += [running.eq(1), beats.ready.eq(1)]
-        # The first beat moves down to its place.
         beat = delay(m, beats.payload, 1, "beat")
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=64).create()
+        m.d.comb += [crc.data.eq(beat), crc.valid.eq(delay(m, beats.valid, 1, "beat_valid", reset=True))]
+        descriptor_differs, parameters_differ = Signal(), Signal()
+        m.d.sync += descriptor_differs.eq(~crc.match_detected)
+        m.d.sync += parameters_differ.eq(crc.crc != self.next_step.parameter_crc)
+        # The first beat moves down to its place.
         moves = relays(m, receive & beats.valid, 3, "moves", reset=True)
         for n, (word, above) in enumerate(zip(self._descriptor, [*self._descriptor[1:], beat], strict=True)):
             with m.If(moves[n * len(moves) // len(self._descriptor)]):
@@ -117,12 +125,12 @@ class ParameterFetcher(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += running.eq(0)
                 with m.If(self.fetch):
-                    m.d.sync += [self.ready.eq(0), self.bad.eq(0), half.eq(self.target_half)]
+                    m.d.sync += [self.ready.eq(0), self.bad.eq(0), self.damaged.eq(0), half.eq(self.target_half)]
                     m.d.sync += reader.runs.payload.address.eq(self.address)
                     m.d.sync += reader.runs.payload.beats.eq(_DESCRIPTOR_BEATS)
                     m.next = "ASK DESCRIPTOR"
             with m.State("ASK DESCRIPTOR"):
-                m.d.comb += reader.runs.valid.eq(1)
+                m.d.comb += [reader.runs.valid.eq(1), crc.start.eq(1)]
                 m.d.sync += receive.eq(1)
                 with m.If(reader.runs.ready):
                     m.next = "DESCRIPTOR"
@@ -141,13 +149,16 @@ class ParameterFetcher(wiring.Component):
                     m.d.sync += settled.eq(0)
                     with m.If(reader.error):
                         m.next = "IDLE"
+                    with m.Elif(descriptor_differs):
+                        m.d.sync += self.damaged.eq(1)
+                        m.next = "IDLE"
                     with m.Elif(refused):
                         m.d.sync += self.bad.eq(1)
                         m.next = "IDLE"
                     with m.Else():
                         m.next = "ASK PARAMETERS"
             with m.State("ASK PARAMETERS"):
-                m.d.comb += reader.runs.valid.eq(1)
+                m.d.comb += [reader.runs.valid.eq(1), crc.start.eq(1)]
                 with m.If(reader.runs.ready):
                     m.d.sync += deliver.eq(1)
                     m.next = "PARAMETERS"
@@ -158,7 +169,8 @@ class ParameterFetcher(wiring.Component):
             with m.State("REACH MEMORIES"):
                 m.d.sync += settled.eq(settled + 1)
                 with m.If(settled == TO_MEMORIES - 1):
-                    m.d.sync += [settled.eq(0), self.ready.eq(~reader.error)]
+                    m.d.sync += [settled.eq(0), self.ready.eq(~reader.error & ~parameters_differ)]
+                    m.d.sync += self.damaged.eq(~reader.error & parameters_differ)
                     m.next = "IDLE"
         return running
 

@@ -370,7 +370,7 @@ class _Builder:
             inputs = (*inputs, self.last_input)
         block = packing.pack_parameters(np.array(inputs), np.array(outputs), *sections)
         address = self.memory.place(np.frombuffer(block, np.uint8))
-        return {"parameter_address": address, "parameter_beats": len(block) // 8}
+        return packing.block_fields(address, block)
 
 
 def build(layer: Layer, config: AcceleratorConfig) -> LayerProgram:

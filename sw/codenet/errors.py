@@ -22,6 +22,10 @@ class FormatError(CodenetError, ValueError):
     """A file (graph, program, photo) is truncated, corrupted, of another version or not of its kind."""
 
 
+class DamagedError(FormatError):
+    """Data differ from the checksum that is kept beside them."""
+
+
 class DeviceError(CodenetError, RuntimeError):
     """A device is missing, does not answer, does not match the program, or reported an error."""
 

@@ -140,6 +140,7 @@ def detector_program(config: AcceleratorConfig | None = None, **changes) -> Prog
         output_pixels=HEIGHT * WIDTH,
         parameter_address=DESCRIPTOR_BYTES,
         parameter_beats=1,
+        parameter_crc=0,
         peak_address=PEAKS,
         peak_capacity=CAPACITY,
         peak_threshold=-300,

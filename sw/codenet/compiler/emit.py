@@ -12,7 +12,7 @@ from codenet.config import BEAT_BYTES, CHUNK, LANES, VECTOR_BYTES, AcceleratorCo
 from codenet.errors import CompileError, FormatError
 from codenet.graph import Convolution, Graph, Tensor
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, DepthwiseOp, Descriptor
-from codenet.isa.parameters import pack_depthwise, pack_parameters, pack_requantize, pack_weights
+from codenet.isa.parameters import block_fields, pack_depthwise, pack_parameters, pack_requantize, pack_weights
 from codenet.program import InputLayout, PlacedTensor, Program, peak_threshold
 
 MEMORY_LIMIT = 2**32
@@ -53,7 +53,7 @@ def emit(
         image[address : address + len(block)] = block
         last = number == len(steps) - 1
         extra = peaks if step.depthwise_op == DepthwiseOp.PEAKS else {}
-        descriptors.append(_descriptor(step, config, layout, address, len(block) // BEAT_BYTES, last, extra))
+        descriptors.append(_descriptor(step, config, layout, last, block_fields(address, block) | extra))
         image[DESCRIPTOR_BYTES * number : DESCRIPTOR_BYTES * (number + 1)] = descriptors[-1].encode()
     tensors = _tensors(lowered, tiled)
     by_name = {tensor.name: tensor for tensor in tensors}
@@ -116,11 +116,10 @@ def _descriptor(
     step: Step,
     config: AcceleratorConfig,
     layout: InputLayout,
-    address: int,
-    beats: int,
     last: bool,
-    peaks: dict[str, int],
+    places: dict[str, int],
 ) -> Descriptor:
+    """``places``: fields that tell where parameters and peak records lie."""
     height, width = step.source
     chunks = 0 if step.weights is None else len(step.weights) // CHUNK
     stem = step.inputs[0].image_row >= 0
@@ -157,9 +156,7 @@ def _descriptor(
             **_settings(step),
             **_expansion(step, config),
             output_pixels=step.output[0] * step.output[1],
-            parameter_address=address,
-            parameter_beats=beats,
-            **peaks,
+            **places,
         )
     except FormatError as error:
         shape = f"{height} x {width} x {LANES * len(step.inputs)}"

@@ -22,7 +22,7 @@ from codenet.devices import selftest
 from codenet.devices.base import Device
 from codenet.devices.identity import read_config
 from codenet.errors import DeviceError
-from codenet.isa import DESCRIPTOR_BYTES, PLANE_ALIGNMENT, Descriptor
+from codenet.isa import DESCRIPTOR_BYTES, PLANE_ALIGNMENT, Descriptor, block_fields
 from codenet.registers import BY_NAME, PROFILE_WORDS, ProfileCounter
 
 FETCH_CYCLES = 52
@@ -227,6 +227,7 @@ def _parameters(config: AcceleratorConfig, share: int = 1) -> Descriptor:
         output_pixels=1,
         parameter_address=0,
         parameter_beats=vectors + planes + CHUNK * chunks + groups * vectors * config.outputs,
+        parameter_crc=0,
     )
 
 
@@ -239,13 +240,13 @@ def _run(device: Device, name: str, steps: Sequence[Descriptor]) -> list[list[in
     buffer = device.allocate(plane + 2 * _aligned(room))
     try:
         for number, (step, block, offset) in enumerate(zip(steps, blocks, offsets, strict=False)):
-            start = number * DESCRIPTOR_BYTES
-            whole = replace(step, parameter_address=int(offset), last=int(number == len(steps) - 1))
-            buffer.array[start : start + DESCRIPTOR_BYTES] = np.frombuffer(whole.encode(), np.uint8)
             tables = block.view(np.uint64).copy()
             tables[: step.input_planes] = plane
             tables[step.input_planes : step.input_planes + step.output_planes] = plane + _aligned(room)
-            buffer.array[offset : offset + block.size] = tables.view(np.uint8)
+            buffer.array[offset : offset + block.size] = block = tables.view(np.uint8)
+            start = number * DESCRIPTOR_BYTES
+            whole = replace(step, last=int(number == len(steps) - 1), **block_fields(int(offset), block))
+            buffer.array[start : start + DESCRIPTOR_BYTES] = np.frombuffer(whole.encode(), np.uint8)
         buffer.flush()
         with selftest.running(device, buffer):
             device.wait(selftest.SECONDS)

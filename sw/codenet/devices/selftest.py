@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from codenet.devices.base import Buffer, Device
 from codenet.devices.identity import check_device, check_identity, read_config
 from codenet.errors import DeviceError
 from codenet.isa import DESCRIPTOR_BYTES, ISA_VERSION, PLANE_ALIGNMENT, DepthwiseOp, Descriptor, ErrorCause
-from codenet.isa.parameters import pack_parameters
+from codenet.isa.parameters import block_fields, pack_parameters
 from codenet.program import Program
 from codenet.registers import BY_NAME
 
@@ -162,7 +162,7 @@ def copy_step(config: AcceleratorConfig, height: int, width: int) -> tuple[np.nd
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     target = source + size + -size % PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.array([target]), np.zeros(0), np.zeros(0), np.zeros(0))
-    descriptor = plane_step(config, height, width)
+    descriptor = replace(plane_step(config, height, width), **block_fields(DESCRIPTOR_BYTES, block))
     image = np.zeros(target + size, np.uint8)
     image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
     image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
@@ -174,6 +174,7 @@ def idle_step(config: AcceleratorConfig, height: int, width: int) -> np.ndarray:
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
     descriptor = plane_step(config, height, width, outputs=0, pitch=0)
+    descriptor = replace(descriptor, **block_fields(DESCRIPTOR_BYTES, block))
     image = np.zeros(source + width * VECTOR_BYTES, np.uint8)
     image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
     image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
@@ -184,7 +185,8 @@ def plane_step(
     config: AcceleratorConfig, height: int, width: int, outputs: int = 1, pitch: int | None = None, upsample: int = 0
 ) -> Descriptor:
     """A program's only step, which reads one plane and writes it as it is, or finds no peak in it if it has no
-    ``outputs``; its parameters lie behind it. ``pitch``: bytes from row to row, by default no gap.
+    ``outputs``; its parameters have no place yet (:func:`codenet.isa.block_fields`). ``pitch``: bytes from row to
+    row, by default no gap.
     """
     stride = -(-width // 3)
     return Descriptor(
@@ -204,8 +206,9 @@ def plane_step(
         output_planes=outputs,
         block_log2=4 * outputs,
         output_pixels=height * width,
-        parameter_address=DESCRIPTOR_BYTES,
+        parameter_address=0,
         parameter_beats=1 + outputs,
+        parameter_crc=0,
         peak_threshold=32767,
     )
 
@@ -239,7 +242,7 @@ def check_end(device: Device, what: str) -> None:
         return
     cause = register.extract(value, "cause")
     hints = {
-        ErrorCause.BAD_DESCRIPTOR: "the accelerator reads something else than the host wrote: the width of the AXI "
+        ErrorCause.DAMAGED: "the accelerator reads something else than the host wrote: the width of the AXI "
         "port of parameters, or the caches",
         ErrorCause.WATCHDOG: "memory does not answer: is the AXI port of the processor on?",
     }

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from codenet.config import BEAT_BYTES, LANES, MAX_DILATION, VECTOR_BYTES, AcceleratorConfig
-from codenet.errors import FormatError
+from codenet.errors import DamagedError, FormatError
 from codenet.golden import operators as golden
 from codenet.isa import DESCRIPTOR_BYTES, PEAK_BYTES, PLANE_ALIGNMENT, DepthwiseOp, Descriptor, ErrorCause
 from codenet.isa.parameters import Parameters, unpack_parameters
@@ -106,12 +106,16 @@ def _read_program(memory: np.ndarray, offset: int) -> list[Descriptor | StepErro
         try:
             step = Descriptor.decode(data.tobytes())
         except FormatError as error:
-            return [*program, StepError(f"descriptor at {offset}: {error}", ErrorCause.BAD_DESCRIPTOR)]
+            return [*program, StepError(f"descriptor at {offset}: {error}", _cause(error))]
         program.append(step)
         if step.last:
             return program
         offset += DESCRIPTOR_BYTES
     return [*program, StepError(f"no step is marked last: expected one among {MAX_STEPS}")]
+
+
+def _cause(error: FormatError) -> ErrorCause:
+    return ErrorCause.DAMAGED if isinstance(error, DamagedError) else ErrorCause.BAD_DESCRIPTOR
 
 
 def _parameter_range(step: Descriptor) -> Range:
@@ -160,7 +164,7 @@ def _unpack_parameters(block: bytes, step: Descriptor, outputs: int) -> Paramete
     try:
         parameters = unpack_parameters(block, step, outputs)
     except FormatError as error:
-        raise StepError(str(error), ErrorCause.BAD_DESCRIPTOR) from error
+        raise StepError(str(error), _cause(error)) from error
     check_arithmetic(step, parameters)
     return parameters
 

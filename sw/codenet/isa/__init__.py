@@ -4,6 +4,7 @@
 from codenet.isa.descriptor import (
     ACCUMULATOR_BITS,
     BY_NAME,
+    CHECKED_BYTES,
     CHUNK_BEATS,
     DEPTHWISE_BEATS,
     DESCRIPTOR_BYTES,
@@ -22,6 +23,7 @@ from codenet.isa.descriptor import (
 )
 from codenet.isa.parameters import (
     Parameters,
+    block_fields,
     pack_depthwise,
     pack_parameters,
     pack_requantize,
@@ -33,6 +35,7 @@ from codenet.isa.rules import StepError, check_arithmetic, check_descriptor, req
 __all__ = [
     "ACCUMULATOR_BITS",
     "BY_NAME",
+    "CHECKED_BYTES",
     "CHUNK_BEATS",
     "DEPTHWISE_BEATS",
     "DESCRIPTOR_BYTES",
@@ -50,6 +53,7 @@ __all__ = [
     "Parameters",
     "Section",
     "StepError",
+    "block_fields",
     "check_arithmetic",
     "check_descriptor",
     "pack_depthwise",

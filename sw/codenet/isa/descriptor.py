@@ -83,24 +83,35 @@ dilated step also needs ``window_rows * input_width <= dilation_depth``.
 What an expansion reads waits in a buffer. It is loaded, and used, in pieces of ``expand_columns`` columns of a row, all
 planes of a piece before the next piece; ``expand_columns`` divides the stored width, and
 ``expand_planes * expand_columns <= expand_depth``. The next piece is loaded while one is used, as far as there is room.
+
+Integrity
+---------
+The last word of a descriptor is the CRC-32 of the 124 bytes before it, ``parameter_crc`` that of the parameter block
+(CRC-32/ISO-HDLC, as of zlib and Ethernet: polynomial 0x04C11DB7, reflected, all ones before and after). The accelerator
+computes both while it reads and stops with DAMAGED before a step begins whose descriptor or parameters differ from what
+the host made: a bit that changed, a block that was never written, a processor cache that was not flushed.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
-from codenet.errors import FormatError
+from codenet.errors import DamagedError, FormatError
 
-ISA_VERSION = 4
+ISA_VERSION = 5
 """Changes whenever a descriptor, parameter block or record of the older kind would be misread."""
 
 MAGIC = 0xC0DE
 
 DESCRIPTOR_BYTES = 128
 DESCRIPTOR_WORDS = DESCRIPTOR_BYTES // 4
+
+CHECKED_BYTES = DESCRIPTOR_BYTES - 4
+"""Bytes of a descriptor in front of its CRC."""
 
 PLANE_ALIGNMENT = 128
 """Alignment of planes, parameter blocks and descriptors in memory: one burst of 16 beats."""
@@ -147,7 +158,7 @@ class ErrorCause(IntEnum):
 
     NONE = 0
     BAD_DESCRIPTOR = 1
-    """Wrong magic or ISA version."""
+    """Wrong magic or ISA version, or sections that do not fit the parameter block or their memories."""
     PARAMETER_READ = 2
     """AXI error response to a descriptor or parameter read."""
     INPUT_READ = 3
@@ -156,6 +167,8 @@ class ErrorCause(IntEnum):
     """AXI error response to a write."""
     WATCHDOG = 5
     """No step finished for as many cycles as the WATCHDOG register says."""
+    DAMAGED = 6
+    """Descriptor or parameters in memory differ from their CRC."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,7 @@ def _pack(specification: list[tuple[str, int]]) -> tuple[Field, ...]:
             word, shift = word + 1, 0
         fields.append(Field(name, word, shift, abs(width), width < 0))
         shift += abs(width)
-    assert word < DESCRIPTOR_WORDS
+    assert word < CHECKED_BYTES // 4
     return tuple(fields)
 
 
@@ -232,6 +245,7 @@ FIELDS: tuple[Field, ...] = _pack(
         ("expand_s", 6),
         ("expand_lo", -8),
         ("expand_hi", -8),
+        ("parameter_crc", 32),
     ]
 )
 """Fields in order. ``block_log2``: the storer collects ``2**block_log2`` pixels of all output planes before it writes
@@ -282,6 +296,7 @@ class Descriptor:
     output_pixels: int
     parameter_address: int
     parameter_beats: int
+    parameter_crc: int
     peak_address: int = 0
     peak_capacity: int = 0
     peak_threshold: int = 0
@@ -304,11 +319,12 @@ class Descriptor:
                 raise FormatError(f"descriptor field {field.name} = {value}: expected {low} to {high}")
 
     def encode(self) -> bytes:
-        """The 128 bytes that the accelerator fetches."""
+        """The 128 bytes that the accelerator fetches, with their CRC."""
         words = [0] * DESCRIPTOR_WORDS
         for field in FIELDS:
             words[field.word] |= (int(getattr(self, field.name)) & ((1 << field.width) - 1)) << field.shift
-        return np.array(words, dtype="<u4").tobytes()
+        checked = np.array(words[:-1], dtype="<u4").tobytes()
+        return checked + zlib.crc32(checked).to_bytes(4, "little")
 
     @classmethod
     def decode(cls, data: bytes) -> Descriptor:
@@ -318,9 +334,12 @@ class Descriptor:
         ------
         FormatError
             Not 128 bytes, or magic or version differ.
+        DamagedError
+            The CRC differs.
         """
         if len(data) != DESCRIPTOR_BYTES:
             raise FormatError(f"descriptor of {len(data)} bytes: expected {DESCRIPTOR_BYTES}")
+        check_crc("descriptor", data[:CHECKED_BYTES], int.from_bytes(data[CHECKED_BYTES:], "little"))
         words = np.frombuffer(data, dtype="<u4").tolist()
         values = {}
         for field in FIELDS:
@@ -334,3 +353,16 @@ class Descriptor:
                 f"{ISA_VERSION}"
             )
         return cls(**values)
+
+
+def check_crc(name: str, data: bytes | np.ndarray, expected: int) -> None:
+    """Compare the CRC-32 of ``data``, ``name`` for people, with the one that is kept beside it.
+
+    Raises
+    ------
+    DamagedError
+        They differ.
+    """
+    found = zlib.crc32(data)
+    if found != expected:
+        raise DamagedError(f"{name} has CRC {found:#010x}: expected {expected:#010x}")

@@ -6,13 +6,14 @@ Beats are ``uint64``; a block is their little-endian bytes. Every ``unpack`` is 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from codenet.config import CHUNK, LANES
+from codenet.config import BEAT_BYTES, CHUNK, LANES
 from codenet.errors import FormatError
-from codenet.isa.descriptor import CHUNK_BEATS, DEPTHWISE_BEATS, DepthwiseOp, Descriptor, Section
+from codenet.isa.descriptor import CHUNK_BEATS, DEPTHWISE_BEATS, DepthwiseOp, Descriptor, Section, check_crc
 
 _NIBBLE_SHIFTS = np.arange(0, 4 * LANES, 4, dtype=np.uint64)
 
@@ -162,6 +163,8 @@ def unpack_parameters(block: bytes | np.ndarray, step: Descriptor, outputs: int)
     ------
     FormatError
         ``block`` is too short, or ``step.parameter_beats`` disagrees with the section sizes.
+    DamagedError
+        The block differs from ``step.parameter_crc``.
     """
     sizes = section_beats(step, outputs)
     total = sum(sizes.values())
@@ -170,6 +173,7 @@ def unpack_parameters(block: bytes | np.ndarray, step: Descriptor, outputs: int)
     data = np.frombuffer(block, dtype=np.uint8, count=-1)[: 8 * total]
     if data.size < 8 * total:
         raise FormatError(f"parameter block: {data.size} bytes are there, expected {8 * total}")
+    check_crc("parameter block", data, step.parameter_crc)
     beats = np.frombuffer(data.tobytes(), dtype="<u8").astype(np.uint64)
     sections, start = {}, 0
     for section, size in sizes.items():
@@ -208,3 +212,12 @@ def pack_parameters(
         np.asarray(section, dtype=np.uint64) for section in (input_table, output_table, depthwise, chunks, weights)
     )
     return np.concatenate(list(sections)).astype("<u8").tobytes()
+
+
+def block_fields(address: int, block: bytes | np.ndarray) -> dict[str, int]:
+    """What a descriptor says of its parameter block (bytes or uint8 ``[N]``, N a multiple of 8) at ``address``."""
+    return {
+        "parameter_address": address,
+        "parameter_beats": len(block) // BEAT_BYTES,
+        "parameter_crc": zlib.crc32(block),
+    }

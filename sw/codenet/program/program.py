@@ -6,14 +6,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from codenet.config import AcceleratorConfig
 from codenet.errors import GraphError
-from codenet.isa import BY_NAME, DESCRIPTOR_BYTES, DepthwiseOp, Descriptor
+from codenet.isa import DESCRIPTOR_BYTES, DepthwiseOp, Descriptor
 from codenet.program import file
 from codenet.program.memory import InputLayout, PlacedTensor
 from codenet.program.table import table
@@ -89,13 +89,11 @@ class Program:
     def patch_threshold(self, memory: np.ndarray, threshold: int) -> None:
         """Change the threshold of the peak step in ``memory`` (uint8, from the base address), between frames."""
         self._heatmap()
-        item = BY_NAME["peak_threshold"]
         if not -32768 <= threshold <= 32767:
             raise GraphError(f"peak threshold {threshold}: expected an int16")
-        start = self.program_offset + (len(self.descriptors) - 1) * DESCRIPTOR_BYTES + 4 * item.word
-        word = memory[start : start + 4].view("<u4")
-        mask = ((1 << item.width) - 1) << item.shift
-        word[0] = (int(word[0]) & ~mask) | ((threshold << item.shift) & mask)
+        start = self.program_offset + (len(self.descriptors) - 1) * DESCRIPTOR_BYTES
+        patched = replace(self.descriptors[-1], peak_threshold=threshold).encode()
+        memory[start : start + DESCRIPTOR_BYTES] = np.frombuffer(patched, np.uint8)
 
     def _heatmap(self) -> PlacedTensor:
         if "heatmap" not in self.outputs:

@@ -120,6 +120,8 @@ def test_counts_peaks_beyond_the_capacity(device: GoldenDevice) -> None:
 @pytest.mark.parametrize(
     ("damage", "cause"),
     [
+        ("bit", ErrorCause.DAMAGED),
+        ("parameter bit", ErrorCause.DAMAGED),
         ("magic", ErrorCause.BAD_DESCRIPTOR),
         ("length", ErrorCause.BAD_DESCRIPTOR),
         ("base", ErrorCause.PARAMETER_READ),
@@ -130,14 +132,16 @@ def test_counts_peaks_beyond_the_capacity(device: GoldenDevice) -> None:
 )
 def test_errors_that_hardware_sees(device: GoldenDevice, damage: str, cause: ErrorCause) -> None:
     good = random_step(SMALL, 3, 3)
-    step = good.replace(parameter_beats=3) if damage == "length" else good.replace()
+    fields = {"length": {"parameter_beats": 3}, "magic": {"magic": 1}}
+    step = good.replace(**fields.get(damage, {}))
     table = step.memory[step.descriptor.parameter_address :].view("<u8")
-    if damage == "magic":
-        step.memory[0] ^= 1
-    elif damage == "input":
-        table[0] = 0xFFFFFF80
-    elif damage == "output":
-        table[1] = 0xFFFFFF80
+    if damage == "bit":
+        step.memory[9] ^= 1
+    elif damage == "parameter bit":
+        table[1] ^= 1
+    elif damage in ("input", "output"):
+        table[damage == "output"] = 0xFFFFFF80
+        step = step.replace()
     load(device, step)
     if damage == "base":
         write(device, "BASE_ADDRESS", 0)
@@ -167,6 +171,7 @@ def test_a_program_does_not_leave_its_buffer(device: GoldenDevice) -> None:
     step = random_step(SMALL, 3, 3)
     table = step.memory[step.descriptor.parameter_address :].view("<u8")
     table[1] = -(-step.memory.size // 128) * 128
+    step = step.replace()
     load(device, step)
     neighbour = device.allocate(4096)
     write(device, "CONTROL", START)

@@ -8,7 +8,7 @@ from codenet.config import AcceleratorConfig
 from codenet.devices import selftest
 from codenet.devices.golden import GoldenDevice
 from codenet.errors import DeviceError
-from codenet.isa import Descriptor, ErrorCause
+from codenet.isa import ISA_VERSION, Descriptor, ErrorCause
 from codenet.registers import BY_NAME
 from tests.codenet.fakes import FakeDevice, detector_program
 
@@ -68,7 +68,7 @@ def test_something_else_answers_and_is_not_written_to():
 def test_another_version():
     device = FakeDevice(CONFIG)
     device.registers["VERSION"] = 2
-    assert "version 2, but this package drives version 4; load another bitstream" in failed(device).text
+    assert f"version 2, but this package drives version {ISA_VERSION}; load another bitstream" in failed(device).text
 
 
 def test_register_bit_that_is_stuck(monkeypatch):
@@ -114,7 +114,7 @@ def test_memory_that_differs(compute, words):
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        (ErrorCause.BAD_DESCRIPTOR, "cause BAD_DESCRIPTOR; the accelerator reads something else than the host wrote"),
+        (ErrorCause.DAMAGED, "cause DAMAGED; the accelerator reads something else than the host wrote"),
         (ErrorCause.PARAMETER_READ, "cause PARAMETER_READ; the address lies outside of memory"),
         (ErrorCause.WATCHDOG, "cause WATCHDOG; memory does not answer"),
         (99, r"cause unknown (99)"),

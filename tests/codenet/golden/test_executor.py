@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from codenet.config import AcceleratorConfig
 from codenet.golden import executor
-from codenet.isa import DepthwiseOp, ErrorCause
+from codenet.isa import DepthwiseOp, ErrorCause, block_fields
 from codenet.isa.rules import StepError
 from tests.codenet.golden.naive import Naive
 from tests.steps import Step, random_step
@@ -158,12 +159,31 @@ def test_program_runs_to_the_last_step() -> None:
 
 def test_bad_second_descriptor_leaves_the_first_done() -> None:
     memory, step = two_steps()
-    memory[memory.size - 128] ^= 1
+    memory[memory.size - 128 :] = np.frombuffer(step.replace(magic=1).descriptor.encode(), np.uint8)
     with pytest.raises(StepError, match="step 1: descriptor at .* magic") as caught:
         executor.execute(memory, memory.size - 256, SMALL)
     assert (caught.value.cause, caught.value.step) == (ErrorCause.BAD_DESCRIPTOR, 1)
     expected = Naive(step.memory, step.descriptor, SMALL.outputs).run()
     assert np.array_equal(memory[: len(expected)], expected)
+
+
+@pytest.mark.parametrize("place", [0, 70, 124, 127])
+def test_damaged_descriptor(place: int) -> None:
+    memory, _ = two_steps()
+    memory[memory.size - 128 + place] ^= 1
+    with pytest.raises(StepError, match="step 1: descriptor at .* has CRC 0x.*: expected 0x") as caught:
+        executor.execute(memory, memory.size - 256, SMALL)
+    assert (caught.value.cause, caught.value.step) == (ErrorCause.DAMAGED, 1)
+
+
+@pytest.mark.parametrize("beat", [0, 3, -1])
+def test_damaged_parameters(beat: int) -> None:
+    step = random_step(SMALL, 3, 3, 1, op=MAC, chunks=2)
+    start, size = step.descriptor.parameter_address, 8 * step.descriptor.parameter_beats
+    step.memory[start : start + size].view("<u8")[beat] ^= 1 << 40
+    with pytest.raises(StepError, match="parameter block has CRC 0x.*: expected 0x") as caught:
+        executor.execute(step.memory, 0, SMALL)
+    assert caught.value.cause == ErrorCause.DAMAGED
 
 
 def test_wrong_length_of_parameters_is_a_bad_descriptor() -> None:
@@ -189,11 +209,13 @@ def test_no_step_writes_over_another_steps_parameters() -> None:
     start, size = step.descriptor.parameter_address, 8 * step.descriptor.parameter_beats
     copy = memory.size
     memory = np.concatenate([memory, memory[start : start + size]])
-    second = step.replace(parameter_address=copy).descriptor
+    second = dataclasses.replace(step.descriptor, parameter_address=copy)
     memory[copy - 128 : copy] = np.frombuffer(second.encode(), np.uint8)
     executor.execute(memory, copy - 256, SMALL)
     # The first step's only output plane now lies over the parameters of the second.
     memory[start + 8 : start + 16].view("<u8")[0] = copy
+    first = dataclasses.replace(step.descriptor, last=0, **block_fields(start, memory[start : start + size]))
+    memory[copy - 256 : copy - 128] = np.frombuffer(first.encode(), np.uint8)
     with pytest.raises(StepError, match="step 0: output plane 0 .* apart from what is read"):
         executor.execute(memory, copy - 256, SMALL)
 

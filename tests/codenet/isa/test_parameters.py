@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from codenet.config import LANES
-from codenet.errors import FormatError
+from codenet.errors import DamagedError, FormatError
 from codenet.isa import DepthwiseOp, Descriptor
 from codenet.isa import parameters as packing
 
@@ -104,8 +104,7 @@ def _descriptor(**changes: int) -> Descriptor:
         "vectors": 2,
         "output_planes": 1,
         "output_pixels": 16,
-        "parameter_address": 128,
-        "parameter_beats": 0,
+        **packing.block_fields(128, b""),
         "pointwise": 1,
         "groups": 2,
         "chunks": 2,
@@ -126,7 +125,7 @@ def test_block_round_trip() -> None:
         packing.pack_requantize(m[:16], b[:16]),
         packing.pack_weights(weights, outputs=8),
     )
-    step = _descriptor(parameter_beats=len(block) // 8)
+    step = _descriptor(**packing.block_fields(128, block))
     assert sum(packing.section_beats(step, 8).values()) == len(block) // 8 == 3 + 1 + 50 + 16 + 32
     got = packing.unpack_parameters(block + b"surplus!", step, outputs=8)
     np.testing.assert_array_equal(got.input_table, [256, 512, 1024])
@@ -136,6 +135,8 @@ def test_block_round_trip() -> None:
     np.testing.assert_array_equal(got.b, b[:16])
     with pytest.raises(FormatError, match="bytes are there"):
         packing.unpack_parameters(block[:-8], step, outputs=8)
+    with pytest.raises(DamagedError, match="parameter block has CRC 0x[0-9a-f]{8}: expected 0x[0-9a-f]{8}"):
+        packing.unpack_parameters(block[:-1] + b"!", step, outputs=8)
     with pytest.raises(FormatError, match="its sections have"):
         packing.unpack_parameters(block, _descriptor(parameter_beats=5), outputs=8)
 
@@ -154,7 +155,7 @@ def test_expanded_block_round_trip() -> None:
     )
     expansion = {"expand": 1, "expand_planes": 3, "expand_groups": 4, "expand_chunks": 4, "expand_words": 12}
     step = _descriptor(
-        parameter_beats=len(block) // 8, depthwise_op=int(DepthwiseOp.OFF), dilated=0, **expansion, expand_hi=1
+        **packing.block_fields(128, block), depthwise_op=int(DepthwiseOp.OFF), dilated=0, **expansion, expand_hi=1
     )
     got = packing.unpack_parameters(block, step, outputs=8)
     np.testing.assert_array_equal(got.input_table, [256, 512, 1024])
@@ -163,7 +164,13 @@ def test_expanded_block_round_trip() -> None:
     np.testing.assert_array_equal(np.append(got.expand_m, got.m), m)
     np.testing.assert_array_equal(np.append(got.expand_b, got.b), b)
     bypass = _descriptor(
-        parameter_beats=3 + 1 + 32 + 96, depthwise_op=0, dilated=0, pointwise=0, groups=0, chunks=0, **expansion
+        **packing.block_fields(128, block[: 8 * (3 + 1 + 32 + 96)]),
+        depthwise_op=0,
+        dilated=0,
+        pointwise=0,
+        groups=0,
+        chunks=0,
+        **expansion,
     )
     got = packing.unpack_parameters(block, bypass, outputs=8)
     np.testing.assert_array_equal(got.expand_m, m[:32])

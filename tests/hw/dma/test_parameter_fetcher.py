@@ -3,6 +3,7 @@
 
 import dataclasses
 import random
+import zlib
 
 import cocotb
 
@@ -123,15 +124,24 @@ async def until_free(dut, timeout: int = 20_000) -> None:
     raise AssertionError(f"busy after {timeout} cycles")
 
 
+def sealed(dram: Dram, step: Descriptor) -> Descriptor:
+    """With the CRC of the parameters that lie in memory."""
+    first = BASE + step.parameter_address
+    beats = (dram.read_beat(first + 8 * n) for n in range(step.parameter_beats))
+    block = b"".join(beat.to_bytes(8, "little") for beat in beats)
+    return dataclasses.replace(step, parameter_crc=zlib.crc32(block))
+
+
 async def fetch(dut, dram: Dram, step: Descriptor, half: int) -> int:
     """Fetch a good descriptor and compare all that comes of it; returns the cycles that it took."""
+    step = sealed(dram, step)
     before, began = dram.reads[0].beats, dram.now
     await ask(dut, dram, step, half)
     monitor = Monitor(dut)
     expected = expected_bus(dram, step, half)
     await until_free(dut)
     taken = dram.now - began
-    assert dut.ready.value and not dut.bad.value and not dut.error.value
+    assert dut.ready.value and not dut.bad.value and not dut.damaged.value and not dut.error.value
     await bench.cycles(dut, 20)
     monitor.task.cancel()
     assert monitor.beats == expected
@@ -258,11 +268,57 @@ async def check_refusals(dut):
         await ask(dut, dram, step, 0, allow_parameters=False)
         monitor = Monitor(dut)
         await until_free(dut)
-        assert dut.bad.value and not dut.ready.value and not dut.error.value, step
+        assert dut.bad.value and not dut.damaged.value and not dut.ready.value and not dut.error.value, step
         await bench.cycles(dut, 100)
         monitor.task.cancel()
         assert not monitor.beats and not dut.busy.value
         await fetch(dut, dram, good, 1)
+
+
+@cocotb.test()
+async def check_damaged_descriptors(dut):
+    """Any other bit, or a beat that is still what was there before: refused before parameters are read."""
+    rng = random.Random(8)
+    dram = await begin(dut, IDEAL)
+    good = sealed(dram, descriptor(rng, depthwise_op=1, pointwise=1, chunks=3, vectors=5, groups=2))
+    data = good.encode()
+    bits = sorted({*rng.sample(range(8 * len(data)), 100), *range(8 * len(data) - 32, 8 * len(data), 5)})
+    damaged = [(int.from_bytes(data, "little") ^ 1 << bit).to_bytes(128, "little") for bit in bits]
+    damaged += [data[:8] + data[16:24] + data[8:16] + data[24:], data[:120] + bytes(8), bytes(128), b"\xff" * 128]
+    for data in damaged:
+        await ask(dut, dram, data, 0)
+        monitor = Monitor(dut)
+        await until_free(dut)
+        monitor.task.cancel()
+        assert dut.damaged.value and not dut.bad.value and not dut.ready.value and not dut.error.value
+        assert not monitor.beats
+    await fetch(dut, dram, good, 1)
+
+
+@cocotb.test()
+async def check_damaged_parameters(dut):
+    """Any other bit in any section, or two beats in each other's place: never ready."""
+    rng = random.Random(9)
+    dram = await begin(dut, DramTiming(latency=10, jitter=10, stall=0.1))
+    step = descriptor(rng, depthwise_op=1, input_planes=2, pointwise=1, chunks=3, vectors=5, groups=2, expand=0)
+    step = sealed(dram, step)
+    first, beats = BASE + step.parameter_address, step.parameter_beats
+
+    async def refused() -> None:
+        await ask(dut, dram, step, 0)
+        await until_free(dut)
+        assert dut.damaged.value and not dut.bad.value and not dut.ready.value and not dut.error.value
+
+    for place in (0, beats - 1, *(rng.randrange(beats) for _ in range(20))):
+        good = dram.read_beat(first + 8 * place)
+        dram.load(first + 8 * place, (good ^ 1 << rng.randrange(64)).to_bytes(8, "little"))
+        await refused()
+        dram.load(first + 8 * place, good.to_bytes(8, "little"))
+        await fetch(dut, dram, step, 1)
+    one, other = (dram.read_beat(first + 8 * place).to_bytes(8, "little") for place in (3, 4))
+    assert one != other
+    dram.load(first + 24, other + one)
+    await refused()
 
 
 @cocotb.test()
@@ -279,7 +335,7 @@ async def check_errors(dut):
         dram.fault(address, 8, "read")
         await ask(dut, dram, step, 0)
         await until_free(dut)
-        assert dut.error.value and not dut.ready.value and not dut.bad.value
+        assert dut.error.value and not dut.ready.value and not dut.bad.value and not dut.damaged.value
         dram.repair()
         await clear(dut, dram, 1)
         await fetch(dut, dram, step, 0)
