@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from amaranth import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import LANES, AcceleratorConfig
@@ -14,7 +14,7 @@ from hw.chips import XC7Z020
 from hw.control import Profiler, ProgramControl, Registers, Sequencer
 from hw.depthwise import Depthwise, Peaks
 from hw.dma import Loader, ParameterFetcher, Storer
-from hw.interfaces import STORE_ITEM, TO_COMPONENTS, VECTOR, VectorReader
+from hw.interfaces import STEP, STORE_ITEM, TO_COMPONENTS, VECTOR, VectorReader
 from hw.lib import StreamRegister, connect_bundle, delay, relay, relays
 from hw.pointwise import Pointwise, RowBuffer, VectorBuffer
 from hw.window import Window
@@ -235,7 +235,8 @@ class Accelerator(wiring.Component):
 
     def _give_step(self, m, parts, name, component):
         """Step, half, start and, if it keeps some, parameters to a component from registers of its own:
-        :data:`TO_COMPONENTS` cycles late, parameters one.
+        :data:`TO_COMPONENTS` cycles late, parameters one. Of the step only ``STEP_FIELDS``: as these registers are kept
+        whatever reads them, others would be wires across the chip that lead nowhere.
         """
         sequencer, bus = parts.sequencer, parts.fetcher.bus
 
@@ -244,10 +245,10 @@ class Accelerator(wiring.Component):
                 value = relay(m, value, f"{kind}_{name}_{n}", reset=reset)
             return value
 
-        m.d.comb += [
-            component.step.eq(to_component(sequencer.step, "step")),
-            component.start.eq(to_component(sequencer.step_start, "start", reset=True)),
-        ]
+        fields = data.StructLayout({field: STEP[field].shape for field in component.STEP_FIELDS})
+        step = data.View(fields, to_component(Cat(sequencer.step[field] for field in component.STEP_FIELDS), "step"))
+        m.d.comb += [component.step[field].eq(step[field]) for field in component.STEP_FIELDS]
+        m.d.comb += component.start.eq(to_component(sequencer.step_start, "start", reset=True))
         if "half" in component.signature.members:
             m.d.comb += component.half.eq(to_component(sequencer.half, "half"))
         if "parameters" in component.signature.members:

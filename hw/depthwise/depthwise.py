@@ -28,6 +28,8 @@ class Depthwise(wiring.Component):
     o : vectors.
     """
 
+    STEP_FIELDS = "depthwise_op depthwise_s depthwise_lo depthwise_hi".split()
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.filter = DepthwiseFilter(config)

@@ -64,6 +64,8 @@ class Peaks(wiring.Component):
     count : peaks of this step (all of them, saturating); complete when the ``end`` item is out, 0 in other steps.
     """
 
+    STEP_FIELDS = "depthwise_op input_planes output_height output_width peak_capacity peak_threshold".split()
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(

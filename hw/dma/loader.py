@@ -44,6 +44,11 @@ class Loader(wiring.Component):
         Vectors.
     """
 
+    STEP_FIELDS = (
+        "upsample repeat dilated packed input_planes input_height input_width row_pitch expand expand_planes "
+        "expand_columns"
+    ).split()
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(

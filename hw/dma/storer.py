@@ -58,6 +58,8 @@ class Storer(wiring.Component):
         ``clear`` and from the cycle after ``start``.
     """
 
+    STEP_FIELDS = "depthwise_op output_planes block_log2 output_pixels peak_address".split()
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__(

@@ -42,6 +42,12 @@ class Pointwise(wiring.Component):
     finished : all operations of the step are issued.
     """
 
+    STEP_FIELDS = (
+        "depthwise_op pointwise wide_weights wide_output vectors groups chunks pointwise_s pointwise_lo "
+        "pointwise_hi output_pixels expand expand_planes expand_groups expand_chunks expand_words expand_s "
+        "expand_lo expand_hi"
+    ).split()
+
     def __init__(self, config: AcceleratorConfig, array_slices: int = XC7Z020.array_slices):
         self.config = config
         self.array_slices = array_slices

@@ -24,6 +24,8 @@ class RowBuffer(wiring.Component):
     ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`; a pixel's vectors are its planes.
     """
 
+    STEP_FIELDS = "expand expand_planes expand_columns".split()
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(

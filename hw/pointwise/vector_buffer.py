@@ -30,6 +30,8 @@ class VectorBuffer(wiring.Component):
     ready, take, last, free, payload : :class:`hw.interfaces.VectorReader`.
     """
 
+    STEP_FIELDS = "depthwise_op vectors".split()
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(

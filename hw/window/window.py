@@ -42,6 +42,11 @@ class Window(wiring.Component):
         for it.
     """
 
+    STEP_FIELDS = (
+        "depthwise_op full upsample repeat dilated stride2 reach window_rows input_planes input_height "
+        "input_width output_height output_width window_row_stride pad expand"
+    ).split()
+
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__(

@@ -6,7 +6,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from codenet.isa import Section
+from codenet.isa import FIELDS, Section
 from hw.axi import BurstReader, BusControl, BusMaster, ReadPort
 from hw.dma import PlaneRuns
 from hw.interfaces import VECTOR, ParameterBus, StepControl
@@ -31,6 +31,8 @@ class GatherLoader(wiring.Component):
     offsets : of each output pixel.
     inside : for each output pixel, before its vectors: which of its taps are inside the image, bit 0 the first.
     """
+
+    STEP_FIELDS = tuple(field.name for field in FIELDS)
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config

@@ -31,6 +31,8 @@ class OffsetReader(wiring.Component):
     o : offsets.
     """
 
+    STEP_FIELDS = ("output_pixels", "peak_address")
+
     def __init__(self) -> None:
         super().__init__(
             {

@@ -8,7 +8,7 @@ from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from codenet.config import AcceleratorConfig
-from codenet.isa import DepthwiseOp
+from codenet.isa import FIELDS, DepthwiseOp
 from hw.interfaces import BEAT_TAPS, SAMPLES, TAP_LEAD, VECTOR, StepControl
 from hw.lib import READ_LATENCY, BlockMemory, delay, taken
 from sim.one_layer.offset_reader import TAPS
@@ -36,6 +36,8 @@ class SampleBuffer(wiring.Component):
     step, start, o, o_taps, space, issue, waiting_rows, busy : as in :class:`hw.window.Window`;
     it waits for samples, not rows.
     """
+
+    STEP_FIELDS = tuple(field.name for field in FIELDS)
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config

@@ -52,14 +52,34 @@ def recover(device: RtlDevice, limit: int = 2000) -> None:
     assert (status(device, "error"), status(device, "cause")) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("position", "value"), [(0, 0xAA), (1, 0x00), (2, 0xFF)], ids=["magic low", "magic high", "version"]
-)
-def test_bad_descriptor(device, step, position, value):
-    memory = load_step(device, step)
-    memory[position] = value
+@pytest.mark.parametrize("fields", [{"magic": 0xC0AA}, {"magic": 0xDE}, {"version": 255}], ids=str)
+def test_bad_descriptor(device, step, fields):
+    memory = load_step(device, step.replace(**fields))
     expect_error(device, ErrorCause.BAD_DESCRIPTOR)
     assert np.array_equal(memory[DESCRIPTOR_BYTES:], step.memory[DESCRIPTOR_BYTES:]), "a bad step wrote something"
+    recover(device)
+    run_step(device, step, SMALL)
+
+
+@pytest.mark.parametrize("bit", [5, 8 * 40, 8 * DESCRIPTOR_BYTES - 1])
+def test_damaged_descriptor(device, step, bit):
+    memory = load_step(device, step)
+    memory[bit // 8] ^= 1 << bit % 8
+    expect_error(device, ErrorCause.DAMAGED)
+    assert np.array_equal(memory[DESCRIPTOR_BYTES:], step.memory[DESCRIPTOR_BYTES:]), "a damaged step wrote something"
+    recover(device)
+    run_step(device, step, SMALL)
+
+
+@pytest.mark.parametrize("byte", [0, 9, -1])
+def test_damaged_parameters(device, step, byte):
+    """In the input table, the output table, the last weights: the step does not begin."""
+    memory = load_step(device, step)
+    start, size = step.descriptor.parameter_address, 8 * step.descriptor.parameter_beats
+    memory[start : start + size][byte] ^= 0x40
+    damaged = memory.copy()
+    expect_error(device, ErrorCause.DAMAGED)
+    assert np.array_equal(memory, damaged), "a damaged step wrote something"
     recover(device)
     run_step(device, step, SMALL)
 
