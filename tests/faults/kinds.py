@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from itertools import repeat
 
@@ -11,7 +12,6 @@ import numpy as np
 from codenet.config import VECTOR_BYTES
 from codenet.golden.executor import Counts, execute
 from codenet.isa import DESCRIPTOR_BYTES, Descriptor, ErrorCause
-from codenet.isa.descriptor import BY_NAME
 from codenet.isa.rules import StepError
 from codenet.runtime.frame import Outputs
 from sim.verilator.board import (
@@ -57,8 +57,6 @@ HANDSHAKES = {
 }
 
 Kind = Callable[[Bench], str]
-
-_LAST = BY_NAME["last"]
 
 
 def bus_error(bench: Bench) -> str:
@@ -125,10 +123,18 @@ def abandoned(bench: Bench) -> str:
 
 
 def cut_program(bench: Bench) -> str:
-    """A step in the middle says that it is the last."""
+    """A step in the middle says, with the right CRC, that it is the last."""
     step = int(bench.rng.integers(len(program().descriptors) - 1))
     bench.text = f"step {step} is marked last"
-    return flip(bench, program().program_offset + step * DESCRIPTOR_BYTES + 4 * _LAST.word, 1 << _LAST.shift)
+    return flip(bench, *other_fields(step, last=1))
+
+
+def other_fields(step: int, **fields: int) -> tuple[int, np.ndarray]:
+    """Offset of a descriptor, and the bits to flip there so that it has other fields and their CRC."""
+    descriptor = program().descriptors[step]
+    both = (descriptor.encode(), dataclasses.replace(descriptor, **fields).encode())
+    mask: np.ndarray = np.bitwise_xor(*(np.frombuffer(data, np.uint8) for data in both))
+    return program().program_offset + step * DESCRIPTOR_BYTES, mask
 
 
 def descriptor_bit(bench: Bench) -> str:
@@ -162,20 +168,21 @@ def flip_any(bench: Bench, what: str, offset: int, size: int, step: int | None =
     """Flip one of so many bytes' bits: at the end of ``step``, or before the start."""
     place, bit = offset + int(bench.rng.integers(size)), int(bench.rng.integers(8))
     bench.text = f"bit {bit} of byte {place} ({what})"
-    return flip(bench, place & ~3, 1 << (8 * (place & 3) + bit), step)
+    return flip(bench, place, np.array([1 << bit], np.uint8), step)
 
 
-def flip(bench: Bench, offset: int, mask: int, step: int | None = None) -> str:
-    """Flip bits of the word at ``offset``, run, and compare all of the memory with what golden makes of the same."""
+def flip(bench: Bench, offset: int, mask: np.ndarray, step: int | None = None) -> str:
+    """Flip the bits that ``mask`` has (uint8 ``[N]``) from ``offset`` on, run, and compare all of the memory with what
+    golden makes of the same.
+    """
     accelerator = bench.accelerator
     program().input.write(accelerator.memory, image(1))
     memory = accelerator.memory.copy()
-    flipped = accelerator.memory[offset : offset + 4].view("<u4")
-    golden_word = memory[offset : offset + 4].view("<u4")
+    flipped, golden_bytes = (whole[offset : offset + mask.size] for whole in (accelerator.memory, memory))
     hook = golden_hook = None
     if step is None:
         flipped ^= mask
-        golden_word ^= mask
+        golden_bytes ^= mask
     else:
 
         def hook(index: int) -> None:
@@ -184,7 +191,7 @@ def flip(bench: Bench, offset: int, mask: int, step: int | None = None) -> str:
 
         def golden_hook(index: int, descriptor: Descriptor, counts: Counts) -> None:
             if index == step:
-                golden_word[:] = golden_word ^ mask
+                golden_bytes[:] = golden_bytes ^ mask
 
     error, found = None, None
     try:
@@ -222,7 +229,7 @@ def _compare(
         if found is not None and found != outputs.peaks_found:
             raise Failure(f"{outputs.peaks_found} peaks, and {found} by golden of the flipped memory")
         return GOLDEN if found is None else _same(bench, outputs)
-    if error.cause in (ErrorCause.BAD_DESCRIPTOR, ErrorCause.PARAMETER_READ):
+    if error.cause in (ErrorCause.BAD_DESCRIPTOR, ErrorCause.DAMAGED, ErrorCause.PARAMETER_READ):
         if outputs != because(error.cause):
             raise Failure(f"{outputs}, but golden says {error.cause.name}: {error}")
         return outputs

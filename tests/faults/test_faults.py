@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from codenet.errors import DeviceError
-from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
-from codenet.isa.descriptor import BY_NAME
+from codenet.isa import ErrorCause
 from sim.verilator.board import PORT0_WRITE, PORT1_READ, READ, SLAVE_ERROR, WRITE
 from tests import campaign
 from tests.faults import __main__ as command
@@ -26,7 +25,7 @@ from tests.faults.bench import (
     program,
 )
 from tests.faults.cases import case
-from tests.faults.kinds import KINDS, flip
+from tests.faults.kinds import KINDS, flip, other_fields
 
 FAULTS_OF_A_KIND = 3
 
@@ -64,7 +63,7 @@ def test_wrong_integers_are_a_failure(bench):
 def test_another_result_than_that_of_the_flipped_memory_is_a_failure(bench, monkeypatch):
     monkeypatch.setattr(bench, "named", lambda action: _spoilt(action()))
     with pytest.raises(Failure, match="by golden of the flipped memory"):
-        flip(bench, program().input.offset + 200, 1)
+        flip(bench, program().input.offset + 200, np.ones(1, np.uint8))
 
 
 def _spoilt(outputs):
@@ -75,16 +74,16 @@ def _spoilt(outputs):
 def test_an_error_in_place_of_golden_integers_is_a_failure(bench):
     bench.device.board.respond(PORT1_READ, 100, SLAVE_ERROR)
     with pytest.raises(Failure, match="PARAMETER_READ, but golden computes"):
-        flip(bench, program().input.offset + 200, 1)
+        flip(bench, program().input.offset + 200, np.ones(1, np.uint8))
 
 
 def test_a_write_elsewhere_is_refused_counted_and_a_failure(bench):
     """The last step's peaks go outside of the memory: the board writes nothing, and says DECERR."""
     peaks = program().descriptors[-1]
-    target = np.int64(peaks.peak_address) + (1 << 20)
+    target = peaks.peak_address + (1 << 20)
     memory, before = bench.accelerator.memory, bench.device.board.memory.copy()
-    where = memory[: len(program().image)].view("<u4")
-    where[where == peaks.peak_address] = target
+    offset, mask = other_fields(len(program().descriptors) - 1, peak_address=target)
+    memory[offset : offset + mask.size] ^= mask
     assert bench.frame() == because(ErrorCause.OUTPUT_WRITE)
     changed = np.flatnonzero(before != bench.device.board.memory)
     assert changed.max() - changed.min() < program().memory_bytes
@@ -127,8 +126,8 @@ def test_what_a_broken_program_leaves_behind_does_not_reach_the_next_user(bench)
     with bench.open() as other:
         other.pixels[..., :3] = image(2).view(np.uint8)
         step = program().step_names.index("decoder2.dw + decoder2.pw")
-        word = program().program_offset + step * DESCRIPTOR_BYTES + 4 * BY_NAME["output_height"].word
-        assert flip(bench, word, 2 << BY_NAME["output_height"].shift) == UNDEFINED
+        height = program().descriptors[step].output_height
+        assert flip(bench, *other_fields(step, output_height=height ^ 2)) == UNDEFINED
         other.start()
         assert integers(other.finish()) == expected(2)
 

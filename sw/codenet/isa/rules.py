@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules that a step must keep: the text of :mod:`codenet.isa` and the sizes of one accelerator, as checks.
 
-The hardware looks at magic, version and the length of the parameter block only, and computes something else when
-another rule is broken; so what makes programs, and what executes them in software, checks them here.
+The hardware looks at CRC, magic, version and the length of the parameter block only, and computes something else
+when another rule is broken; so what makes programs, and what executes them in software, checks them here.
 """
 
 from __future__ import annotations

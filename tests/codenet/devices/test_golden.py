@@ -140,7 +140,7 @@ def test_errors_that_hardware_sees(device: GoldenDevice, damage: str, cause: Err
     elif damage == "parameter bit":
         table[1] ^= 1
     elif damage in ("input", "output"):
-        table[damage == "output"] = 0xFFFFFF80
+        table[int(damage == "output")] = 0xFFFFFF80
         step = step.replace()
     load(device, step)
     if damage == "base":
