@@ -18,7 +18,6 @@ from hw.flow.fasm import count_slices, defects
 from hw.flow.implementation import Implementation, Job, Timing
 from hw.flow.paths import SlowPath
 from hw.flow.routed import differences, sites_of
-from hw.flow.sdf import Delays
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.defects import shared_parity
 from hw.synthesis.usage import usage
@@ -52,6 +51,9 @@ DATABASE = Tool(
 )
 
 BITSTREAM = "open.bit"
+
+LIST = "paths.1"
+"""Slowest paths of the routed design, which a mended nextpnr-xilinx writes for ``NP_REPORT=paths``."""
 
 LEFT_OUT = "hold, clock skew and jitter; whatever this nextpnr has no delays of"
 """Of timing, in this flow."""
@@ -112,20 +114,19 @@ def implement(job: Job) -> Implementation:
         "slices": count_slices(features),
         "control_sets": sets,
         "control_sets_below_4": small,
-        "slowest_paths": [path.to_dict() for path in _slowest_paths(job, log)],
+        "slowest_paths": [path.to_dict() for path in _slowest_paths(job, module, log)],
         "tools": _versions(tools),
         "timing_leaves_out": LEFT_OUT,
     }
     return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
 
 
-def _slowest_paths(job: Job, log: str) -> list[SlowPath]:
-    """Of the delays where nextpnr has written them and its netlist; else its log has one path of each clock."""
-    if not (_delays(job).exists() and _routed(job).exists()):
+def _slowest_paths(job: Job, module: dict[str, Any], log: str) -> list[SlowPath]:
+    """Of the list where nextpnr has written one; its log has one path of each clock."""
+    listed = job.folder / LIST
+    if not listed.exists():
         return paths.of_nextpnr(log)
-    with _delays(job).open() as lines:
-        delays = Delays.read(lines)
-    return paths.by_component(paths.of_sdf(delays, read_netlist(_routed(job))))
+    return paths.by_component(paths.of_list(listed.read_text(), module))
 
 
 def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features: str) -> None:
@@ -143,11 +144,6 @@ def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features:
 def _routed(job: Job) -> Path:
     """Netlist after place and route, as nextpnr-xilinx writes it."""
     return job.folder / f"{job.board.module}-routed.json"
-
-
-def _delays(job: Job) -> Path:
-    """Delays of cells and nets, as nextpnr writes them."""
-    return job.folder / f"{job.board.module}.sdf"
 
 
 def _versions(tools: dict[str, Path]) -> dict[str, Any]:
@@ -209,7 +205,7 @@ def _spare_slices(netlist: Path, name: str) -> None:
 def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path) -> str:
     """Run nextpnr; returns its log. Timing that fails is found in the log, so that the report is complete."""
     xdc = job.folder / f"{job.board.module}-nextpnr.xdc"
-    for path in (_routed(job), _delays(job)):
+    for path in (_routed(job), job.folder / LIST):
         path.unlink(missing_ok=True)
     xdc.write_text(constraints.for_nextpnr(job.board.pins, job.clock_mhz))
     common = ["--json", netlist.name, "--freq", f"{job.clock_mhz:g}", "--timing-allow-fail"]
@@ -226,7 +222,7 @@ def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path)
         ]
     else:
         options = ["--chipdb", str(_chip_database(job, tools["chipdb"])), "--xdc", xdc.name, "--fasm", fasm.name]
-        options += ["--write", _routed(job).name, "--sdf", _delays(job).name]
+        options += ["--write", _routed(job).name]
     return run([tools["nextpnr"], *options, *common], job.folder, "nextpnr.log")
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hw.flow.sdf import Delays
-
 MOST = 10
 """Paths in a report."""
 
@@ -71,26 +69,28 @@ def of_vivado(report: str) -> list[SlowPath]:
     return [SlowPath(s, d, float(logic), float(wire)) for s, d, logic, wire in _VIVADO.findall(report)]
 
 
-def of_sdf(delays: Delays, routed: Mapping[str, Any]) -> list[SlowPath]:
-    """The slowest path to each register or block, the slowest first.
+_PATH = re.compile(
+    r"delay [\d.]+ = ([\d.]+) \+ ([\d.]+).*\n +from .*\n +[\d.]+:\d+:(\S+) .*\n(?: +[\d.]+:\d+:.*\n)* +to (\S+)\.(\w+) "
+)
+
+
+def of_list(text: str, netlist: Mapping[str, Any]) -> list[SlowPath]:
+    """Paths of the list that a mended nextpnr-xilinx writes (docs/silicon.md), the slowest first.
 
     Parameters
     ----------
-    routed:
-        Module of the netlist that nextpnr wrote with the delays.
+    netlist:
+        Module that was placed and routed.
     """
-    nets = {bit: name for name, net in routed["netnames"].items() for bit in net["bits"]}
+    names = {
+        bit: f"{name}[{n}]" if len(net["bits"]) > 1 else name
+        for name, net in netlist["netnames"].items()
+        for n, bit in enumerate(net["bits"])
+    }
     found = []
-    for path in delays.slowest():
-        cell, pin = path.start
-        source = nets.get(routed["cells"][cell]["connections"][pin][0], ".".join(path.start))
-        register, pin = path.end
-        pins, directions = (routed["cells"][register][part] for part in ("connections", "port_directions"))
-        driven = [
-            nets[bit] for name, bits in pins.items() if directions[name] == "output" for bit in bits if bit in nets
-        ]
-        register = driven[0] if len(driven) == 1 else register
-        found.append(SlowPath(source, f"{register}.{pin}", round(path.logic / 1e3, 2), round(path.wire / 1e3, 2)))
+    for logic, wire, source, cell, pin in _PATH.findall(text):
+        driven = netlist["cells"].get(cell, {}).get("connections", {}).get("Q", [None])[0]
+        found.append(SlowPath(source, f"{names.get(driven, cell)}.{pin}", float(logic), float(wire)))
     return found
 
 

@@ -254,7 +254,6 @@ def nextpnr_xilinx(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         return print("nextpnr-xilinx -- stand-in", file=sys.stderr)
     existing(option(arguments, "--chipdb"))
-    option(arguments, "--sdf")
     if os.environ.get("STAND_IN_BREAK") == "routed":
         Path(option(arguments, "--write")).write_text('{"modules": {"top": {"cells": {}}}}')
     _nextpnr(arguments, option(arguments, "--xdc"), option(arguments, "--fasm"))
