@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything that is generated goes into build/, the Python environment into .venv/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check-system lint test test-slow test-arm test-oldest coverage docs pictures site formal netlist faults mutants fuzz soak sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream release
+.PHONY: help setup check-system lint test test-slow test-arm instructions test-oldest coverage docs pictures site formal netlist faults mutants fuzz soak sim bench train export verilog synth timing flash clean test-pynq synth-ultra96 bitstream release
 
 PYTHON ?= python3.11
 LIBPYTHON := the shared library of Python, for cocotb (Debian, Ubuntu: apt install libpython3.11)
@@ -53,6 +53,9 @@ test-slow: setup  ## Run the slow tests (whole frames of large networks in RTL s
 
 test-arm: setup  ## Run the runtime on an emulated 32-bit ARM (root, qemu-user-static, debootstrap), compare with this machine
 	$(PY) -m tests.board.arm
+
+instructions: setup  ## Count what an emulated Cortex-A9 executes for a frame, write docs/host.md (qemu-user, gcc, apt)
+	$(PY) -m tests.instructions
 
 test-oldest: setup  ## Run the runtime's tests with the oldest Python, NumPy and Pillow that it supports (PYTHON310=python3.10)
 	$(PY) -m tests.board.oldest $(PYTHON310)

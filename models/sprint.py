@@ -30,7 +30,15 @@ from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device, run_processes
 from models.training.distill_detector import feature_names
-from models.training.resident import Budget, Recipe, resident_photos, square_side, train_float, train_quantized
+from models.training.resident import (
+    Budget,
+    Recipe,
+    resident_photos,
+    square_side,
+    train_float,
+    train_quantized,
+    write_float,
+)
 from models.training.run import setup_logging, training_data
 from models.widen import widen
 
@@ -97,25 +105,22 @@ def _run_job(job: Job, lane: Lane, data: DetectionData, images: np.ndarray, seco
     torch.manual_seed(lane.recipe.seed)
     start = time.monotonic()
     photos = resident_photos(data, images, device)
-    network = starting_network(job, data.classes)
+    network = starting_network(job, data.classes).to(device)
     logger.info("%s: %d photos on %s after %.1f s", job.config.name, len(photos), device, time.monotonic() - start)
     recipe = replace(lane.recipe, batch=lane.batch or (64 if square_side(job.config) <= 320 else 32))
-    share = seconds * (1 - lane.quantized_share)
-    floating = train_float(
-        network,
-        photos,
-        recipe,
-        Budget(max(1.0, share - (time.monotonic() - start)), lane.steps),
-        output / "float.pt",
-    )
+    if lane.quantized_share < 1:
+        share = Budget(max(1.0, seconds * (1 - lane.quantized_share) - (time.monotonic() - start)), lane.steps)
+        network = train_float(network, photos, recipe, share, output / "float.pt")
+    else:
+        write_float(network, output / "float.pt")
     left = max(1.0, seconds - (time.monotonic() - start))
-    train_quantized(floating, photos, recipe, Budget(left, lane.steps), output / "quantized.pt")
+    train_quantized(network, photos, recipe, Budget(left, lane.steps), output / "quantized.pt")
     logger.info("%s: done after %.1f s", job.config.name, time.monotonic() - start)
 
 
 def _run_lane(lanes: list[Lane], data: DetectionData, cache: Path, position: int) -> None:
     lane = lanes[position]
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // len(lanes)))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // len(lanes))))
     for done, job in enumerate(lane.jobs):
         images = cached_images(data, _cache_size(job.config), cache)
         share = job.weight / sum(other.weight for other in lane.jobs[done:])
@@ -189,7 +194,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, required=True, help="folder for checkpoints and logs")
     add("--minutes", type=number(float, 0), default=8.0, help="until all is done, decoding included")
     add("--steps", type=number(int, 1), help="steps of each run instead: the same length on any machine")
-    add("--quantized-share", type=number(float, 0, 1), default=0.3, help="part of a network's time for fine-tuning")
+    add(
+        "--quantized-share",
+        type=number(float, 0, 1),
+        default=0.3,
+        help="part of a network's time for fine-tuning; 1: of the start as it is (0.3)",
+    )
     add("--batch", type=number(int, 1), help="pictures a step (default: 64, or 32 of more than 320 pixels)")
     add("--rate", type=number(float, 0), default=Recipe.rate, help="highest learning rate")
     add("--quantized-rate", type=number(float, 0), default=Recipe.quantized_rate, help="of fine-tuning")

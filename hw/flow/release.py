@@ -84,6 +84,8 @@ def prepare(root: Path, without: tuple[str, ...] = (), tag: str | None = None) -
     newest, changes = newest_changes((root / "CHANGELOG.md").read_text())
     if newest != version:
         problems.append(f"CHANGELOG.md: its newest entries are of {newest}: expected {version}, the package's version")
+    if f"\nversion: {version}\n" not in (root / "CITATION.cff").read_text():
+        problems.append(f"CITATION.cff: has no line 'version: {version}', the package's version")
     if tag is not None and tag != f"v{version}":
         problems.append(f"tag {tag}: expected v{version}, of the package's version")
     programs: dict[str, Program] = {}
@@ -169,8 +171,8 @@ def verified(release: Release, wheel: Path, found: str, board_page: str) -> str:
     lines += ["| design | boards | flow | MHz | setup slack, ns | SHA-256 |", "|---|---|---|---|---|---|"]
     for name, bitstream in release.bitstreams.items():
         report, sharing = bitstream.report, ", ".join(BOARDS[name].sharing)
-        values = (report.get(key, "-") for key in ("flow", "constraint", "wns"))
-        lines.append(f"| {name} | {sharing} | {' | '.join(map(str, values))} | {report['bit_sha256']} |")
+        values = f"{report['flow']} | {report['constraint']:.2f} | {report['wns']}"
+        lines.append(f"| {name} | {sharing} | {values} | {report['bit_sha256']} |")
     lines += ["", *sorted({str(bitstream.report["label"]) for bitstream in release.bitstreams.values()})]
     lines += [f"**No bitstream of {name}**, for {', '.join(BOARDS[name].sharing)}." for name in release.without]
     lines += ["", "## Programs", "", "| program | accelerator | steps | SHA-256 of its memory |", "|---|---|---|---|"]

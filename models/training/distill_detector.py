@@ -27,6 +27,9 @@ from models.pretrained.yolox import STRIDES
 #: Weight of the features in the loss, and how much more a cell weighs that the teacher is sure of.
 WEIGHT, SURE = 3.0, 4.0
 
+#: Learning rate of the adapters, relative to the network's: they begin at zero, the network has been trained before.
+ADAPTER_RATE = 10.0
+
 #: Side of the teacher's input, if the network's is not larger.
 TEACHER_SIZE = 416
 

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 from codenet.checkout import ROOT
 from hw.flow.wheel import build_wheel
@@ -71,15 +72,15 @@ def make_userland() -> None:
     done.write_text(wanted)
 
 
-def install() -> None:
-    """Build the wheel and unpack it and what the comparison needs, into /opt of the userland."""
-    wheel = build_wheel(BUILD / "wheel")
-    opt = USERLAND / "opt"
+def install(userland: Path, *files: Path) -> None:
+    """Build the wheel and unpack it, with ``files``, into /opt of a userland."""
+    wheel = build_wheel(userland.parent / "wheel")
+    opt = userland / "opt"
     shutil.rmtree(opt, ignore_errors=True)
     opt.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(opt)
-    for file in (ROOT / "tests/board/frame_digest.py", *PHOTOS):
+    for file in files:
         shutil.copy(file, opt / file.name)
 
 
@@ -127,7 +128,7 @@ def main() -> int:
     except Missing as error:
         print(f"test-arm: {error}", file=sys.stderr)
         return 2
-    install()
+    install(USERLAND, ROOT / "tests/board/frame_digest.py", *PHOTOS)
     found = compare()
     for line in found:
         print(f"DIFFERENT: {line}")

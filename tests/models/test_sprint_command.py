@@ -4,6 +4,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from models import sprint
 from models.network import CONFIGS, CoDeNet, load_network
@@ -44,6 +45,16 @@ def test_a_network_becomes_the_start_of_a_wider_one(command):
     assert load_network(output / "tiny" / "float.pt").config == CONFIGS["tiny"]
     assert load_network(output / "wide" / "float.pt").config == CONFIGS["wide"]
     assert load_quantized(output / "wide" / "quantized.pt").classes == CLASSES
+
+
+def test_a_start_is_only_fine_tuned(command, tmp_path):
+    status, error, output = command("tiny=START,wide=@tiny", "--quantized-share", "1")
+    assert status == 0, error
+    start, kept = (load_network(path).state_dict() for path in (tmp_path / "start.pt", output / "tiny" / "float.pt"))
+    assert all(torch.equal(start[key], value) for key, value in kept.items())
+    for name in ("tiny", "wide"):
+        assert load_quantized(output / name / "quantized.pt").config == CONFIGS[name]
+    assert len([line for line in (output / "tiny" / "log.txt").read_text().splitlines() if "100 %" in line]) == 1
 
 
 def test_cycles_and_the_features_of_a_detector(command, tmp_path, monkeypatch, caplog):

@@ -2,7 +2,7 @@
 """Training with all photos on the device, where batches are made too: for a GPU, and the same code on a CPU."""
 
 from models.training.resident.photos import Boxes, Photos, padded_boxes, resident_photos
-from models.training.resident.run import Budget, Recipe, train_float, train_quantized
+from models.training.resident.run import Budget, Recipe, train_float, train_quantized, write_float
 from models.training.resident.step import Shape, Step, dense_loss
 from models.training.resident.targets import DenseTargets, dense_targets
 from models.training.resident.views import Views, square_side
@@ -23,4 +23,5 @@ __all__ = [
     "square_side",
     "train_float",
     "train_quantized",
+    "write_float",
 ]

@@ -31,7 +31,7 @@ from models.training.resident.views import Views, square_side
 
 logger = logging.getLogger(__name__)
 
-#: Steps between looks at the clock, which wait for the device.
+#: Steps between looks at the clock on a GPU, which wait for it; elsewhere every step looks.
 _LOOK = 10
 
 #: Seconds between lines of the log, and between checkpoints on the way.
@@ -110,23 +110,23 @@ def _loop(
     mixed, plain = Shape(recipe.batch - count, count), Shape(recipe.batch)
     start, first = time.monotonic(), step.step
     begin, reported, saved, progress = start, start, start, 0.0
-    pictures = 0
+    pictures, look = 0, _LOOK if step.device.type == "cuda" else 1
     while progress < 1:
         shape = mixed if count and progress < recipe.augmentation.mosaic_end else plain
         step.run(order.take(shape.photos), shape, learning_rate(rate, progress))
         pictures += shape.pictures
         if budget.steps is not None:
             progress = (step.step - first) / budget.steps
-        if (step.step - first) % _LOOK and progress < 1:
+        if (step.step - first) % look and progress < 1:
             continue
         if step.device.type == "cuda":
             torch.cuda.synchronize()
         now = time.monotonic()
-        if step.step - first == _LOOK:  # compiled and captured: the time that is left is for training
+        if step.step - first == look:  # compiled and captured: the time that is left is for training
             begin, pictures = now, 0
-            logger.info("first %d steps after %.1f s", _LOOK, now - start)
+            logger.info("first steps (%d) after %.1f s", look, now - start)
         if budget.steps is None:
-            progress = (now - begin) / max(1e-6, budget.seconds - (begin - start))
+            progress = min(1.0, (now - begin) / max(1e-6, budget.seconds - (begin - start)))
         if now - reported > _REPORT or progress >= 1:
             reported, speed = now, pictures / max(1e-6, now - begin)
             losses = step.take_losses()
@@ -150,6 +150,11 @@ def _snap_weights(network: CoDeNet) -> None:
 def _write(identity: dict[str, Any], average: dict[str, torch.Tensor], path: Path) -> None:
     state = compact(average)
     write_checkpoint({**identity, "network": state, "average": state}, path, keep=False)
+
+
+def write_float(network: CoDeNet, path: Path) -> None:
+    """Write the weights of a floating-point ``network`` as the checkpoint of a run that ended."""
+    _write(float_identity(network), network.state_dict(), path)
 
 
 def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path) -> CoDeNet:
@@ -183,7 +188,7 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
         result = _best(network, candidates, views, order, recipe.batch)
     else:
         result = _restored(network, ends[-1])
-    _write(float_identity(network), result.state_dict(), path)
+    write_float(result, path)
     return result
 
 

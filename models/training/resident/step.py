@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from models.training.config import TrainConfig
-from models.training.distill_detector import DetectorDistillation
+from models.training.distill_detector import ADAPTER_RATE, DetectorDistillation
 from models.training.losses import box_losses, focal_loss, with_total
 from models.training.resident.targets import DenseTargets, dense_targets
 from models.training.resident.views import Views
@@ -93,7 +93,8 @@ class Step:
         fused: dict[str, Any] = {"fused": True, "capturable": True} if self.device.type == "cuda" else {}
         groups = parameter_groups(network, config)
         if isinstance(distillation, DetectorDistillation):
-            groups += parameter_groups(distillation.adapters, config)
+            adapters = parameter_groups(distillation.adapters, config)
+            groups += [{**group, "factor": ADAPTER_RATE * group["factor"]} for group in adapters]
         self.rates = [torch.tensor(0.0, device=self.device) for _ in groups]
         self.factors = [group["factor"] for group in groups]
         for group, rate in zip(groups, self.rates, strict=True):

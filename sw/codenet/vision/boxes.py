@@ -22,6 +22,9 @@ IOU_THRESHOLD = 0.6
 dropped.
 """
 
+NMS_ROWS = 128
+"""Boxes that non-maximum suppression compares with all others at once: what bounds its memory."""
+
 LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
 """Their sum is ln 2; the first has 33 bits, so that its product with a small integer is exact."""
 
@@ -142,16 +145,17 @@ def nms(boxes: np.ndarray, class_index: np.ndarray, iou_threshold: float) -> np.
     class_index:
         int ``[N]``.
     """
-    low, high = boxes[:, :2], boxes[:, 2:]
-    sides = high - low
-    area = sides[:, 0] * sides[:, 1]
-    left = np.arange(len(boxes))
-    kept = []
-    while left.size:
-        best, left = left[0], left[1:]
-        kept.append(best)
-        sides = np.maximum(np.minimum(high[left], high[best]) - np.maximum(low[left], low[best]), 0)
-        common = sides[:, 0] * sides[:, 1]
-        union = area[left] + area[best] - common
-        left = left[(common <= iou_threshold * union) | (class_index[left] != class_index[best])]
-    return np.array(kept, dtype=np.int64)
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    area = (right - left) * (bottom - top)
+    keeps = np.ones(len(boxes), dtype=bool)
+    for first in range(0, len(boxes), NMS_ROWS):
+        row = first + np.flatnonzero(keeps[first : first + NMS_ROWS])[:, np.newaxis]
+        width = np.maximum(np.minimum(right[row], right[first:]) - np.maximum(left[row], left[first:]), 0)
+        height = np.maximum(np.minimum(bottom[row], bottom[first:]) - np.maximum(top[row], top[first:]), 0)
+        common = width * height
+        again = ~(common <= iou_threshold * (area[row] + area[first:] - common))
+        again &= (class_index[row] == class_index[first:]) & (row < np.arange(first, len(boxes)))
+        for n in np.flatnonzero(again.any(axis=1)):
+            if keeps[row[n]]:
+                keeps[first:] &= ~again[n]
+    return np.flatnonzero(keeps)

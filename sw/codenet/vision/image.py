@@ -111,7 +111,7 @@ def resize(photo: Image.Image, height: int, width: int, fit: str = STRETCH) -> n
         raise FormatError(f"photo of mode {photo.mode}: expected RGB (codenet.vision.image.load converts)")
     _check_size(photo, "photo")
     placement = place((photo.height, photo.width), (height, width), fit)
-    small = photo.resize((placement.width, placement.height), BILINEAR)
+    small = _scaled(photo, placement)
     if placement.whole:
         return np.array(small)
     pixels = np.full((height, width, 3), GREY, np.uint8)
@@ -134,7 +134,12 @@ def prepare(source: Source, height: int, width: int, fit: str = STRETCH, *, leve
     swapped = isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] == 3 and source.strides[2] < 0
     image = _rgb(source[..., ::-1] if swapped else source, levels)  # type: ignore[index]
     placement = place((image.height, image.width), (height, width), fit)
-    return Prepared(image.resize((placement.width, placement.height), BILINEAR), placement, swapped)
+    return Prepared(_scaled(image, placement), placement, swapped)
+
+
+def _scaled(image: Image.Image, placement: Placement) -> Image.Image:
+    """Rows first, then columns, each rounded: in one call, versions of Pillow differ in which is first."""
+    return image.resize((placement.width, image.height), BILINEAR).resize((placement.width, placement.height), BILINEAR)
 
 
 def to_activation(rgb: np.ndarray) -> np.ndarray:
@@ -209,9 +214,13 @@ def _from_array(array: np.ndarray) -> Image.Image:
         raise FormatError(f"photo array of shape {shape}: expected [H, W], [H, W, 3] or [H, W, 4]")
     if array.size == 0:
         raise FormatError(f"photo array of shape {shape}: expected at least one pixel")
-    if array.strides[-1] < 0 and array.shape[2:] != (3,) and array.shape[-1] > 1:
+    if array.strides[-1] >= 0 or array.shape[-1] == 1:
+        return Image.fromarray(array)
+    if array.shape[2:] != (3,):
         raise FormatError(_reversed_text(shape))
-    return Image.fromarray(array)
+    # NumPy's copy of a view of BGR goes pixel by pixel, Pillow's does not.
+    bgr = np.ascontiguousarray(array[..., ::-1])
+    return Image.frombuffer("RGB", (shape[1], shape[0]), bgr, "raw", "BGR", 0, 1)
 
 
 def _reversed_text(shape: list[int]) -> str:

@@ -440,3 +440,12 @@ def test_messages_of_pillow_do_not_get_through(tmp_path, monkeypatch, recwarn):
     (tmp_path / "notes.jpg").write_text("no photo")
     with pytest.raises(FormatError, match=r"or a broken one$"):
         load(tmp_path / "notes.jpg")
+
+
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[1:, ::2], np.s_[::-1, 3:], np.s_[:1, :1]])
+def test_bgr_frames_are_loaded_as_they_are(part):
+    frame = np.random.default_rng(5).integers(0, 256, (6, 9, 3), dtype=np.uint8)[part]
+    photo = load(frame[..., ::-1])
+    assert np.array_equal(np.asarray(photo), np.stack([frame[..., 2], frame[..., 1], frame[..., 0]], axis=-1))
+    frame[:] = 0
+    assert np.asarray(photo).any()

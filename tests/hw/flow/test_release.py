@@ -42,7 +42,7 @@ def original(tmp_path_factory):
         folder / "sw",
         ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "bitstream", "bitstream-*"),
     )
-    for name in ("pyproject.toml", "README.md", "LICENSE", "docs/board.md", release.PHOTO):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "docs/board.md", release.PHOTO):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     text = f"# Changelog\n\n## Unreleased\n\n## {__version__}\n\n- It finds cats.\n\n## 0.0.1\n\n- Nothing.\n"
@@ -117,7 +117,7 @@ def test_release(checkout, tmp_path, capsys):
     assert (folder / "CHANGES.md").read_text() == f"# CoDeNet {__version__}\n\n- It finds cats.\n"
     text = (folder / "VERIFIED.md").read_text()
     digest = hashlib.sha256(bit("pynq-z2")).hexdigest()
-    assert f"| pynq-z2 | pynq-z2, pynq-z1, arty-z7-20 | open | 100.0 | 0.25 | {digest} |\n" in text
+    assert f"| pynq-z2 | pynq-z2, pynq-z1, arty-z7-20 | open | 100.00 | 0.25 | {digest} |\n" in text
     assert shelf.LABEL in text and "No bitstream" not in text
     assert re.search(r"`codenet detect` says on the golden model: `photo\.jpg: \d+ detections", text)
     assert "| a PYNQ-Z2" in text
@@ -191,11 +191,14 @@ def test_damaged_bitstream(checkout, tmp_path, capsys):
 
 def test_versions_and_the_tree(checkout, capsys):
     commit(checkout, "CHANGELOG.md", f"## Unreleased\n\n- More.\n\n## {__version__}\n\n- It finds cats.\n")
+    citation = (checkout / "CITATION.cff").read_text()
+    commit(checkout, "CITATION.cff", citation.replace(f"version: {__version__}", "version: 9"))
     (checkout / "README.md").write_text("changed")
     (checkout / "new").write_text("new")
     assert refused(capsys, "--tag", "v9") == [
         f"working tree {checkout}: 2 files are not as committed, README.md first: commit or remove them",
         f"CHANGELOG.md: its newest entries are of Unreleased: expected {__version__}, the package's version",
+        f"CITATION.cff: has no line 'version: {__version__}', the package's version",
         f"tag v9: expected v{__version__}, of the package's version",
     ]
 
