@@ -13,9 +13,10 @@ from typing import Any
 
 from codenet.devices.bit_file import BitFile, parse_raw
 from hw.boards import constraints
-from hw.flow import paths, resets
+from hw.flow import paths, resets, unread
 from hw.flow.fasm import count_slices, defects
 from hw.flow.implementation import Implementation, Job, Timing
+from hw.flow.paths import SlowPath
 from hw.flow.routed import differences, sites_of
 from hw.flow.tools import BuildError, Tool, require, run
 from hw.synthesis.defects import shared_parity
@@ -50,6 +51,9 @@ DATABASE = Tool(
 )
 
 BITSTREAM = "open.bit"
+
+LIST = "paths.1"
+"""Slowest paths of the routed design, which a mended nextpnr-xilinx writes for ``NP_REPORT=paths``."""
 
 LEFT_OUT = "hold, clock skew and jitter; whatever this nextpnr has no delays of"
 """Of timing, in this flow."""
@@ -110,11 +114,19 @@ def implement(job: Job) -> Implementation:
         "slices": count_slices(features),
         "control_sets": sets,
         "control_sets_below_4": small,
-        "slowest_paths": [path.to_dict() for path in paths.of_nextpnr(log)],
+        "slowest_paths": [path.to_dict() for path in _slowest_paths(job, module, log)],
         "tools": _versions(tools),
         "timing_leaves_out": LEFT_OUT,
     }
     return Implementation(usage(module), timing, lambda: assemble(job, tools, fasm), details)
+
+
+def _slowest_paths(job: Job, module: dict[str, Any], log: str) -> list[SlowPath]:
+    """Of the list where nextpnr has written one; its log has one path of each clock."""
+    listed = job.folder / LIST
+    if not listed.exists():
+        return paths.of_nextpnr(log)
+    return paths.by_component(paths.of_list(listed.read_text(), module))
 
 
 def _compare(job: Job, tools: dict[str, Path], module: dict[str, Any], features: str) -> None:
@@ -177,14 +189,15 @@ def synthesize(job: Job, yosys: Path) -> Path:
         run([yosys, "-q", "-s", "synthesis.ys"], job.folder, "yosys.log")
         if not partial.exists():
             raise BuildError(f"{partial}: not written by {yosys.name}, see {job.folder / 'yosys.log'}")
-        _spare_resets(partial, job.board.module)
+        _spare_slices(partial, job.board.module)
         partial.replace(netlist)
     return netlist
 
 
-def _spare_resets(netlist: Path, name: str) -> None:
+def _spare_slices(netlist: Path, name: str) -> None:
     design = json.loads(netlist.read_text())
     if name in design.get("modules", {}):
+        unread.remove(design["modules"][name])
         resets.as_logic(design["modules"][name])
         netlist.write_text(json.dumps(design))
 
@@ -192,6 +205,8 @@ def _spare_resets(netlist: Path, name: str) -> None:
 def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path) -> str:
     """Run nextpnr; returns its log. Timing that fails is found in the log, so that the report is complete."""
     xdc = job.folder / f"{job.board.module}-nextpnr.xdc"
+    for path in (_routed(job), job.folder / LIST):
+        path.unlink(missing_ok=True)
     xdc.write_text(constraints.for_nextpnr(job.board.pins, job.clock_mhz))
     common = ["--json", netlist.name, "--freq", f"{job.clock_mhz:g}", "--timing-allow-fail"]
     if _is_himbaechel(tools["nextpnr"]):
@@ -207,7 +222,6 @@ def place_and_route(job: Job, tools: dict[str, Path], netlist: Path, fasm: Path)
         ]
     else:
         options = ["--chipdb", str(_chip_database(job, tools["chipdb"])), "--xdc", xdc.name, "--fasm", fasm.name]
-        _routed(job).unlink(missing_ok=True)
         options += ["--write", _routed(job).name]
     return run([tools["nextpnr"], *options, *common], job.folder, "nextpnr.log")
 

@@ -4,7 +4,8 @@
 Cells are taken from the netlist that went into place and route, places and pin swaps from the one that came out.
 Features are read by the meaning that Project X-Ray gives them, from the addresses of its tile grid, so that a mistake
 of the program that wrote them shows.
-Not compared: which wires the routed nets take, input and output buffers, the buffers of the clock.
+The clock is followed from the processor's pin over its buffers to the slices; the processor itself has no settings but
+its wires. Not compared: which wires the other nets take, and the input and output buffers.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from hw.flow import clock_tree
 
 Module = Mapping[str, Any]
 Sites = Mapping[str, tuple[str, str]]
@@ -66,7 +69,10 @@ class _Comparison:
         self.sites = sites
         self.features: dict[str, dict[str, str]] = defaultdict(dict)
         for tile, feature, value in re.findall(
-            r"^((?:CLBL|DSP_|BRAM_)\w+_X\d+Y\d+)\.([^ =\n]+)(?: *= *\d+'b([01]+))?", fasm, re.M
+            r"^((?:CLBL|DSP_|BRAM_|CLK_|HCLK_|PSS)\w*_X\d+Y\d+|INT_[LR]_X\d+Y\d+(?=\.CLK))\.([^ =\n]+)"
+            r"(?: *= *\d+'b([01]+))?",
+            fasm,
+            re.M,
         ):
             self.features[tile][feature] = value
         self.drivers = {
@@ -76,12 +82,20 @@ class _Comparison:
             if cell.get("port_directions", {}).get(port) == "output"
             for bit in bits
         }
+        self.readers: dict[int, set[str]] = defaultdict(set)
+        for cell in self.cells.values():
+            for port, bits in cell["connections"].items():
+                if cell.get("port_directions", {}).get(port) != "output":
+                    for bit in bits:
+                        self.readers[bit].add(_site(cell))
         self.bels: dict[str, dict[str, str]] = defaultdict(dict)
         for name, cell in self.cells.items():
             site, _, bel = cell["attributes"].get("NEXTPNR_BEL", "").partition("/")
             self.bels[site][bel] = name
 
     def all(self) -> Iterator[str]:
+        yield from self._clock()
+        yield from self._processor()
         for site, bels in self.bels.items():
             if site.startswith("SLICE_"):
                 yield from self._slice(site, bels)
@@ -105,6 +119,8 @@ class _Comparison:
         }
         for letter in "ABCD":
             yield from self._lut(site, letter, bels, have)
+            yield from self._output(site, letter, bels, have)
+        yield from self._written(site, bels, have)
         resets = set()
         clock_enabled, reset_used = False, False
         for bel in ("AFF", "BFF", "CFF", "DFF", "A5FF", "B5FF", "C5FF", "D5FF"):
@@ -134,6 +150,64 @@ class _Comparison:
                     yield f"{site}: {feature} {'not ' if used else ''}set"
         if "CARRY4" in bels:
             yield from self._carry(site, bels, have)
+        if resets or any(self._is_memory(name) for name in bels.values()):
+            yield from self._clocked(site)
+
+    def _clocked(self, site: str) -> Iterator[str]:
+        """The slice's clock is one of the two of its interconnect tile, and that one is of the clock's row."""
+        tile, _ = self.sites[site]
+        taken = {
+            feature.rpartition("CLK")[2] for feature in self._sources(tile, f"{_side(*self.sites[site], site)}_CLK")
+        }
+        place = re.sub(r"^CLBL[LM]_([LR])", r"INT_\1", tile)
+        wires = {source for n in taken for name in ("CLK", "CLK_L") for source in self._sources(place, f"{name}{n}")}
+        if len(taken) != 1 or len(wires) != 1 or not all(wire.startswith("GCLK_") for wire in wires):
+            yield f"{site}: its clock comes from {sorted(wires)}, expected one wire of the clock's row"
+
+    def _output(self, site: str, letter: str, bels: Mapping[str, str], have: Mapping[str, str]) -> Iterator[str]:
+        """The second output of a quarter of a slice: what leaves the slice by it alone, and nothing else."""
+        n = "ABCD".index(letter)
+        inside = {
+            f"{letter}5Q": (f"{letter}5FF", "Q"),
+            "O5": (f"{letter}5LUT", "O5"),
+            "O6": (f"{letter}6LUT", "O6"),
+            "XOR": ("CARRY4", f"O{n}"),
+            "CY": ("CARRY4", f"CO{n}"),
+        }
+        chosen = {feature.partition(".")[2] for feature in have if feature.startswith(f"{letter}OUTMUX.")}
+        # A carry goes on to the slice above, and O6 out, by wires of their own.
+        above = {f"SLICE_X{_place(site)[0]}Y{_place(site)[1] + 1}"}
+        leaving = set()
+        for name, (bel, port) in inside.items():
+            bits = self.cells[bels[bel]]["connections"].get(port) if bel in bels else None
+            readers = self.readers[bits[0]] if bits else set()
+            if name in chosen and not readers:
+                yield f"{site}/{letter}: its second output is {name}, which no one reads"
+            if name != "O6" and readers - {site} - (above if name == "CY" and letter == "D" else set()):
+                leaving.add(name)
+        if len(chosen) > 1 or not leaving <= chosen:
+            yield f"{site}/{letter}: its second output is {sorted(chosen)}, expected {sorted(leaving)}"
+
+    def _is_memory(self, name: str) -> bool:
+        return self.cells[name]["attributes"].get("X_ORIG_TYPE", "") in _RAM_LUTS
+
+    def _written(self, site: str, bels: Mapping[str, str], have: Mapping[str, str]) -> Iterator[str]:
+        """What the memories of a slice are written with, and when."""
+        memories = {bel: name for bel, name in bels.items() if bel.endswith("LUT") and self._is_memory(name)}
+        if not memories:
+            return
+        data = {
+            bel[0]: bits
+            for bel, name in memories.items()
+            if (bits := self.cells[name]["connections"].get("DI1")) and bits[0] in self.drivers
+        }
+        for letter, neighbour in (("A", "B"), ("B", "D"), ("C", "D")):
+            own = f"{letter}LUT.DI1MUX.{letter}I" in have
+            if letter in data and not own and data[letter] != data.get(neighbour):
+                yield f"{site}/{letter}: written with what {neighbour} is, expected its own"
+        pin = "CE" if "WEMUX.CE" in have else "WE"
+        if not self._sources(self.sites[site][0], f"{_side(*self.sites[site], site)}_{pin}"):
+            yield f"{site}: its memories are written by {pin}, which nothing drives"
 
     def _lut(self, site: str, letter: str, bels: Mapping[str, str], have: Mapping[str, str]) -> Iterator[str]:
         halves = {bel: bels[bel] for bel in (f"{letter}6LUT", f"{letter}5LUT") if bel in bels}
@@ -220,6 +294,39 @@ class _Comparison:
             outside = any(feature.startswith(f"{_side(*self.sites[site], site)}_{letter}X.") for feature in wires)
             if bits and not (inside if f"CARRY4.{letter}CY0" in have else outside):
                 yield f"CARRY4 {name} at {site}: DI[{k}] is {'' if outside else 'not '}taken from outside"
+
+    # ---- clock and processor
+
+    def _sources(self, tile: str, wire: str) -> list[str]:
+        """What the pips of a tile drive a wire of it from."""
+        return [feature.partition(".")[2] for feature in self.features.get(tile, ()) if feature.startswith(f"{wire}.")]
+
+    def _clock(self) -> Iterator[str]:
+        buffers = {_site(cell): cell for cell in self.cells.values() if cell["type"] == "BUFGCTRL"}
+        sources = {}
+        for site, cell in buffers.items():
+            name, port = self.drivers.get((cell["connections"].get("I0") or [None])[0], ("", ""))
+            sources[site] = port if name in self.cells and self.cells[name]["type"] == "PS7_PS7" else ""
+        tiles = (
+            (tile, features) for tile, features in self.features.items() if tile.startswith(("CLK_", "HCLK_", "PSS"))
+        )
+        return clock_tree.faults(buffers, sources, {f"{tile}.{name}" for tile, features in tiles for name in features})
+
+    def _processor(self) -> Iterator[str]:
+        """Each pin of the processor that a net is at has its wire."""
+        pips = [feature for tile, features in self.features.items() if tile.startswith("PSS") for feature in features]
+        ends = {end for feature in pips for end in feature.split(".")}
+        for name, cell in self.cells.items():
+            if cell["type"] != "PS7_PS7":
+                continue
+            for port, bits in cell["connections"].items():
+                driven = cell.get("port_directions", {}).get(port) == "output"
+                if (
+                    bits
+                    and (self.readers[bits[0]] if driven else bits[0] in self.drivers)
+                    and f"PS7_{port}" not in ends
+                ):
+                    yield f"PS7 {name}: no wire at {port}"
 
     # ---- DSP slices and block RAMs
 
@@ -336,6 +443,10 @@ class _Comparison:
 
 def _number(text: str | int) -> int:
     return text if isinstance(text, int) else int(text.strip() or "0", 2)
+
+
+def _site(cell: Module) -> str:
+    return str(cell["attributes"].get("NEXTPNR_BEL", "")).partition("/")[0]
 
 
 def _side(tile: str, kind: str, site: str) -> str:

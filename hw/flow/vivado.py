@@ -43,7 +43,7 @@ def script(job: Job) -> str:
         "route_design",
         f"report_utilization -file {UTILIZATION}",
         f"report_timing_summary -file {TIMING}",
-        f"report_timing -max_paths 10 -file {PATHS}",
+        f"report_timing -max_paths {10 * paths.MOST} -file {PATHS}",
         f"report_drc -file {DRC}",
         f"write_checkpoint -force {module}.dcp",
         f"write_bitstream -force {BITSTREAM}",
@@ -79,7 +79,9 @@ def implement(job: Job) -> Implementation:
     run([program, "-mode", "batch", "-nojournal", "-nolog", "-notrace", "-source", SCRIPT], job.folder, LOG)
     usage = parse_utilization(_read(job.folder / UTILIZATION))
     timing = Timing.of(job, *parse_timing(_read(job.folder / TIMING)))
-    details = {"slowest_paths": [path.to_dict() for path in paths.of_vivado(_read(job.folder / PATHS))]}
+    details = {
+        "slowest_paths": [path.to_dict() for path in paths.by_component(paths.of_vivado(_read(job.folder / PATHS)))]
+    }
     return Implementation(
         usage, timing, lambda: BitFile.parse((job.folder / BITSTREAM).read_bytes(), BITSTREAM), details
     )

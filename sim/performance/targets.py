@@ -189,7 +189,7 @@ class Shipped:
 
 
 SHIPPED = {
-    "xc7z020": Shipped(XC7Z020.config, Usage(lut=29_354, ff=47_363, dsp=200, bram36=114.5), "224fc77", "Yosys 0.70"),
+    "xc7z020": Shipped(XC7Z020.config, Usage(lut=29_812, ff=40_949, dsp=200, bram36=114.5), "cc2c522", "Yosys 0.70"),
     "zu3eg": Shipped(ZU3EG.config, Usage(lut=40_467, ff=38_869, dsp=312, bram36=187), "972fe74", "Yosys"),
 }
 """By chip: the whole design of the PYNQ-Z2 (docs/synthesis.md), the accelerator for the Ultra96 (docs/bitstream.md)."""

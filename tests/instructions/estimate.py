@@ -19,7 +19,7 @@ PUBLISHED = {"halve 640x360": 0.0245, "halve 3840x2160": 1.02}
 """Seconds that the same resize took on a board: the notebook resizer_ps of Xilinx/PYNQ-HelloWorld, commits 370fc0d and
 78d0a10."""
 
-ACCELERATOR_HZ = 118.18e6
+ACCELERATOR_HZ = 125e6
 """Of the routed bitstream."""
 
 ACCELERATOR = {"a": (256, 752_391), "c": (512, 2_957_220)}

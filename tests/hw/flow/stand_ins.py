@@ -200,18 +200,24 @@ def yosys(arguments: list[str]) -> None:
         "BUFG": 1,
         "OBUF": 4,
     }
-    reset = '{"C": [1], "CE": ["1"], "R": ["0"]}'
+    reset = '{"C": [1], "CE": ["1"], "R": ["0"], "Q": [10]}'
     upper = "[2, 3, 4, 5]" if os.environ.get("STAND_IN_BREAK") == "parity" else "[6, 7, 8, 9]"
-    pins = {"FDRE": reset, "FDSE": reset.replace("R", "S")}
+    pins = {"LUT6": '{"O": [10]}', "FDRE": reset, "FDSE": reset.replace("R", "S")}
     pins["RAMB36E1"] = f'{{"DIPADIP": [2, 3, 4, 5], "DIPBDIP": {upper}}}'
     cells = [
-        f'"c{n}{k}": {{"type": "{k}", "parameters": {{"RAM_MODE": "SDP"}}, "connections": {pins.get(k, "{}")}}}'
+        f'"c{n}{k}": {{"type": "{k}", "parameters": {{"RAM_MODE": "SDP"}}, "connections": {pins.get(k, "{}")}, '
+        f'"port_directions": {_directions(pins.get(k, "{}"))}}}'
         for k, count in kinds.items()
         for n in range(count)
     ]
     Path(commands[-1][1]).write_text(
-        f'{{"modules": {{"{top}": {{"cells": {{{", ".join(cells)}}}, "netnames": {{}}}}}}}}'
+        f'{{"modules": {{"{top}": {{"ports": {{"o": {{"bits": [10]}}}}, "cells": {{{", ".join(cells)}}}, '
+        '"netnames": {}}}}'
     )
+
+
+def _directions(pins: str) -> str:
+    return re.sub(r'("[OQ]": )"input"', r'\1"output"', re.sub(r"\[[^]]*\]", '"input"', pins))
 
 
 def _nextpnr(arguments: list[str], xdc: str, fasm: str) -> None:

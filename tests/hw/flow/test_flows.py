@@ -105,12 +105,14 @@ def test_vivado(tools, tmp_path):
     assert report["fastest"] == pytest.approx(1e3 / (6.666 - 0.123), abs=0.01)
     assert report["slowest_paths"] == [
         {
+            "components": ["storer", "storer"],
             "source": "accelerator/storer/spacious_reg/C",
             "destination": "accelerator/storer/queue/level_reg[0]/CE",
             "logic": 1.234,
             "wire": 5.468,
         },
         {
+            "components": ["peaks", "peaks"],
             "source": "accelerator/peaks/run_reg/C",
             "destination": "accelerator/peaks/row_reg[3]/D",
             "logic": 2.234,
@@ -213,7 +215,8 @@ def test_open_flow(open_tools, tmp_path, monkeypatch, nextpnr):
         assert report["tools"]["nextpnr"] == "nextpnr-xilinx -- stand-in"
         assert report["tools"]["chipdb"].startswith("SHA-256 ")
     assert report["tools"]["yosys"] == "Yosys 0.70 (stand-in)"
-    path = {"source": "accelerator.storer.spacious", "destination": "$auto$ff.cc:266:slice$3.CE"}
+    path = {"components": ["storer", None]}
+    path |= {"source": "accelerator.storer.spacious", "destination": "$auto$ff.cc:266:slice$3.CE"}
     assert report["slowest_paths"] == [path | {"logic": 0.8, "wire": 4.9}], "the last report, after routing"
     assert "hold" in report["timing_leaves_out"]
 
