@@ -14,6 +14,7 @@ from codenet import Detector
 from codenet.config import AcceleratorConfig
 from codenet.devices.base import Device
 from codenet.errors import DeviceError
+from codenet.isa import ISA_VERSION
 from codenet.registers import BY_NAME
 from codenet.runtime.accelerator import Accelerator
 from sim.platforms.live_board import LiveBoard
@@ -58,7 +59,7 @@ def bitstream_of_another_version(
 ) -> None:
     offset, read = BY_NAME["VERSION"].offset, live.read
     monkeypatch.setattr(live, "read", lambda address: 99 if address == offset else read(address))
-    words = "self-test: identity: .*version 99, but this package drives version 4; load another bitstream, or install"
+    words = f"self-test: identity: .*version 99, but this package drives version {ISA_VERSION}; load another bitstream"
     with pytest.raises(DeviceError, match=words):
         open_device()
     monkeypatch.setattr(live, "read", read)

@@ -28,7 +28,7 @@ def test_emulated_arm_gives_the_same_bits(capsys):
 
 @pytest.fixture(scope="module")
 def here():
-    command = [sys.executable, arm.ROOT / "tests/board/frame_digest.py", *arm.PHOTOS[1:]]
+    command = [sys.executable, arm.ROOT / "tests/board/frame_digest.py", *arm.PHOTOS[1:2]]
     environment = {**os.environ, "PYTHONPATH": str(arm.ROOT / "sw")}
     return json.loads(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
 

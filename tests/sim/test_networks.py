@@ -9,6 +9,7 @@ import pytest
 
 from codenet import compiler
 from codenet.config import AcceleratorConfig
+from codenet.isa import DESCRIPTOR_BYTES, block_fields
 from codenet.registers import ProfileCounter
 from sim.frame import run_frame
 from sim.timing import DramTiming
@@ -69,6 +70,9 @@ def test_a_wrong_integer_is_found(photo):
     first = end - 8 * program.config.outputs * words
     for position in range(first, first + 8 * program.config.outputs):
         image[position] ^= 0x11
+    block = bytes(image[step.parameter_address : end])
+    sealed = dataclasses.replace(step, **block_fields(step.parameter_address, block))
+    image[4 * DESCRIPTOR_BYTES : 5 * DESCRIPTOR_BYTES] = sealed.encode()
     with RtlDevice(program.config) as device:
         broken = dataclasses.replace(program, image=bytes(image))
         result = run_frame(device, broken, graph, photo, name="broken", threshold=0.2)

@@ -9,6 +9,7 @@ from codenet.cli import doctor
 from codenet.command import BAD_INPUT
 from codenet.config import AcceleratorConfig
 from codenet.errors import DeviceError
+from codenet.isa import ISA_VERSION
 from tests.board.networks import SMALL, program
 from tests.codenet.fakes import FakeDevice
 
@@ -29,7 +30,9 @@ def test_device_that_is_well(capsys, small):
     status, lines = run(capsys, "--device", "golden", "--program", small)
     assert status == 0
     assert lines[0] == "ok      device: golden opens"
-    assert lines[1].startswith("ok      identity: a CoDeNet accelerator of version 4 answers, 128 multipliers")
+    assert lines[1].startswith(
+        f"ok      identity: a CoDeNet accelerator of version {ISA_VERSION} answers, 128 multipliers"
+    )
     assert "ok      configuration: is the one that program 'tiny' was compiled for" in lines
     assert lines[-2].startswith("-       clock: simulated")
     assert lines[-1] == "all is well"
