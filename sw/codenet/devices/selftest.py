@@ -162,22 +162,22 @@ def copy_step(config: AcceleratorConfig, height: int, width: int) -> tuple[np.nd
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     target = source + size + -size % PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.array([target]), np.zeros(0), np.zeros(0), np.zeros(0))
-    descriptor = replace(plane_step(config, height, width), **block_fields(DESCRIPTOR_BYTES, block))
-    image = np.zeros(target + size, np.uint8)
-    image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
-    image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
-    return image, source, target, size
+    return _image(plane_step(config, height, width), block, target + size), source, target, size
 
 
 def idle_step(config: AcceleratorConfig, height: int, width: int) -> np.ndarray:
     """Memory of a program of one step that reads one row ``height`` times, finds no peak in it, and writes nothing."""
     source = DESCRIPTOR_BYTES + PLANE_ALIGNMENT
     block = pack_parameters(np.array([source]), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
-    descriptor = plane_step(config, height, width, outputs=0, pitch=0)
-    descriptor = replace(descriptor, **block_fields(DESCRIPTOR_BYTES, block))
-    image = np.zeros(source + width * VECTOR_BYTES, np.uint8)
-    image[:DESCRIPTOR_BYTES] = np.frombuffer(descriptor.encode(), np.uint8)
-    image[DESCRIPTOR_BYTES : DESCRIPTOR_BYTES + len(block)] = np.frombuffer(block, np.uint8)
+    step = plane_step(config, height, width, outputs=0, pitch=0)
+    return _image(step, block, source + width * VECTOR_BYTES)
+
+
+def _image(step: Descriptor, block: bytes, size: int) -> np.ndarray:
+    """Memory of ``size`` bytes that begins with a step and, behind it, its parameters."""
+    start = replace(step, **block_fields(DESCRIPTOR_BYTES, block)).encode() + block
+    image = np.zeros(size, np.uint8)
+    image[: len(start)] = np.frombuffer(start, np.uint8)
     return image
 
 
