@@ -45,6 +45,10 @@ class Graph:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise GraphError(f"graph name {self.name!r}: expected a text")
+        if not isinstance(self.metadata, Mapping):
+            raise GraphError(f"graph {self.name!r}: metadata is {self.metadata!r}, expected an object")
         object.__setattr__(self, "_tensors", infer(self.operations, self.outputs, self.classes))
 
     @property

@@ -18,6 +18,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from codenet.errors import ConfigError, FormatError
 from codenet.fit import STRETCH, Placement, place
@@ -180,6 +181,7 @@ def _decoded(source: Image.Image | BinaryIO, name: str, levels: Levels | None) -
     try:
         image = source if isinstance(source, Image.Image) else open_image(source)
         _check_size(image, name)
+        _check_strips(image, name)
         halved = _has_16_bit_colours(image)
         # A TIFF is turned while it is loaded (and Pillow 9.0 would then turn it once more).
         turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) != 1
@@ -238,6 +240,19 @@ def _reversed_text(shape: list[int]) -> str:
 def _check_size(image: Image.Image, name: str) -> None:
     if image.width == 0 or image.height == 0:
         raise FormatError(f"{name}: size {image.width}x{image.height}, expected at least one pixel")
+
+
+def _check_strips(image: Image.Image, name: str) -> None:
+    """Of a TIFF: its strips or tiles reach to its end. Pillow leaves black what none covers."""
+    if not isinstance(image, TiffImageFile) or not image.tile:
+        return
+    tags = image.tag_v2  # ``image.size`` is that of the photo turned.
+    width, height = int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH])
+    right, bottom = (max(tile[1][side] for tile in image.tile) for side in (2, 3))
+    if right < width or bottom < height:
+        raise FormatError(
+            f"{name}: a TIFF of {width}x{height} pixels, whose strips or tiles cover {right}x{bottom}: expected all"
+        )
 
 
 def _to_rgb(image: Image.Image, name: str, levels: Levels | None) -> Image.Image:

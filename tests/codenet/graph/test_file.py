@@ -131,6 +131,8 @@ def changed(data: bytes, change: Change = lambda description: None, **arrays: np
         (lambda d: d["outputs"].update(size="nowhere"), "output 'size' is 'nowhere'"),
         (lambda d: d.update(outputs=[1]), "unusable graph"),
         (lambda d: d["classes"].append("dog"), "3 class names for a heatmap of 2 channels"),
+        (lambda d: d.update(metadata=7), "metadata is 7, expected an object"),
+        (lambda d: d.update(name=7), "graph name 7: expected a text"),
     ],
 )
 def test_descriptions_that_make_no_graph(data: bytes, change: Change, message: str, tmp_path: Path) -> None:

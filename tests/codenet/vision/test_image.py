@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photos of every kind give the right pixels, and what is no photo is refused by name."""
 
+import struct
 import zlib
 from fractions import Fraction
 from math import floor
@@ -186,6 +187,22 @@ def test_truncated_file(tmp_path, kind, part):
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
     with pytest.raises(FormatError, match=r"cut\."):
+        load(path)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_strips_that_do_not_cover_a_tiff(tmp_path, rgb, compression):
+    """Pillow leaves black what no strip covers, and takes memory for it."""
+    path = tmp_path / "short.tif"
+    Image.fromarray(rgb).save(path, compression=compression)
+    load(path)
+    data = bytearray(path.read_bytes())
+    entries = int.from_bytes(data[4:8], "little") + 2
+    length = data.index(np.uint16(257).tobytes(), entries)  # ImageLength: tag, type, count, value
+    assert data[length + 8 : length + 12] == np.uint32(5).tobytes()
+    data[length + 2 : length + 12] = struct.pack("<HII", 4, 1, 1 << 20)
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"short\.tif: .*(7x1048576 pixels, whose strips or tiles cover 7x5|broken)"):
         load(path)
 
 
