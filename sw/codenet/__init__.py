@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from codenet.runtime.detector import Detector
     from codenet.vision.boxes import Detection
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Accelerator", "AcceleratorConfig", "CodenetError", "Detection", "Detector", "Graph", "Program"]
 
