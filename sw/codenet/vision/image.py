@@ -246,11 +246,13 @@ def _check_strips(image: Image.Image, name: str) -> None:
     """Of a TIFF: its strips or tiles reach to its end. Pillow leaves black what none covers."""
     if not isinstance(image, TiffImageFile):
         return
-    parts = [tile[1] for tile in image.tile if tile[1]] or [(0, 0, 0, 0)]
+    ends = [tile[1][2:] for tile in image.tile if tile[1]]
+    if not ends:  # It has been loaded.
+        return
     tags = image.tag_v2  # ``image.size`` is that of the photo turned.
     width, height = int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH])
-    right, bottom = (max(part[side] for part in parts) for side in (2, 3))
-    if image.tile and (right < width or bottom < height):
+    right, bottom = map(max, zip(*ends, strict=True))
+    if right < width or bottom < height:
         raise FormatError(
             f"{name}: a TIFF of {width}x{height} pixels, whose strips or tiles cover {right}x{bottom}: expected all"
         )
