@@ -23,11 +23,9 @@ SECONDS = 20.0
 """That one file may take, on a busy machine too."""
 
 MEMORY_FACTOR = 1100
-"""Bytes of memory for each byte of a file, besides MEMORY_BYTES: no compression of these files does better (zlib's
+"""Bytes of memory for each byte of a file, besides `Target.memory`: no compression of these files does better (zlib's
 best is 1032).
 """
-
-MEMORY_BYTES = 256 << 20
 
 TAKEN = "taken"
 
@@ -60,7 +58,7 @@ def read_one(target: Target, number: str, folder: Path) -> tuple[bytes, str]:
     seconds, grown = _now() - began, _peak() - before
     if seconds > SECONDS:
         raise Broken(f"{seconds:.0f} s, expected at most {SECONDS:.0f}")
-    if grown > MEMORY_BYTES + MEMORY_FACTOR * len(data):
+    if grown > target.memory + MEMORY_FACTOR * len(data):
         raise Broken(f"{grown >> 20} MiB for a file of {len(data)} bytes")
     return data, outcome
 

@@ -45,10 +45,13 @@ class Target(ABC):
         For people, and of the command.
     whole:
         Share of cases whose change is of the file's bytes; the others change what it means.
+    memory:
+        Bytes that reading one may take, however small it is.
     """
 
     name: str
     whole = 0.5
+    memory = 256 << 20
 
     @cached_property
     @abstractmethod
@@ -249,6 +252,8 @@ class CocoFile(Target):
 class PhotoFile(Target):
     name = "photo"
     whole = 1.0
+    #: A few bytes of WebP may stand for as many pixels as Pillow allows.
+    memory = Target.memory + 4 * 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
     @cached_property
     def valid(self) -> list[bytes]:
