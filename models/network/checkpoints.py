@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import textwrap
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_torch(path: Path, what: str) -> Any:
-    """Content of a PyTorch file of tensors and plain values; `CodenetError` that calls it ``what`` if it is none."""
+    """Content of a PyTorch file of tensors and plain values; `CodenetError` that calls it ``what`` if it is none, or
+    its checksums do not match.
+    """
     try:
+        _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CodenetError(f"{what} {path}: cannot be read: {error.strerror or error}") from error
@@ -94,6 +98,14 @@ def read_torch(path: Path, what: str) -> Any:
         ) from error
     except Exception as error:  # torch.load raises many kinds
         raise CodenetError(f"{what} {path}: no PyTorch file, or a damaged one") from error
+
+
+def _check_sums(path: Path) -> None:
+    """BadZipFile if a member of the archive is damaged: PyTorch does not look at their checksums."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged}: checksum does not match")
 
 
 def misfit(error: RuntimeError | TypeError) -> str:

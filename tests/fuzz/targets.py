@@ -9,6 +9,7 @@ import json
 import struct
 import zlib
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -297,10 +298,12 @@ class Checkpoint(Target):
 
     @cached_property
     def _state(self) -> dict[str, Any]:
-        from models.network.config import get_config
+        from models.network import CoDeNet, float_identity, get_config
 
-        config = get_config("a").to_dict()
-        return {"kind": "float", "network": {}, "average": {}, "config": config, "classes": ["cat", "dog"]}
+        small = {"size": 64, "channels": (8, 8, 16, 16, 16), "units": (1, 1, 1), "decoder": (8, 8, 8), "head": 8}
+        network = CoDeNet(replace(get_config("a"), **small), ("cat", "dog"))
+        weights = network.state_dict()
+        return {**float_identity(network), "network": weights, "average": weights}
 
     def _packed(self, state: Any) -> bytes:
         import torch
@@ -310,7 +313,9 @@ class Checkpoint(Target):
         return file.getvalue()
 
     def meaning(self, rng: Rng, data: bytes) -> bytes:
-        return self._packed(change_json(rng, self._state))
+        weights = {key: self._state[key] for key in ("network", "average") if rng.random() < 0.5}
+        rest = {key: value for key, value in self._state.items() if key not in weights}
+        return self._packed(change_json(rng, rest) | weights)
 
     def read(self, data: bytes, folder: Path, rng: Rng) -> None:
         from models.network.checkpoints import load_network

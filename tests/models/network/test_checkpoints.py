@@ -32,6 +32,19 @@ class Killed(BaseException):
     pass
 
 
+def test_a_bit_of_the_weights_that_is_another_is_refused(tmp_path):
+    """PyTorch loads such a file without a word."""
+    path = tmp_path / "checkpoint.pt"
+    write_checkpoint(state(7), path)
+    assert load_checkpoint(path)["step"] == 7
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.full((100,), 7).numpy().tobytes()) + 50] ^= 4
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True)["step"] == 7
+    with pytest.raises(CodenetError, match=r"checkpoint\.pt: no PyTorch file, or a damaged one"):
+        load_checkpoint(path)
+
+
 # Moments of a write: nothing written, half of the file, before it is on the disk, before and between the two changes of
 # name.
 @pytest.mark.parametrize(
