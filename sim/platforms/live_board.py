@@ -35,6 +35,8 @@ class LiveBoard:
         Called by that thread when the interrupt line rises.
     accessed:
         Cycle of the last access to a register.
+    running:
+        While it is not set the clock stands, but for register accesses.
     """
 
     BATCH = 4000
@@ -56,6 +58,8 @@ class LiveBoard:
         self._lock = threading.Lock()
         self._waiting = 0
         self._started = threading.Event()
+        self.running = threading.Event()
+        self.running.set()
         self._closed = False
         self._failure: DeviceError | None = None
         self._thread = threading.Thread(target=self._clock, name="simulated clock", daemon=True)
@@ -115,6 +119,7 @@ class LiveBoard:
         if not self._closed:
             self._closed = True
             self._started.set()
+            self.running.set()
             self._thread.join()
             self.board.close()
 
@@ -135,6 +140,7 @@ class LiveBoard:
             if self._closed:
                 return
             self._started.clear()
+            self.running.wait()
             while self._advance():
                 while self._waiting and not self._closed:  # A lock is not fair by itself.
                     time.sleep(0)

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from codenet.devices import selftest
+from codenet.devices.linux.interrupt import UioInterrupt
 from sim.platforms.live_board import LiveBoard
 from sim.platforms.processing_system import ProcessingSystem, SimulatedTime
 from sim.timing import DramTiming
@@ -22,6 +23,19 @@ def live(timing):
     board = LiveBoard(SMALL, timing)
     yield board
     board.close()
+
+
+@pytest.fixture
+def held(live, monkeypatch):
+    """To be called: the clock stands until somebody waits for an interrupt, so that it cannot come before."""
+    wait = UioInterrupt.wait
+
+    def waiting(interrupt, seconds):
+        live.running.set()
+        return wait(interrupt, seconds)
+
+    monkeypatch.setattr(UioInterrupt, "wait", waiting)
+    return live.running.clear
 
 
 @pytest.fixture

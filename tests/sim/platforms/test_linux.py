@@ -141,9 +141,10 @@ def test_each_frame_is_an_interrupt(kernel, open_board, monkeypatch):
 
 
 @pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
-def test_interrupt_that_is_not_connected(open_board, kernel, monkeypatch, caplog):
+def test_interrupt_that_is_not_connected(open_board, kernel, held, monkeypatch, caplog):
     with open_board() as device:
         monkeypatch.setattr(kernel.node, "_level", lambda: False)
+        held()
         checks.detects(device, times=2)
         assert "polled" in device.facts()["interrupt"]
     words = "device uio: its interrupt does not arrive; IRQ_STATUS is polled from now on"

@@ -289,9 +289,10 @@ def test_interrupt_of_the_image(board, live, kernel, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("timing", [DramTiming(latency=1000)], ids=["slow memory"])
-def test_interrupt_that_is_not_connected(board, kernel, tmp_path, monkeypatch, caplog):
+def test_interrupt_that_is_not_connected(board, kernel, held, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(kernel.node, "_level", lambda: False)
     with PynqDevice.load(tmp_path / "codenet.bit", kernel) as device:
+        held()
         checks.detects(device, times=2)
         assert "polled" in device.facts()["interrupt"]
     assert [record.message for record in caplog.records] == [
