@@ -123,8 +123,8 @@ def install(bitstream: Bitstream) -> Path:
         bitstream.write(folder)
         _to_disk(folder)
         if not is_linked:
-            new.symlink_to(folder.name)
-            new.replace(link)
+            os.symlink(folder.name, new)
+            os.replace(new, link)
     except OSError as error:
         if not is_linked:
             _remove(folder, new)

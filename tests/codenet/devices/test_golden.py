@@ -138,7 +138,7 @@ def test_errors_that_hardware_sees(device: GoldenDevice, damage: str, cause: Err
     if damage == "bit":
         step.memory[9] ^= 1
     elif damage == "parameter bit":
-        table[1] ^= 1
+        table[1] ^= np.uint64(1)
     elif damage in ("input", "output"):
         table[int(damage == "output")] = 0xFFFFFF80
         step = step.replace()

@@ -180,7 +180,7 @@ def test_damaged_descriptor(place: int) -> None:
 def test_damaged_parameters(beat: int) -> None:
     step = random_step(SMALL, 3, 3, 1, op=MAC, chunks=2)
     start, size = step.descriptor.parameter_address, 8 * step.descriptor.parameter_beats
-    step.memory[start : start + size].view("<u8")[beat] ^= 1 << 40
+    step.memory[start : start + size].view("<u8")[beat] ^= np.uint64(1 << 40)
     with pytest.raises(StepError, match="parameter block has CRC 0x.*: expected 0x") as caught:
         executor.execute(step.memory, 0, SMALL)
     assert caught.value.cause == ErrorCause.DAMAGED
