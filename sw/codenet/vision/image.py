@@ -18,7 +18,6 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from codenet.errors import ConfigError, FormatError
 from codenet.fit import STRETCH, Placement, place
@@ -39,6 +38,9 @@ BILINEAR = getattr(Image, "Resampling", Image).BILINEAR  # Pillow 9.0 has no Res
 
 ORIENTATION = 0x0112
 """EXIF tag: 1 upright, 2 to 8 turned or mirrored."""
+
+IMAGE_WIDTH, IMAGE_LENGTH = 0x0100, 0x0101
+"""TIFF tags: size as stored."""
 
 _opening = threading.Lock()
 """Filters of warnings are the process's."""
@@ -244,13 +246,11 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def _check_strips(image: Image.Image, name: str) -> None:
     """Of a TIFF: its strips or tiles reach to its end. Pillow leaves black what none covers."""
-    if not isinstance(image, TiffImageFile):
+    ends = [tile[1][2:] for tile in getattr(image, "tile", ()) if tile[1]]
+    if image.format != "TIFF" or not ends:  # None: it has been loaded.
         return
-    ends = [tile[1][2:] for tile in image.tile if tile[1]]
-    if not ends:  # It has been loaded.
-        return
-    tags = image.tag_v2  # ``image.size`` is that of the photo turned.
-    width, height = int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH])
+    tags = image.tag_v2  # type: ignore[attr-defined]  # ``image.size`` is that of the photo turned.
+    width, height = int(tags[IMAGE_WIDTH]), int(tags[IMAGE_LENGTH])
     right, bottom = map(max, zip(*ends, strict=True))
     if right < width or bottom < height:
         raise FormatError(
