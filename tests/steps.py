@@ -65,6 +65,58 @@ class _Memory:
         return memory
 
 
+class _Planes:
+    """Planes of the input as they lie in memory: ``height`` rows, ``pitch`` bytes apart, random between them."""
+
+    def __init__(self, memory: _Memory, height: int, width: int, packed: bool, extra: int) -> None:
+        self.memory, self.rng, self.height, self.width = memory, memory.rng, height, width
+        self.row = 8 * (width + 1) if packed else VECTOR_BYTES * width
+        self.pitch = self.row + extra
+
+    def _place(self, values: np.ndarray) -> int:
+        rows = self.rng.integers(0, 256, (self.height, self.pitch), dtype=np.uint8)
+        rows[:, : self.row] = values
+        return self.memory.place(rows)
+
+    def place_random(self, fill: int | None) -> int:
+        """A plane of random bytes, or all ``fill``."""
+        if fill is not None:
+            return self._place(np.full((self.height, self.row), fill & 255, np.uint8))
+        return self._place(self.rng.integers(0, 256, (self.height, self.row), dtype=np.uint8))
+
+    def place_dilations(self, dilations: tuple[int, ...]) -> int:
+        """A plane whose first lane is drawn from ``dilations``."""
+        values = self.rng.integers(0, 256, (self.height, self.width, VECTOR_BYTES), dtype=np.uint8)
+        values[:, :, 0] = self.rng.choice(dilations, (self.height, self.width))
+        return self._place(values.reshape(self.height, -1))
+
+
+@dataclass(frozen=True)
+class _Pointwise:
+    """A 1x1 convolution of ``vectors`` planes to ``chunks`` of 8 channels: weights, and how sums are requantized."""
+
+    vectors: int
+    chunks: int
+    weights: np.ndarray
+    m: np.ndarray
+    b: np.ndarray
+    s: int
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, vectors: int, chunks: int, limit: int, target: int) -> _Pointwise:
+        """Weights up to ``limit``, and results of about ``target``."""
+        channels, inputs = CHUNK * chunks, LANES * vectors
+        weights = rng.integers(-limit, limit + 1, (channels, inputs), dtype=np.int8)
+        spread = np.sqrt(max(inputs, 1)) * 74 * limit / np.sqrt(3)
+        return cls(vectors, chunks, weights, *_requantize(rng, channels, spread, target))
+
+    def groups(self, config: AcceleratorConfig) -> int:
+        return -(-CHUNK * self.chunks // config.outputs)
+
+    def words(self, config: AcceleratorConfig, wide: bool = False) -> np.ndarray:
+        return packing.pack_weights(self.weights, config.outputs, wide) if self.chunks else np.zeros(0)
+
+
 def random_step(
     config: AcceleratorConfig,
     height: int,
@@ -101,62 +153,33 @@ def random_step(
     """
     rng = np.random.default_rng(seed)
     memory = _Memory(rng)
-    stored_height, stored_width = height >> upsample, width >> upsample
-    row = 8 * (stored_width + 1) if packed else VECTOR_BYTES * stored_width
-    pitch = row + pitch_extra
-
-    def plane(values: np.ndarray) -> int:
-        rows = rng.integers(0, 256, (stored_height, pitch), dtype=np.uint8)
-        rows[:, :row] = values
-        return memory.place(rows)
-
-    def random_plane() -> np.ndarray:
-        if fill is not None:
-            return np.full((stored_height, row), fill & 255, np.uint8)
-        return rng.integers(0, 256, (stored_height, row), dtype=np.uint8)
-
-    inputs = [plane(random_plane()) for _ in range(expand or planes)]
+    stored = _Planes(memory, height >> upsample, width >> upsample, packed, pitch_extra)
+    inputs = [stored.place_random(fill) for _ in range(expand or planes)]
     if dilated:
-        values = rng.integers(0, 256, (stored_height, stored_width, VECTOR_BYTES), dtype=np.uint8)
-        values[:, :, 0] = rng.choice(dilations, (stored_height, stored_width))
-        inputs.append(plane(values.reshape(stored_height, -1)))
+        inputs.append(stored.place_dilations(dilations))
 
     stride = 1 + stride2
     output_height, output_width = -(-height // stride), -(-width // stride)
-    pixels = output_height * output_width
     peaks = op == DepthwiseOp.PEAKS
     vectors = 0 if peaks else (9 if full else 1) * planes
     output_planes = chunks // (1 if wide_output else 2) if chunks else vectors
-    outputs = tuple(memory.reserve(VECTOR_BYTES * pixels) for _ in range(output_planes))
+    outputs = tuple(memory.reserve(VECTOR_BYTES * output_height * output_width) for _ in range(output_planes))
     peak_address = memory.reserve(PEAK_BYTES * peak_capacity) if peaks else 0
 
     depthwise_weights = rng.integers(-7, 8, (LANES * planes, 3, 3), dtype=np.int8)
     depthwise_m, depthwise_b, depthwise_s = _requantize(rng, LANES * planes, 950, 60)
-    depthwise = packing.pack_depthwise(depthwise_weights, depthwise_m, depthwise_b)
-    groups = -(-CHUNK * chunks // config.outputs)
-    limit = 127 if wide_weights else 7
-    weights = rng.integers(-limit, limit + 1, (CHUNK * chunks, LANES * vectors), dtype=np.int8)
-    spread = np.sqrt(max(LANES * vectors, 1)) * 74 * limit / np.sqrt(3)
-    m, b, s = _requantize(rng, CHUNK * chunks, spread, 9000 if wide_output else 60)
-    expand_chunks = 2 * planes if expand else 0
-    if expand and expand_columns is None:
-        fitting = [n for n in range(1, stored_width + 1) if stored_width % n == 0 and expand * n <= config.expand_depth]
-        expand_columns = max(fitting, default=1)
-    expand_weights = rng.integers(-7, 8, (CHUNK * expand_chunks, LANES * expand), dtype=np.int8)
-    expand_spread = np.sqrt(max(LANES * expand, 1)) * 74 * 7 / np.sqrt(3)
-    expand_m, expand_b, expand_s = _requantize(rng, CHUNK * expand_chunks, expand_spread, 60)
-    expand_words = packing.pack_weights(expand_weights, config.outputs) if expand else np.zeros(0)
-    main_words = packing.pack_weights(weights, config.outputs, wide_weights) if chunks else np.zeros(0)
+    main = _Pointwise.random(rng, vectors, chunks, 127 if wide_weights else 7, 9000 if wide_output else 60)
+    expansion = _Pointwise.random(rng, expand, 2 * planes if expand else 0, 7, 60)
+    expand_words = expansion.words(config)
     block = packing.pack_parameters(
         np.array(inputs),
         np.array(outputs, dtype=np.int64),
-        depthwise if op == DepthwiseOp.MAC else np.zeros(0),
-        packing.pack_requantize(np.append(expand_m, m), np.append(expand_b, b)),
-        np.append(expand_words, main_words),
+        packing.pack_depthwise(depthwise_weights, depthwise_m, depthwise_b) if op == DepthwiseOp.MAC else np.zeros(0),
+        packing.pack_requantize(np.append(expansion.m, main.m), np.append(expansion.b, main.b)),
+        np.append(expand_words, main.words(config, wide_weights)),
     )
     parameters = packing.block_fields(memory.place(np.frombuffer(block, np.uint8)), block)
 
-    reach = 7 if dilated else (0 if op == DepthwiseOp.OFF and not full else 1)
     window_row_stride = -(-width // 3) * planes
     if window_rows is None:
         window_rows = _window_rows(config, height, width, window_row_stride, dilated)
@@ -174,43 +197,56 @@ def random_step(
         dilated=int(dilated),
         packed=int(packed),
         stride2=int(stride2),
-        reach=reach,
+        reach=7 if dilated else (0 if op == DepthwiseOp.OFF and not full else 1),
         window_rows=window_rows,
         input_planes=planes,
         input_height=height,
         input_width=width,
         output_height=output_height,
         output_width=output_width,
-        row_pitch=pitch,
+        row_pitch=stored.pitch,
         window_row_stride=window_row_stride,
         pad=0x0101 * int(rng.integers(0, 256)),
         vectors=vectors,
-        groups=groups,
+        groups=main.groups(config),
         chunks=chunks,
         output_planes=output_planes,
         block_log2=0 if peaks else block_log2,
-        depthwise_s=depthwise_s if op == DepthwiseOp.MAC else 0,
-        depthwise_lo=-120 if op == DepthwiseOp.MAC else -128,
-        depthwise_hi=125 if op == DepthwiseOp.MAC else 127,
-        pointwise_s=s if chunks else 0,
-        pointwise_lo=(-30000 if wide_output else -100) if chunks else -128,
-        pointwise_hi=(31000 if wide_output else 126) if chunks else 127,
-        output_pixels=pixels,
+        **_clamps("depthwise", depthwise_s, (-120, 125) if op == DepthwiseOp.MAC else None),
+        **_clamps("pointwise", main.s, ((-30000, 31000) if wide_output else (-100, 126)) if chunks else None),
+        output_pixels=output_height * output_width,
         **parameters,
         peak_address=peak_address,
         peak_capacity=peak_capacity if peaks else 0,
         peak_threshold=peak_threshold,
-        expand=int(expand > 0),
-        expand_planes=expand,
-        expand_groups=-(-CHUNK * expand_chunks // config.outputs),
-        expand_chunks=expand_chunks,
-        expand_words=len(expand_words) // config.outputs,
-        expand_columns=expand_columns or 0,
-        expand_s=expand_s if expand else 0,
-        expand_lo=-110 if expand else 0,
-        expand_hi=120 if expand else 0,
+        **(_expansion_fields(config, expansion, stored.width, expand_columns) if expand else {}),
     )
     return Step(memory.finish(), descriptor, outputs).replace()
+
+
+def _clamps(unit: str, s: int, limits: tuple[int, int] | None) -> dict[str, int]:
+    """Fields of a requantizer; those of one that is off without ``limits``."""
+    low, high = limits or (-128, 127)
+    return {f"{unit}_s": s if limits else 0, f"{unit}_lo": low, f"{unit}_hi": high}
+
+
+def _expansion_fields(
+    config: AcceleratorConfig, expansion: _Pointwise, width: int, columns: int | None
+) -> dict[str, int]:
+    """Fields of an expansion in pieces of ``columns``, by default as many as divide ``width`` and fit."""
+    planes = expansion.vectors
+    fitting = [n for n in range(1, width + 1) if width % n == 0 and planes * n <= config.expand_depth]
+    return {
+        "expand": 1,
+        "expand_planes": planes,
+        "expand_groups": expansion.groups(config),
+        "expand_chunks": expansion.chunks,
+        "expand_words": len(expansion.words(config)) // config.outputs,
+        "expand_columns": columns or max(fitting, default=1),
+        "expand_s": expansion.s,
+        "expand_lo": -110,
+        "expand_hi": 120,
+    }
 
 
 def _requantize(
