@@ -29,6 +29,7 @@ from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device, run_processes
+from models.training.distill import check_teacher
 from models.training.distill_detector import feature_names
 from models.training.resident import (
     Budget,
@@ -154,6 +155,7 @@ def _run(options: argparse.Namespace) -> None:
         seed=options.seed,
         cycles=options.cycles,
         detector=options.detector,
+        teachers=tuple(options.teachers),
     )
     lanes = [
         Lane(
@@ -170,6 +172,10 @@ def _run(options: argparse.Namespace) -> None:
     ]
     setup_logging(options.output)
     data = _data(options)
+    for path in recipe.teachers:
+        teacher = load_network(path)
+        for job in (job for lane in lanes for job in lane.jobs):
+            check_teacher(path, teacher, job.config, data.classes)
     for size in sorted({_cache_size(job.config) for lane in lanes for job in lane.jobs}):
         cached_images(data, size, options.output / "cache")
     logger.info("%d photos decoded after %.1f s", len(data), time.time() - begin)
@@ -211,6 +217,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="times that the learning rate rises; averages of their ends are tried",
     )
     add("--detector", type=Path, metavar="ONNX", help="file of a YOLOX whose features are learned, too")
+    add(
+        "--teachers",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="CHECKPOINT",
+        help="networks of the same classes and size, in floating point, whose mean outputs fine-tuning learns",
+    )
     add("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     add("--seed", type=number(int, 0), default=Recipe.seed)
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:NUMBER")

@@ -8,17 +8,21 @@ The original backbone as a teacher says for every pixel and channel what the fea
 
 `FloatDistillation` is for quantized networks: the floating-point network that one was made from says what its features
 and outputs should be, on augmented images too, for which boxes alone say little.
+
+`EnsembleDistillation` takes the outputs of several other networks, together better than the one that is taught (Hinton
+et al., *Distilling the Knowledge in a Neural Network*, 2015).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from codenet.errors import CodenetError
 from models.network.backbone import Backbone
 from models.network.blocks import set_slope
 from models.network.config import NetworkConfig
@@ -30,6 +34,10 @@ WEIGHT = 2.0
 
 #: Negative slope that the teacher was trained with.
 TEACHER_SLOPE = 0.1
+
+#: Weights of the outputs' parts in the loss, as those of `models.training.losses.WEIGHTS`, and of the features'.
+OUTPUT_WEIGHTS = {"heatmap": 1.0, "size": 0.1, "offset": 0.1}
+FEATURES_WEIGHT = 0.5
 
 
 def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -90,9 +98,6 @@ class FloatDistillation:
     left as it is.
     """
 
-    #: Weights of the outputs' parts in the loss, as those of `models.training.losses.WEIGHTS`, and of the features'.
-    WEIGHTS: ClassVar[dict[str, float]] = {"heatmap": 1.0, "size": 0.1, "offset": 0.1, "features": 0.5}
-
     def __init__(self, student: CoDeNet, teacher: CoDeNet) -> None:
         self.teacher = teacher.eval().requires_grad_(False)
         self.kept: dict[str, torch.Tensor] = {}
@@ -119,17 +124,73 @@ class FloatDistillation:
         features = [
             normalized_error(found[name], expected[name]) for name in expected if name not in self.teacher.heads
         ]
-        parts = {
-            "heatmap": soft_focal_loss(found["heatmap"], expected["heatmap"]),
-            "features": torch.stack(features).sum(),
-        }
-        # A pixel's box matters as much as the teacher sees an object there.
-        weight = expected["heatmap"].sigmoid().amax(dim=1, keepdim=True)
-        for name in ("size", "offset"):
-            parts[name] = (weight * (found[name] - expected[name]).abs()).sum() / weight.sum()
+        loss = output_error(found, expected) + FEATURES_WEIGHT * torch.stack(features).sum()
         self.kept.clear()
         self.targets.clear()
-        return torch.stack([self.WEIGHTS[name] * part for name, part in parts.items()]).sum()
+        return loss
+
+
+class EnsembleDistillation:
+    """Compares the outputs of a network, while it runs, with the mean of other networks' outputs on the same images.
+
+    Parameters
+    ----------
+    student: in floating point or quantized. teachers: floating-point networks, left as they are.
+
+    `CodenetError` for teachers of other classes or another input size.
+    """
+
+    def __init__(self, student: CoDeNet, teachers: Sequence[CoDeNet]) -> None:
+        for teacher in teachers:
+            check_teacher(teacher.config.name, teacher, student.config, student.classes)
+        self.teacher = nn.ModuleList(teachers).eval().requires_grad_(False)
+        self.kept: dict[str, torch.Tensor] = {}
+        for name, head in student.heads.items():
+            head.register_forward_hook(lambda _module, _inputs, output, name=name: self.kept.__setitem__(name, output))
+
+    def loss(self, images: torch.Tensor) -> torch.Tensor:
+        """What the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, lacks."""
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=images.is_cuda):
+            expected = mean_outputs([teacher(images) for teacher in self.teacher])
+        loss = output_error({name: value.float() for name, value in self.kept.items()}, expected)
+        self.kept.clear()
+        return loss
+
+
+def check_teacher(name: object, teacher: CoDeNet, config: NetworkConfig, classes: tuple[str, ...]) -> None:
+    """`CodenetError` for a teacher, called ``name``, with other outputs than one of ``config`` and ``classes`` has."""
+    if teacher.classes != classes:
+        raise CodenetError(
+            f"teacher {name}: classes are {', '.join(teacher.classes)}, expected {', '.join(classes)}, as of "
+            f"{config.name}"
+        )
+    if teacher.config.input_size != config.input_size:
+        raise CodenetError(
+            f"teacher {name}: input size is {teacher.config.input_size}, expected {config.input_size}, as of "
+            f"{config.name}"
+        )
+
+
+def mean_outputs(outputs: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Mean of networks' ``heatmap`` (logits; the mean is that of their probabilities), ``size`` and ``offset``, where
+    a network counts as much as the square of how sure it is of an object there.
+    """
+    probabilities = torch.stack([output["heatmap"].float().sigmoid() for output in outputs])
+    sure = probabilities.amax(dim=2, keepdim=True).square() + 1e-6
+    result = {"heatmap": torch.logit(probabilities.mean(dim=0), eps=1e-6)}
+    for name in ("size", "offset"):
+        result[name] = (sure * torch.stack([output[name].float() for output in outputs])).sum(dim=0) / sure.sum(dim=0)
+    return result
+
+
+def output_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Difference of outputs ``heatmap``, ``size`` and ``offset`` ``[N, channels, S, S]`` from what is expected."""
+    # A pixel's box matters as much as the teacher sees an object there.
+    weight = expected["heatmap"].sigmoid().amax(dim=1, keepdim=True)
+    parts = {"heatmap": soft_focal_loss(found["heatmap"], expected["heatmap"])}
+    for name in ("size", "offset"):
+        parts[name] = (weight * (found[name] - expected[name]).abs()).sum() / weight.sum()
+    return torch.stack([OUTPUT_WEIGHTS[name] * part for name, part in parts.items()]).sum()
 
 
 def soft_focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

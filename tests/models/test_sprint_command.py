@@ -68,6 +68,27 @@ def test_cycles_and_the_features_of_a_detector(command, tmp_path, monkeypatch, c
     assert not any("adapter" in key for key in load_network(output / "tiny" / "float.pt").state_dict())
 
 
+def test_fine_tuning_learns_from_other_networks(command, tmp_path):
+    words = ("tiny=START", "--quantized-share", "1")
+    found = []
+    for teachers in ([], ["--teachers", "START", "START"]):
+        status, error, output = command(*words, *teachers)
+        assert status == 0, error
+        found.append(load_quantized(output / "tiny" / "quantized.pt").state_dict())
+    assert any(not torch.equal(value, found[1][key]) for key, value in found[0].items())
+
+
+def test_teachers_that_cannot_teach(command, tmp_path):
+    other = tmp_path / "other.pt"
+    save_compact(CoDeNet(CONFIGS["tiny"], ("cat", "cow")), other)
+    status, error, output = command("tiny=START", "--teachers", str(other))
+    assert status == 2 and "other.pt: classes are cat, cow, expected cat, dog, as of tiny" in error
+    save_compact(CoDeNet(CONFIGS["tiny"].replace(size=96), CLASSES), other)
+    status, error, output = command("tiny=START", "--teachers", str(other))
+    assert status == 2 and "other.pt: input size is (96, 96), expected (64, 64), as of tiny" in error
+    assert not (output / "tiny").exists()
+
+
 def test_a_detector_that_is_none(command, tmp_path):
     status, error, _ = command("tiny=START", "--detector", str(tmp_path / "missing.onnx"))
     assert status == 2 and "missing.onnx: no such file, expected an ONNX file" in error

@@ -17,17 +17,18 @@ from torch import nn
 
 from codenet.errors import CodenetError
 from models.data import Augmentation
-from models.network import CoDeNet, compact, float_identity, write_checkpoint
+from models.network import CoDeNet, compact, float_identity, load_network, write_checkpoint
 from models.network.checkpoints import mean_state
 from models.quantization import W4A8, Precision, calibrate, quantize, quantized_identity
 from models.training.config import TrainConfig
-from models.training.distill import FloatDistillation
+from models.training.distill import EnsembleDistillation, FloatDistillation
 from models.training.distill_detector import DetectorDistillation
 from models.training.fine_tune import CALIBRATION_BATCHES
 from models.training.resident.photos import Photos
 from models.training.resident.step import Shape, Step, dense_loss
 from models.training.resident.targets import dense_targets
 from models.training.resident.views import Views, square_side
+from models.training.trainer import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class Recipe:
 
     ``mosaics``: part of the pictures that are mosaics, up to ``mosaic_end`` of the run. ``cycles``: in floating point
     the learning rate rises and falls so often, and weights may be averaged. ``detector``: ONNX file of a YOLOX whose
-    features are learned, too.
+    features are learned, too. ``teachers``: checkpoints of floating-point networks whose mean outputs the quantized
+    network learns, instead of what it was made from.
     """
 
     batch: int = 64
@@ -75,6 +77,7 @@ class Recipe:
     seed: int = 1
     cycles: int = 1
     detector: Path | None = None
+    teachers: tuple[Path, ...] = ()
 
 
 class _Order:
@@ -246,7 +249,8 @@ def _estimate_norms(network: CoDeNet, views: Views, order: _Order, batch: int) -
 def train_quantized(
     network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, path: Path, precision: Precision = W4A8
 ) -> CoDeNet:
-    """Fine-tune a floating-point ``network`` with quantization, learning from its features too; written to ``path``.
+    """Fine-tune a floating-point ``network`` with quantization, learning from its features and outputs, or from other
+    networks' outputs, too; written to ``path``.
 
     Half as many pictures a step: of a short run the number of steps counts.
     """
@@ -262,7 +266,7 @@ def train_quantized(
     quantized, result = (quantize(network, ranges, precision) for _ in range(2))
     quantized = quantized.to(device, memory_format=torch.channels_last).train()
     config = TrainConfig(rate=recipe.quantized_rate, decay=0.0, ema=0.99, rates=(), mixed=False)
-    step = Step(quantized, views, config, FloatDistillation(quantized, network), _part(recipe))
+    step = Step(quantized, views, config, _teacher(quantized, network, recipe.teachers), _part(recipe))
     identity = quantized_identity(quantized, precision)
 
     def save() -> None:
@@ -274,6 +278,14 @@ def train_quantized(
     _snap_weights(result)
     _write(identity, result.state_dict(), path)
     return result.eval()
+
+
+def _teacher(quantized: CoDeNet, network: CoDeNet, others: tuple[Path, ...]) -> Teacher:
+    if not others:
+        return FloatDistillation(quantized, network)
+    device = next(network.parameters()).device
+    teachers = [load_network(path).to(device, memory_format=torch.channels_last) for path in others]
+    return EnsembleDistillation(quantized, teachers)
 
 
 def _part(recipe: Recipe) -> int:

@@ -7,13 +7,24 @@ import math
 import pytest
 import torch
 
+from codenet.errors import CodenetError
 from models.network.blocks import set_slope
 from models.network.config import CONFIGS
 from models.network.detector import CoDeNet
 from models.pretrained.shufflenet import load_backbone_weights
 from models.quantization.convert import calibrate, quantize
-from models.training.distill import TEACHER_SLOPE, Distillation, FloatDistillation, normalized_error, soft_focal_loss
+from models.training.distill import (
+    TEACHER_SLOPE,
+    Distillation,
+    EnsembleDistillation,
+    FloatDistillation,
+    mean_outputs,
+    normalized_error,
+    soft_focal_loss,
+)
 from tests.models.common import TINY
+
+BOX = ("size", "offset")
 
 
 def test_error_is_in_units_of_variance():
@@ -91,3 +102,51 @@ def test_quantized_network_learns_from_its_original():
         losses.append(loss.item())
     assert 0 < losses[-1] < losses[0]
     assert all(p.grad is None for p in network.parameters())
+
+
+def test_means_are_of_probabilities_and_of_boxes_as_sure_as_they_are():
+    outputs = [
+        {"heatmap": torch.tensor(logits).view(1, 2, 1, 2)} | {name: torch.full((1, 2, 1, 2), value) for name in BOX}
+        for logits, value in (([2.0, -9.0, 0.0, -9.0], 1.0), ([-2.0, -9.0, 0.0, -9.0], 5.0))
+    ]
+    mean = mean_outputs(outputs)
+    # sigmoid(2) + sigmoid(-2) = 1
+    assert mean["heatmap"].flatten().tolist() == pytest.approx([0.0, -9.0, 0.0, -9.0], abs=0.02)
+    first, second = 1 / (1 + math.exp(-2)), 0.5
+    expected = (first**2 * 1 + second**2 * 5) / (first**2 + second**2)
+    for name in BOX:
+        assert mean[name][0, :, 0, 0].tolist() == pytest.approx([expected, expected], rel=1e-4)
+        assert mean[name][0, :, 0, 1].tolist() == pytest.approx([3.0, 3.0], rel=1e-4)
+
+
+def test_a_network_learns_from_others():
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 64, 64)
+    student, *teachers = (CoDeNet(TINY, ("a", "b")) for _ in range(3))
+    twins = EnsembleDistillation(student, [copy.deepcopy(student)] * 2)
+    student.eval()(x)
+    assert twins.loss(x).item() == pytest.approx(0, abs=1e-6)
+    distillation = EnsembleDistillation(student.train(), teachers)
+    optimizer = torch.optim.Adam(student.parameters(), 1e-2)
+    losses = []
+    for _ in range(12):
+        student(x)
+        optimizer.zero_grad()
+        loss = distillation.loss(x)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert 0 < losses[-1] < losses[0] / 2
+    assert all(p.grad is None for teacher in teachers for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    "config, classes, message",
+    [
+        (TINY, ("a", "c"), "teacher tiny: classes are a, c, expected a, b"),
+        (TINY.replace(size=96), ("a", "b"), r"teacher tiny: input size is \(96, 96\), expected \(64, 64\)"),
+    ],
+)
+def test_a_teacher_of_another_task(config, classes, message):
+    with pytest.raises(CodenetError, match=message):
+        EnsembleDistillation(CoDeNet(TINY, ("a", "b")), [CoDeNet(config, classes)])
