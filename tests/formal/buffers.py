@@ -1,18 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Credits of the buffer between depthwise and pointwise unit: no place is given twice, none is lost."""
+"""Credits of the buffers before the pointwise unit: no place is given twice, none is lost."""
 
-from amaranth import Mux, Signal
+from amaranth import Cat, Mux, Signal, Value
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
-from hw.lib import delay
+from hw.lib import BlockMemory, delay
+from hw.pointwise.row_buffer import RowBuffer
 from hw.pointwise.vector_buffer import MARGIN, VectorBuffer
 from tests.formal.bench import Bench, Scoreboard
 from tests.formal.prove import Mutant, proof
 
 DEPTH = 32
+ROW_DEPTH = 16
+"""Least that a configuration may have."""
 
-MODULE = "hw.pointwise.vector_buffer"
+VECTORS, ROWS = "hw.pointwise.vector_buffer", "hw.pointwise.row_buffer"
+
+
+class Reads:
+    """What a buffer's reader gets: ensures that it is ``item``, the one of ``items`` that is followed, whenever it took
+    item ``index`` and that was the one.
+    """
+
+    def __init__(self, bench: Bench, items: Scoreboard, item: Value, index: Value) -> None:
+        m, unit = bench.m, bench.component
+        self.items, self.item = items, item
+        took = unit.take & items.watching & (items.ahead == index)
+        self.fetched, self.seen = (delay(m, took, n, f"took_{n}", reset=True) for n in (1, unit.latency))
+        self.due = {n: delay(m, item, n, f"due_{n}") for n in (1, unit.latency)}
+        bench.ensure(~self.seen | (unit.payload.as_value() == self.due[unit.latency]))
+
+    def follow(self, bench: Bench, mem: BlockMemory, address: Value) -> None:
+        """What holds inside of the memory, that has the item at ``address``, and of its registers."""
+        store, fetched, registered = (bench.inner(name, mem) for name in ("mem", "read", "registered"))
+        word = bench.memory_word(store, address[: len(mem.read_address)])
+        bench.invariant(~self.items.watching | (word == self.item))
+        bench.invariant(~self.fetched | (fetched.data == self.due[1]))
+        bench.invariant(~self.seen | (registered == self.due[bench.component.latency]))
 
 
 @proof(
@@ -28,10 +53,10 @@ MODULE = "hw.pointwise.vector_buffer"
     cover=16,
     depth_of_mutants=16,
     mutants=(
-        Mutant(MODULE, "used + issued - freed", "used + issued"),
-        Mutant(MODULE, "held - without", "held - 1"),
-        Mutant(MODULE, "self.i.valid | rewind |", "self.i.valid |"),
-        Mutant(MODULE, "pixel.eq(read + 1)", "pixel.eq(read)"),
+        Mutant(VECTORS, "used + issued - freed", "used + issued"),
+        Mutant(VECTORS, "held - without", "held - 1"),
+        Mutant(VECTORS, "self.i.valid | rewind |", "self.i.valid |"),
+        Mutant(VECTORS, "pixel.eq(read + 1)", "pixel.eq(read)"),
     ),
 )
 def vector_buffer(bench: Bench) -> None:
@@ -58,9 +83,7 @@ def vector_buffer(bench: Bench) -> None:
     index = position - gone
     items = Scoreboard(bench, unit.i.valid, unit.take & unit.free, DEPTH)
     item = items.hold(bench, unit.i.payload.as_value())
-    seen = delay(m, unit.take & items.watching & (items.ahead == index), unit.latency, "seen", reset=True)
-    expected = delay(m, item, unit.latency, "expected")
-    bench.ensure(~seen | (unit.payload.as_value() == expected))
+    read_back = Reads(bench, items, item, index)
     bench.ensure(unit.ready == (items.level > index))
     bench.ensure(items.level + flying <= DEPTH)
 
@@ -81,14 +104,134 @@ def vector_buffer(bench: Bench) -> None:
     bench.invariant(write == (pixel + gone + items.level)[:bits])
     bench.invariant(held == items.level + gone)
     bench.invariant(ahead + index == items.level)
-    store = bench.inner("mem", mem)
-    word = bench.memory_word(store, (pixel + gone + items.ahead)[:bits])
-    bench.invariant(~items.watching | (word == item))
-    # The same item on its way through the memory's registers.
-    fetched, registered = bench.inner("read", mem).data, bench.inner("registered", mem)
-    at = delay(m, unit.take & items.watching & (items.ahead == index), 1, "at", reset=True)
-    before = delay(m, item, 1, "before")
-    bench.invariant(~at | (fetched == before))
-    bench.invariant(~seen | (registered == expected))
+    read_back.follow(bench, mem, pixel + gone + items.ahead)
     bench.cover(unit.take & unit.last & unit.free & (position == 2))
     bench.cover(unit.take & ~unit.free & (position == 1) & (items.level > vectors))
+
+
+@proof(
+    name="row buffer",
+    claim="places given and not freed are counted exactly and never more than there are; a piece's places are freed "
+    "together, two cycles after its last take; ready exactly if all of a piece is there, two cycles after its last "
+    "vector came; each vector is read unchanged, in the order of the pixels, in every pass over its "
+    "pixel, until its piece is freed; a start forgets all",
+    assumptions=f"{ROW_DEPTH} places, in steps with an expansion pieces of 1 to {ROW_DEPTH} vectors, of any number of "
+    "planes and columns; the step changes at its start only, at any time; vectors come, and are taken, from the third "
+    "cycle after it on; the reader takes only what is ready, with `last` at a pixel's end and `free` in whole passes",
+    component=lambda: RowBuffer(AcceleratorConfig(expand_depth=ROW_DEPTH)),
+    depth=4,
+    cover=20,
+    depth_of_mutants=16,
+    mutants=(
+        Mutant(ROWS, "used + accept - Mux(freed, size, 0)", "used + accept"),
+        Mutant(ROWS, "self.ready.eq(complete |", "self.ready.eq(written |"),
+        Mutant(ROWS, "Mux(done, pieces[1:].any(), self.ready)", "Mux(done, pieces.any(), self.ready)"),
+        Mutant(ROWS, "address + self.step.expand_columns", "address + 1"),
+        Mutant(ROWS, "self.ready.eq(0), used.eq(0)]", "self.ready.eq(0)]"),
+    ),
+)
+def row_buffer(bench: Bench) -> None:
+    m, unit = bench.m, bench.component
+    step, start = unit.step, unit.start
+    planes, columns = step.expand_planes, step.expand_columns
+    bits = ROW_DEPTH.bit_length()
+
+    def vectors(count: Value, of: Value) -> Value:
+        """Of ``count`` planes or pieces of as many vectors."""
+        return count[:bits] * of[:bits]
+
+    size = Signal(2 * bits)
+    m.d.comb += size.eq(vectors(planes, columns))
+    begun = Signal()
+    m.d.sync += begun.eq(begun | start)
+    bench.assume(~begun | start | (step.as_value() == bench.past(step.as_value())))
+    shape = (planes != 0) & (planes <= ROW_DEPTH) & (columns != 0) & (columns <= ROW_DEPTH) & (size <= ROW_DEPTH)
+    bench.assume(~step.expand | shape)
+    starting = [start, bench.past(start, "start_1"), delay(m, start, 2, "start", reset=True)]
+    quiet = ~begun | sum(starting, start=Value.cast(0)).any()
+    bench.assume(~(unit.i.valid | unit.take) | ~quiet)
+
+    # The reader's place in a piece, and whether its pass frees.
+    plane, column, frees, ends_pixel, done = Signal(bits), Signal(bits), Signal(), Signal(), Signal()
+    bench.assume(~unit.take | (unit.ready & (unit.last == (plane == planes - 1))))
+    bench.assume(~unit.take | (plane == 0) | (unit.free == frees))
+    m.d.comb += [
+        ends_pixel.eq(unit.take & unit.last & unit.free),
+        done.eq(ends_pixel & (column == columns - 1)),
+    ]
+    with m.If(unit.take):
+        m.d.sync += [plane.eq(Mux(unit.last, 0, plane + 1)), frees.eq(unit.free)]
+    with m.If(ends_pixel):
+        m.d.sync += column.eq(Mux(done, 0, column + 1))
+    with m.If(start):
+        m.d.sync += [plane.eq(0), column.eq(0)]
+    before = vectors(plane, columns)
+    accept = unit.i.valid & unit.i.ready
+    items = Scoreboard(bench, accept, Mux(done, size, 0), ROW_DEPTH, clear=start)
+    item = items.hold(bench, unit.i.payload.as_value())
+    read_back = Reads(bench, items, item, before + column)
+    came, freed = bench.past(accept, "came"), bench.past(done, "freed")
+    given = items.level + Mux(freed, size, 0)
+    used = bench.inner("used")
+    bench.ensure(start | (used == given))
+    bench.ensure(items.level + accept <= ROW_DEPTH)
+    bench.ensure(start | (unit.i.ready == (step.expand & (given != ROW_DEPTH))))
+    bench.ensure(start | (unit.ready == (step.expand & (items.level - came >= size))))
+
+    # The writer's place in a piece, and pieces that are counted.
+    last_plane, last_column = Signal(), Signal()
+    w_plane, w_column = Signal(bits), Signal(bits)
+    m.d.comb += [last_plane.eq(w_plane == planes - 1), last_column.eq(w_column == columns - 1)]
+    with m.If(accept):
+        m.d.sync += w_column.eq(Mux(last_column, 0, w_column + 1))
+        with m.If(last_column):
+            m.d.sync += w_plane.eq(Mux(last_plane, 0, w_plane + 1))
+    with m.If(start):
+        m.d.sync += [w_plane.eq(0), w_column.eq(0)]
+    pieces, complete = bench.inner("pieces"), bench.inner("complete")
+    written, count, length = (bench.inner(f"_write:{name}") for name in ("address", "count", "size"))
+    known = Signal()
+    m.d.sync += known.eq(~start & (known | (accept & last_column & last_plane)))
+
+    bench.invariant(used <= ROW_DEPTH)
+    bench.invariant(unit.ready == (pieces != 0))
+    bench.invariant(step.expand | start | ((items.level == 0) & ~freed & ~came))
+    bench.invariant(begun | ~Cat(items.level, pieces, complete, known, plane, column, w_plane, w_column).any())
+    whole = (pieces + complete)[:bits]
+    bench.invariant(start | (items.level == vectors(whole, size) + count))
+    bench.invariant(start | (whole <= ROW_DEPTH))
+    bench.invariant(start | (complete == (came & (count == 0))))
+    bench.invariant(start | known | ((whole == 0) & ~freed))
+    bench.invariant(start | ~known | (length == size))
+    bench.invariant(start | (count == vectors(w_plane, columns) + w_column))
+    bench.invariant(start | (pieces != 0) | ((plane == 0) & (column == 0)))
+    read, pixel, piece = (bench.inner(f"_read:{name}") for name in ("address", "pixel", "piece"))
+    address = len(read)
+    bench.invariant(written == (piece + items.level)[:address])
+    bench.invariant(pixel == (piece + column)[:address])
+    bench.invariant(start | (read == (pixel + before)[:address]))
+
+    stable = begun & ~start
+    for name, place, number in (
+        ("planes", w_plane, planes),
+        ("columns", w_column, columns),
+        ("columns_read", column, columns),
+    ):
+        left, at_last, single = (
+            bench.inner(f"count_to:{signal}") for signal in (f"{name}_left", f"last_of_{name}", f"single_of_{name}_1")
+        )
+        bench.invariant(~stable | ~step.expand | (place < number))
+        bench.invariant(~stable | starting[1] | ~step.expand | (single == (number == 1)))
+        bench.invariant(quiet | ~step.expand | ((left == number - 1 - place) & (at_last == (place == number - 1))))
+    for name, number in (("last_plane", planes), ("last_column", columns)):
+        bench.invariant(~stable | ~step.expand | (bench.inner(name) == number - 1))
+    bench.invariant(bench.inner("restart") == starting[2])
+    read_back.follow(bench, bench.inner("mem"), piece + items.ahead)
+    bench.cover(done & (planes == 2) & (columns == 2) & (items.level > size))
+    bench.cover(ends_pixel & ~done & (planes == 2))
+    bench.cover(unit.take & unit.last & ~unit.free & (plane == 1))
+    # Not before it can be: the solver need not search for it.
+    age = Signal(range(ROW_DEPTH + 4))
+    m.d.sync += age.eq(age + 1)
+    bench.cover((age == ROW_DEPTH + 3) & step.expand & ~unit.i.ready)
+    bench.cover(start & (items.level != 0) & unit.ready)
