@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Credits of the buffers before the pointwise unit: no place is given twice, none is lost."""
 
-from amaranth import Cat, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 
 from codenet.config import AcceleratorConfig
 from codenet.isa import DepthwiseOp
@@ -14,6 +14,8 @@ from tests.formal.prove import Mutant, proof
 DEPTH = 32
 ROW_DEPTH = 16
 """Least that a configuration may have."""
+
+ROW_BITS = ROW_DEPTH.bit_length()
 
 VECTORS, ROWS = "hw.pointwise.vector_buffer", "hw.pointwise.row_buffer"
 
@@ -113,8 +115,8 @@ def vector_buffer(bench: Bench) -> None:
     name="row buffer",
     claim="places given and not freed are counted exactly and never more than there are; a piece's places are freed "
     "together, two cycles after its last take; ready exactly if all of a piece is there, two cycles after its last "
-    "vector came; each vector is read unchanged, in the order of the pixels, in every pass over its "
-    "pixel, until its piece is freed; a start forgets all",
+    "vector came; each vector is read unchanged, in the order of the pixels, in every pass over its pixel, until its "
+    "piece is freed; a start forgets all",
     assumptions=f"{ROW_DEPTH} places, in steps with an expansion pieces of 1 to {ROW_DEPTH} vectors, of any number of "
     "planes and columns; the step changes at its start only, at any time; vectors come, and are taken, from the third "
     "cycle after it on; the reader takes only what is ready, with `last` at a pixel's end and `free` in whole passes",
@@ -134,104 +136,106 @@ def row_buffer(bench: Bench) -> None:
     m, unit = bench.m, bench.component
     step, start = unit.step, unit.start
     planes, columns = step.expand_planes, step.expand_columns
-    bits = ROW_DEPTH.bit_length()
-
-    def vectors(count: Value, of: Value) -> Value:
-        """Of ``count`` planes or pieces of as many vectors."""
-        return count[:bits] * of[:bits]
-
-    size = Signal(2 * bits)
-    m.d.comb += size.eq(vectors(planes, columns))
+    size = Signal(2 * ROW_BITS)
+    m.d.comb += size.eq(_vectors(planes, columns))
     begun = Signal()
     m.d.sync += begun.eq(begun | start)
     bench.assume(~begun | start | (step.as_value() == bench.past(step.as_value())))
     shape = (planes != 0) & (planes <= ROW_DEPTH) & (columns != 0) & (columns <= ROW_DEPTH) & (size <= ROW_DEPTH)
     bench.assume(~step.expand | shape)
-    starting = [start, bench.past(start, "start_1"), delay(m, start, 2, "start", reset=True)]
-    quiet = ~begun | sum(starting, start=Value.cast(0)).any()
-    bench.assume(~(unit.i.valid | unit.take) | ~quiet)
+    starts = [start, *(delay(m, start, n, f"start_{n}", reset=True) for n in (1, 2))]
+    settled = begun & ~Cat(starts).any()
+    bench.assume(~(unit.i.valid | unit.take) | settled)
 
     # The reader's place in a piece, and whether its pass frees.
-    plane, column, frees, ends_pixel, done = Signal(bits), Signal(bits), Signal(), Signal(), Signal()
-    bench.assume(~unit.take | (unit.ready & (unit.last == (plane == planes - 1))))
-    bench.assume(~unit.take | (plane == 0) | (unit.free == frees))
-    m.d.comb += [
-        ends_pixel.eq(unit.take & unit.last & unit.free),
-        done.eq(ends_pixel & (column == columns - 1)),
-    ]
+    plane, frees, ends_pixel = Place(m, planes, unit.take, start), Signal(), Signal()
+    bench.assume(~unit.take | (unit.ready & (unit.last == plane.at_last)))
+    bench.assume(~unit.take | (plane.count == 0) | (unit.free == frees))
+    m.d.comb += ends_pixel.eq(unit.take & unit.last & unit.free)
     with m.If(unit.take):
-        m.d.sync += [plane.eq(Mux(unit.last, 0, plane + 1)), frees.eq(unit.free)]
-    with m.If(ends_pixel):
-        m.d.sync += column.eq(Mux(done, 0, column + 1))
-    with m.If(start):
-        m.d.sync += [plane.eq(0), column.eq(0)]
-    before = vectors(plane, columns)
-    accept = unit.i.valid & unit.i.ready
+        m.d.sync += frees.eq(unit.free)
+    column = Place(m, columns, ends_pixel, start)
+    accept, done = unit.i.valid & unit.i.ready, ends_pixel & column.at_last
     items = Scoreboard(bench, accept, Mux(done, size, 0), ROW_DEPTH, clear=start)
     item = items.hold(bench, unit.i.payload.as_value())
-    read_back = Reads(bench, items, item, before + column)
+    before = _vectors(plane.count, columns)
+    read_back = Reads(bench, items, item, before + column.count)
     came, freed = bench.past(accept, "came"), bench.past(done, "freed")
-    given = items.level + Mux(freed, size, 0)
-    used = bench.inner("used")
+    # In the cycle of a start the step is another one already.
+    used, given = bench.inner("used"), items.level + Mux(freed, size, 0)
     bench.ensure(start | (used == given))
     bench.ensure(items.level + accept <= ROW_DEPTH)
     bench.ensure(start | (unit.i.ready == (step.expand & (given != ROW_DEPTH))))
     bench.ensure(start | (unit.ready == (step.expand & (items.level - came >= size))))
 
-    # The writer's place in a piece, and pieces that are counted.
-    last_plane, last_column = Signal(), Signal()
-    w_plane, w_column = Signal(bits), Signal(bits)
-    m.d.comb += [last_plane.eq(w_plane == planes - 1), last_column.eq(w_column == columns - 1)]
-    with m.If(accept):
-        m.d.sync += w_column.eq(Mux(last_column, 0, w_column + 1))
-        with m.If(last_column):
-            m.d.sync += w_plane.eq(Mux(last_plane, 0, w_plane + 1))
-    with m.If(start):
-        m.d.sync += [w_plane.eq(0), w_column.eq(0)]
+    w_column = Place(m, columns, accept, start)
+    w_plane = Place(m, planes, accept & w_column.at_last, start)
     pieces, complete = bench.inner("pieces"), bench.inner("complete")
     written, count, length = (bench.inner(f"_write:{name}") for name in ("address", "count", "size"))
+    # A piece has been written.
     known = Signal()
-    m.d.sync += known.eq(~start & (known | (accept & last_column & last_plane)))
-
+    m.d.sync += known.eq(~start & (known | (accept & w_column.at_last & w_plane.at_last)))
+    counts = [place.count for place in (plane, column, w_plane, w_column)]
+    bench.invariant(begun | ~Cat(items.level, pieces, complete, known, *counts).any())
+    bench.invariant(step.expand | start | ((items.level == 0) & ~freed & ~came))
     bench.invariant(used <= ROW_DEPTH)
     bench.invariant(unit.ready == (pieces != 0))
-    bench.invariant(step.expand | start | ((items.level == 0) & ~freed & ~came))
-    bench.invariant(begun | ~Cat(items.level, pieces, complete, known, plane, column, w_plane, w_column).any())
-    whole = (pieces + complete)[:bits]
-    bench.invariant(start | (items.level == vectors(whole, size) + count))
-    bench.invariant(start | (whole <= ROW_DEPTH))
+    whole = (pieces + complete)[:ROW_BITS]
+    bench.invariant(start | ((items.level == _vectors(whole, size) + count) & (whole <= ROW_DEPTH)))
     bench.invariant(start | (complete == (came & (count == 0))))
-    bench.invariant(start | known | ((whole == 0) & ~freed))
-    bench.invariant(start | ~known | (length == size))
-    bench.invariant(start | (count == vectors(w_plane, columns) + w_column))
-    bench.invariant(start | (pieces != 0) | ((plane == 0) & (column == 0)))
+    bench.invariant(start | Mux(known, length == size, (whole == 0) & ~freed))
+    bench.invariant(start | (count == _vectors(w_plane.count, columns) + w_column.count))
+    bench.invariant(start | (pieces != 0) | ~Cat(plane.count, column.count).any())
     read, pixel, piece = (bench.inner(f"_read:{name}") for name in ("address", "pixel", "piece"))
-    address = len(read)
-    bench.invariant(written == (piece + items.level)[:address])
-    bench.invariant(pixel == (piece + column)[:address])
-    bench.invariant(start | (read == (pixel + before)[:address]))
-
-    stable = begun & ~start
-    for name, place, number in (
-        ("planes", w_plane, planes),
-        ("columns", w_column, columns),
-        ("columns_read", column, columns),
-    ):
-        left, at_last, single = (
-            bench.inner(f"count_to:{signal}") for signal in (f"{name}_left", f"last_of_{name}", f"single_of_{name}_1")
-        )
-        bench.invariant(~stable | ~step.expand | (place < number))
-        bench.invariant(~stable | starting[1] | ~step.expand | (single == (number == 1)))
-        bench.invariant(quiet | ~step.expand | ((left == number - 1 - place) & (at_last == (place == number - 1))))
-    for name, number in (("last_plane", planes), ("last_column", columns)):
-        bench.invariant(~stable | ~step.expand | (bench.inner(name) == number - 1))
-    bench.invariant(bench.inner("restart") == starting[2])
+    bits = len(piece)
+    bench.invariant(written == (piece + items.level)[:bits])
+    bench.invariant(pixel == (piece + column.count)[:bits])
+    bench.invariant(start | (read == (pixel + before)[:bits]))
     read_back.follow(bench, bench.inner("mem"), piece + items.ahead)
+    bench.invariant(bench.inner("restart") == starts[2])
+    for name, place in (("planes", w_plane), ("columns", w_column), ("columns_read", column)):
+        _follow_counter(bench, name, place, begun & step.expand, starts)
+    for name, number in (("last_plane", planes), ("last_column", columns)):
+        bench.invariant(~begun | start | ~step.expand | (bench.inner(name) == number - 1))
+
     bench.cover(done & (planes == 2) & (columns == 2) & (items.level > size))
     bench.cover(ends_pixel & ~done & (planes == 2))
-    bench.cover(unit.take & unit.last & ~unit.free & (plane == 1))
-    # Not before it can be: the solver need not search for it.
+    bench.cover(unit.take & unit.last & ~unit.free & (plane.count == 1))
+    bench.cover(start & (items.level != 0) & unit.ready)
+    # Full, and not before that can be: the solver need not search for it.
     age = Signal(range(ROW_DEPTH + 4))
     m.d.sync += age.eq(age + 1)
     bench.cover((age == ROW_DEPTH + 3) & step.expand & ~unit.i.ready)
-    bench.cover(start & (items.level != 0) & unit.ready)
+
+
+class Place:
+    """Counts ``advance`` modulo ``number``, from 0 after ``start``.
+
+    Members
+    -------
+    number, count : as said. ``at_last``: the next one is 0.
+    """
+
+    def __init__(self, m: Module, number: Value, advance: Value, start: Value) -> None:
+        self.number, self.count, self.at_last = number, Signal(ROW_BITS), Signal()
+        m.d.comb += self.at_last.eq(self.count == number - 1)
+        with m.If(advance):
+            m.d.sync += self.count.eq(Mux(self.at_last, 0, self.count + 1))
+        with m.If(start):
+            m.d.sync += self.count.eq(0)
+
+
+def _vectors(count: Value, of: Value) -> Value:
+    """Of ``count`` planes or pieces of as many vectors."""
+    return count[:ROW_BITS] * of[:ROW_BITS]
+
+
+def _follow_counter(bench: Bench, name: str, place: Place, active: Value, starts: list[Value]) -> None:
+    """What holds inside of the counter ``name``, ``starts`` being a start now and one and two cycles ago."""
+    left, at_last, single = (
+        bench.inner(f"count_to:{signal}") for signal in (f"{name}_left", f"last_of_{name}", f"single_of_{name}_1")
+    )
+    bench.invariant(~active | starts[0] | (place.count < place.number))
+    bench.invariant(~active | starts[0] | starts[1] | (single == (place.number == 1)))
+    same = (left == place.number - 1 - place.count) & (at_last == place.at_last)
+    bench.invariant(~active | Cat(starts).any() | same)
