@@ -45,16 +45,24 @@ class Bench:
     @contextmanager
     def _noting_locals(self) -> Iterator[None]:
         """Note the local variables of all that is elaborated meanwhile, as signals have no other names that are sure
-        to be theirs.
+        to be theirs; and of functions that are given its module, which may be called more than once, the signals by
+        their names.
         """
 
         def note(frame: FrameType, event: str, _: object) -> None:
-            owner = frame.f_locals.get("self")
-            if event == "return" and isinstance(owner, Elaboratable):
+            if event != "return":
+                return
+            function, variables = frame.f_code.co_name, frame.f_locals
+            if isinstance(owner := variables.get("self"), Elaboratable):
                 found = self._locals.setdefault(id(owner), {"": owner})
-                for name, value in frame.f_locals.items():
-                    found[f"{frame.f_code.co_name}:{name}"] = value
+                for name, value in variables.items():
+                    found[f"{function}:{name}"] = value
                     found.setdefault(name, value)
+            elif isinstance(variables.get("m"), Module) and (owner := _elaborated(frame)):
+                found = self._locals.setdefault(id(owner), {"": owner})
+                found |= {
+                    f"{function}:{value.name}": value for value in variables.values() if isinstance(value, Signal)
+                }
 
         sys.setprofile(note)
         try:
@@ -63,8 +71,9 @@ class Bench:
             sys.setprofile(None)
 
     def inner(self, path: str, owner: object = None) -> Any:
-        """A local variable of ``elaborate`` or of a helper of it (``helper:name`` if several have that name): of the
-        component or, with dots, of what another one holds.
+        """A local variable of ``elaborate`` or of a helper of it (``helper:name`` if several have that name), or a
+        signal of a function that got its module (``function:name of the signal``): of the component or, with dots, of
+        what another one holds.
         """
         owner = owner or self.component
         for name in path.split("."):
@@ -201,6 +210,14 @@ def waits_at_most(bench: Bench, condition: ValueLike, cycles: int) -> Signal:
     with bench.m.Else():
         bench.m.d.sync += count.eq(0)
     return count
+
+
+def _elaborated(frame: FrameType | None) -> Elaboratable | None:
+    """What is elaborated where ``frame`` was called from."""
+    while frame := frame and frame.f_back:
+        if isinstance(owner := frame.f_locals.get("self"), Elaboratable):
+            return owner
+    return None
 
 
 def _walk(fragment: Fragment) -> Iterator[Fragment]:

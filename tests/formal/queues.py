@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stream register and stream queue lose, repeat and reorder nothing."""
 
+from collections.abc import Callable
+
 from amaranth import Mux, Value
+from amaranth.hdl import ValueLike
+from amaranth.lib import fifo
 
 from hw.lib import StreamQueue, StreamRegister
 from tests.formal.bench import Bench, Scoreboard, waits_at_most
@@ -81,3 +85,25 @@ def follow_queue(bench: Bench, items: Scoreboard, item: Value, owner: object = N
     word = bench.memory_word(mem, (read.addr + place)[: len(read.addr)])
     inside = Mux(items.ahead < valid, payload, Mux(items.ahead < valid + fetched, read.data, word))
     bench.invariant(~items.watching | (inside == item))
+
+
+def follow_fifo(bench: Bench, items: Scoreboard, item: Value, queue: fifo.SyncFIFOBuffered) -> None:
+    """What holds inside of Amaranth's queue with a register behind it, whose items are ``items``."""
+    level = bench.inner("inner_level", queue)
+    word = follow_ring(bench, queue, level, queue.depth - 1)
+    bench.invariant(items.level == level + queue.r_rdy)
+    inside = Mux(items.ahead < queue.r_rdy, queue.r_data, word(items.ahead - queue.r_rdy))
+    bench.invariant(~items.watching | (inside == item))
+
+
+def follow_ring(bench: Bench, queue: fifo.FIFOInterface, level: Value, depth: int) -> Callable[[ValueLike], Value]:
+    """What holds of the pointers of Amaranth's queue, which has ``level`` of ``depth`` words in its memory; returns
+    what gives the ``n``-th of these words.
+    """
+    produce, consume, storage = (bench.inner(name, queue) for name in ("produce", "consume", "storage"))
+
+    def place(n: ValueLike) -> Value:
+        return Mux(consume + n < depth, consume + n, consume + n - depth)
+
+    bench.invariant((level <= depth) & (consume < depth) & (produce == place(level)))
+    return lambda n: bench.memory_word(storage, place(n))
