@@ -79,8 +79,8 @@ def dilation_maps(program: Program, tensors: Mapping[str, np.ndarray]) -> dict[i
 
 
 def window_beats(dilations: np.ndarray | None) -> np.ndarray:
-    """Mean cycles a pixel and plane, by stored row: float ``[H]`` of a map, ``[1]`` of frequencies (``[8]``; None: the
-    assumed ones).
+    """Cycles of each stored pixel, a plane: float ``[H, W]`` of a map; their mean ``[1, 1]`` of frequencies (``[8]``;
+    None: the assumed ones).
 
     Raises
     ------
@@ -90,9 +90,9 @@ def window_beats(dilations: np.ndarray | None) -> np.ndarray:
     if dilations is None:
         dilations = ASSUMED_DILATIONS
     if dilations.ndim == 2 and dilations.size and 0 <= dilations.min() <= dilations.max() <= MAX_DILATION:
-        return WINDOW_BEATS[dilations].mean(axis=1)
+        return WINDOW_BEATS[dilations].astype(np.float64)
     if dilations.shape == ASSUMED_DILATIONS.shape and dilations.min() >= 0 and dilations.sum() > 0:
-        return np.array([dilations @ WINDOW_BEATS / dilations.sum()])
+        return np.array([[dilations @ WINDOW_BEATS / dilations.sum()]])
     raise ConfigError(
         f"dilations of shape {list(dilations.shape)}: expected a map [H, W] of values 0 to {MAX_DILATION} or "
         f"{MAX_DILATION + 1} frequencies"

@@ -57,7 +57,7 @@ class Flow:
         self.load_begin = bandwidth.latency + LOAD_LATENCY
         self.take_begin = self.load_begin + work.piece_beats if work.expand_delay else 0.0
         self.loaded = self.taken = self.windowed = self.computed = self.written = 0.0
-        self.taken_rows = self.window_row = 0
+        self.taken_rows = self.window_row = self.window_piece = 0
         self.last_result = inf
         self.array_left = 1.0
         self.take_rate = 0.0
@@ -110,7 +110,7 @@ class Flow:
         self.can_window = self.window_row < work.output_rows and (
             self.ready_rows * work.rows_each >= work.rows_needed(self.window_row)
         )
-        self.window_rate = 1 / work.window_cycles[self.window_row] if self.can_window else 0.0
+        self.window_rate = 1 / work.window_cycles[self.window_piece][1] if self.can_window else 0.0
         self.lead = self.windowed - self.computed
         self.starved = self.lead <= _EPSILON
         if self.starved:
@@ -210,7 +210,7 @@ class Flow:
         times = [
             _after((self.taken_rows + 1) * work.row_beats - self.taken, self.take_rate),
             _after(work.load_beats - self.loaded, self.load_rate),
-            _after(self.window_row + 1 - self.windowed, self.window_rate),
+            _after(self._window_mark() - self.windowed, self.window_rate),
             _after(work.output_rows - self.computed, self.array_rate),
             self.fetch.until_event(self.fetch_rate),
         ]
@@ -266,12 +266,23 @@ class Flow:
         while self.arrivals and self.arrivals[0] <= self.time + _EPSILON:
             self.arrivals.popleft()
             self.ready_rows += 1
-        if self.window_row < work.output_rows and self.windowed >= self.window_row + 1 - _EPSILON:
-            was_full = (self.taken_rows + 1) * work.rows_each > work.rows_allowed(self.window_row)
-            self.window_row += 1
-            self.windowed = float(self.window_row)
-            if was_full:
-                self.take_begin = self.time + ROW_RELEASE
+        if self.windowed >= (mark := self._window_mark()) - _EPSILON:
+            self.windowed = mark
+            self.window_piece += 1
+            if mark == self.window_row + 1:
+                self._end_window_row()
+
+    def _window_mark(self) -> float:
+        """Rows of output that the window has delivered when its rate changes next, or a row is complete."""
+        pieces = self.work.window_cycles
+        return pieces[self.window_piece][0] if self.window_piece < len(pieces) else inf
+
+    def _end_window_row(self) -> None:
+        work = self.work
+        was_full = (self.taken_rows + 1) * work.rows_each > work.rows_allowed(self.window_row)
+        self.window_row += 1
+        if was_full:
+            self.take_begin = self.time + ROW_RELEASE
 
     def _count(self, cycles: float) -> None:
         """Give the cycles to their causes."""

@@ -56,7 +56,8 @@ class Work:
     expand_active:
         Cycles in which the array multiplies for the expansion of one arriving row.
     window_cycles:
-        Cycles in which the window delivers each row of output, if nothing stops it.
+        Cycles a row at which the window delivers, if nothing stops it, up to places in the output: ``(place, cycles)``,
+        places in rows, the end of each row among them. Within a row the cycles change with the dilation.
     array_cycles, active_cycles:
         Cycles in which the array processes a row of vectors that are there, and those of them in which it multiplies.
     window_lead:
@@ -80,7 +81,7 @@ class Work:
     expand_delay: int
     expand_share: float
     expand_active: int
-    window_cycles: tuple[float, ...]
+    window_cycles: tuple[tuple[float, float], ...]
     array_cycles: float
     active_cycles: int
     window_lead: float
@@ -213,12 +214,15 @@ def _result_delay(step: Descriptor, config: AcceleratorConfig) -> int:
     return RESULTS + last_group + burst
 
 
-def _window_cycles(step: Descriptor, dilations: np.ndarray | None) -> tuple[float, ...]:
+def _window_cycles(step: Descriptor, dilations: np.ndarray | None) -> tuple[tuple[float, float], ...]:
     # The pause comes between rows.
     shortest = [step.output_width + PIXEL_PAUSE] * (step.output_height - 1) + [step.output_width]
     cycles = step.input_planes * step.output_width * (TAPS if step.full else 1)
-    if not step.dilated:
-        return tuple(float(max(cycles, least)) for least in shortest)
-    beats = window_beats(dilations)
-    rows = (np.arange(step.output_height) >> step.upsample) if len(beats) > 1 else np.zeros(step.output_height, int)
-    return tuple(float(max(cycles * beats[row], least)) for row, least in zip(rows, shortest, strict=True))
+    beats = window_beats(dilations) if step.dilated else np.ones((1, 1))
+    pieces: list[tuple[float, float]] = []
+    for row, least in enumerate(shortest):
+        stored = beats[row >> step.upsample if len(beats) > 1 else 0]
+        ends = np.append(np.flatnonzero(np.diff(stored)) + 1, len(stored))
+        longer = max(1.0, least / (cycles * stored.mean()))
+        pieces += [(row + end / len(stored), cycles * stored[end - 1] * longer) for end in ends.tolist()]
+    return tuple(pieces)

@@ -93,9 +93,9 @@ def test_random_pauses_are_refused(program):
 
 def test_window_beats():
     """0, 3 and 6 take nine cycles, the others one."""
-    assert window_beats(np.array([[0, 1], [2, 3], [4, 5], [6, 7]])).tolist() == [5, 5, 1, 5]
-    assert window_beats(np.array([1, 0, 0, 1, 0, 0, 1, 1])).tolist() == [7]
-    assert window_beats(None).tolist() == [(3 * 9 + 5) / 8]
+    assert window_beats(np.array([[0, 1], [2, 3], [4, 5], [6, 7]])).tolist() == [[9, 1], [1, 9], [1, 1], [9, 1]]
+    assert window_beats(np.array([1, 0, 0, 1, 0, 0, 1, 1])).tolist() == [[7]]
+    assert window_beats(None).tolist() == [[(3 * 9 + 5) / 8]]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_work_of_a_step(program):
     assert work.active_cycles == 8 * 2
     assert (work.output_beats, work.store_beats, work.block_beats) == (16, 128, 32)
     # One cycle a pixel is less than the pauses between rows.
-    assert work.window_cycles == (13, 13, 13, 13, 13, 13, 13, 8)
+    assert work.window_cycles == (*((row, 13) for row in range(1, 8)), (8, 8))
     assert [work.rows_needed(y) for y in (0, 1, 7)] == [2, 4, 16]
 
 
