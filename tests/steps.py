@@ -84,10 +84,11 @@ class _Planes:
             return self._place(np.full((self.height, self.row), fill & 255, np.uint8))
         return self._place(self.rng.integers(0, 256, (self.height, self.row), dtype=np.uint8))
 
-    def place_dilations(self, dilations: tuple[int, ...]) -> int:
-        """A plane whose first lane is drawn from ``dilations``."""
+    def place_dilations(self, dilations: tuple[int, ...] | np.ndarray) -> int:
+        """A plane whose first lane is drawn from ``dilations``, or is this map."""
         values = self.rng.integers(0, 256, (self.height, self.width, VECTOR_BYTES), dtype=np.uint8)
-        values[:, :, 0] = self.rng.choice(dilations, (self.height, self.width))
+        given = isinstance(dilations, np.ndarray)
+        values[:, :, 0] = dilations if given else self.rng.choice(dilations, (self.height, self.width))
         return self._place(values.reshape(self.height, -1))
 
 
@@ -140,7 +141,7 @@ def random_step(
     pitch_extra: int = 0,
     peak_capacity: int = 64,
     peak_threshold: int = 0,
-    dilations: tuple[int, ...] = tuple(range(MAX_DILATION + 1)),
+    dilations: tuple[int, ...] | np.ndarray = tuple(range(MAX_DILATION + 1)),
     fill: int | None = None,
     seed: int = 0,
 ) -> Step:
@@ -148,8 +149,8 @@ def random_step(
 
     ``chunks`` of 8 output channels; 0: pointwise off. ``expand``: planes from which an expansion makes the ``planes``;
     0: no expansion. ``expand_columns``: of its pieces, by default as many as fit. ``dilations``: those that the
-    dilation plane draws from. ``fill``: value of all input bytes, for corner cases. ``window_rows``: by default as many
-    as are useful and fit. ``pitch_extra``: bytes between stored rows.
+    dilation plane draws from, or the map that it has. ``fill``: value of all input bytes, for corner cases.
+    ``window_rows``: by default as many as are useful and fit. ``pitch_extra``: bytes between stored rows.
     """
     rng = np.random.default_rng(seed)
     memory = _Memory(rng)

@@ -223,6 +223,6 @@ def _window_cycles(step: Descriptor, dilations: np.ndarray | None) -> tuple[tupl
     for row, least in enumerate(shortest):
         stored = beats[row >> step.upsample if len(beats) > 1 else 0]
         ends = np.append(np.flatnonzero(np.diff(stored)) + 1, len(stored))
-        longer = max(1.0, least / (cycles * stored.mean()))
-        pieces += [(row + end / len(stored), cycles * stored[end - 1] * longer) for end in ends.tolist()]
+        longer = max(1.0, least / float(cycles * stored.mean()))
+        pieces += [(row + end / len(stored), float(cycles * stored[end - 1] * longer)) for end in ends.tolist()]
     return tuple(pieces)

@@ -296,18 +296,33 @@ def board():
         yield device
 
 
-@pytest.mark.parametrize("kind", STEPS)
-def test_single_steps(kind, board):
-    step = random_step(SMALL, **STEPS[kind], seed=3)
+def measured_and_predicted(board, step, dilations=None):
     load_step(board, step)
     start(board)
     board.wait(SECONDS)
-    measured = board.read(BY_NAME["FRAME_CYCLES"].offset)
     bandwidth = Bandwidth(STEADY)
     waiting = Fetch(step.descriptor.parameter_beats, bandwidth).run_alone()
-    flow = Flow(work_of(step.descriptor, SMALL), bandwidth, Fetch(None, bandwidth))
-    predicted = waiting + sum(flow.run().values())
+    flow = Flow(work_of(step.descriptor, SMALL, dilations), bandwidth, Fetch(None, bandwidth))
+    return board.read(BY_NAME["FRAME_CYCLES"].offset), waiting + sum(flow.run().values())
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_single_steps(kind, board):
+    measured, predicted = measured_and_predicted(board, random_step(SMALL, **STEPS[kind], seed=3))
     assert abs(predicted - measured) <= max(STEP * measured, STEP_CYCLES)
+
+
+def test_nine_cycle_pixels_side_by_side_starve_the_array(board):
+    """As in decoder.1 of configuration b: the mean of a row is not enough to know its time."""
+    halves = np.repeat([[0, 1]], 12, axis=1).repeat(6, axis=0)
+    spread = np.tile([0, 1], (6, 12))
+    cycles = []
+    for dilations in (halves, spread):
+        step = random_step(SMALL, 6, 24, 8, op=DepthwiseOp.MAC, dilated=True, chunks=4, dilations=dilations, seed=4)
+        measured, predicted = measured_and_predicted(board, step, dilations)
+        assert abs(predicted - measured) <= STEP * measured
+        cycles.append(measured)
+    assert cycles[0] > 1.05 * cycles[1]
 
 
 @pytest.mark.slow
