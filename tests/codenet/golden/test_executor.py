@@ -13,6 +13,7 @@ from codenet.config import AcceleratorConfig
 from codenet.golden import executor
 from codenet.isa import DepthwiseOp, ErrorCause, block_fields
 from codenet.isa.rules import StepError
+from codenet.registers import BY_NAME
 from tests.codenet.golden.naive import Naive
 from tests.steps import Step, random_step
 
@@ -202,6 +203,11 @@ def test_program_without_end_and_outside_the_memory() -> None:
     assert caught.value.cause == ErrorCause.PARAMETER_READ
     with pytest.raises(StepError, match="program offset 8: expected a multiple of 128"):
         executor.execute(memory, 8, SMALL)
+
+
+def test_a_program_has_no_more_steps_than_the_status_register_counts() -> None:
+    step = next(field for field in BY_NAME["STATUS"].fields if field.name == "step")
+    assert executor.MAX_STEPS == 1 << step.width
 
 
 def test_no_step_writes_over_another_steps_parameters() -> None:
