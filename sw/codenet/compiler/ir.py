@@ -226,15 +226,15 @@ class Step:
     source: tuple[int, int]
     output: tuple[int, int]
     window_rows: int
-    dilation: Plane | None = None
-    depthwise_op: DepthwiseOp = DepthwiseOp.OFF
-    full: bool = False
-    packed: bool = False
-    upsample: int = 0
-    repeat: bool = False
-    stride2: bool = False
-    reach: int = 0
-    pad: int = 0
+    dilation: Plane | None
+    depthwise_op: DepthwiseOp
+    full: bool
+    packed: bool
+    upsample: int
+    repeat: bool
+    stride2: bool
+    reach: int
+    pad: int
     depthwise_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 3), np.int8))
     depthwise: Lanes | None = None
     weights: np.ndarray | None = None
@@ -242,7 +242,7 @@ class Step:
     wide_weights: bool = False
     wide_output: bool = False
     requantize: Lanes | None = None
-    expansion: Expansion | None = None
+    expansion: Expansion | None
     macs: int
     """Multiplications of the graph that it does."""
 

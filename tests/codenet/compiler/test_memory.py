@@ -12,7 +12,7 @@ from codenet.compiler.ir import Plane, Step
 from codenet.config import AcceleratorConfig
 from codenet.errors import CompileError
 from codenet.graph import Graph
-from codenet.isa import PEAK_BYTES, PLANE_ALIGNMENT
+from codenet.isa import PEAK_BYTES, PLANE_ALIGNMENT, DepthwiseOp
 from codenet.isa.parameters import unpack_parameters
 from codenet.program import Program
 from tests.codenet.compiler.compiling import check
@@ -148,6 +148,14 @@ def assert_fixed_areas(program: Program) -> None:
                 assert_disjoint([*mine, block])
 
 
+def copy_step(number: int, inputs: list[Plane], outputs: list[Plane]) -> Step:
+    return Step(
+        name=str(number), inputs=inputs, outputs=outputs, source=(8, 8), output=(8, 8), window_rows=9, dilation=None,
+        depthwise_op=DepthwiseOp.OFF, full=False, packed=False, upsample=0, repeat=False, stride2=False, reach=0, pad=0,
+        expansion=None, macs=0,
+    )  # fmt: skip
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_plan_never_overlaps_live_planes(seed: int) -> None:
@@ -159,9 +167,7 @@ def test_plan_never_overlaps_live_planes(seed: int) -> None:
         inputs = [planes[n] for n in rng.integers(0, len(planes), rng.integers(1, 5))] if planes else []
         outputs = [Plane(int(rng.integers(1, 2000))) for _ in range(rng.integers(1, 6))]
         planes += outputs
-        steps.append(
-            Step(name=str(number), inputs=inputs, outputs=outputs, source=(1, 1), output=(1, 1), window_rows=3, macs=0)
-        )
+        steps.append(copy_step(number, inputs, outputs))
     kept = [plane for plane in planes if rng.random() < 0.1]
     memory.find_lifetimes(steps, kept)
     start = 128 * int(rng.integers(4))
@@ -176,11 +182,6 @@ def test_plan_never_overlaps_live_planes(seed: int) -> None:
 def test_dead_memory_is_used_again() -> None:
     """A chain of equal tensors needs room for two of them."""
     planes = [Plane(1024) for _ in range(10)]
-    steps = [
-        Step(
-            name=str(n), inputs=planes[n - 1 : n], outputs=[plane], source=(8, 8), output=(8, 8), window_rows=9, macs=0
-        )
-        for n, plane in enumerate(planes)
-    ]
+    steps = [copy_step(n, planes[n - 1 : n], [plane]) for n, plane in enumerate(planes)]
     memory.find_lifetimes(steps, [])
     assert memory.plan(steps, 256) == 256 + 2 * 1024
