@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bus masters, against a memory that answers any time: AXI's rules, room for all that was asked for, order."""
 
-from amaranth import Array, Mux, Signal, Value
+from amaranth import Array, Const, Mux, Signal, Value
 from amaranth.hdl import ValueLike
 
 from hw.axi import BurstReader, BurstWriter
@@ -50,6 +50,23 @@ class Bursts:
         return sum((Mux(self.count > n, self.left[n], 0) for n in range(OUTSTANDING)), start=Value.cast(0))
 
 
+NEVER = Const(0, 1)
+
+
+def announced_bursts(bench: Bench, channel: tuple[Value, Value, Value, Value], reset: Value = NEVER) -> Value:
+    """Ensure that an address ``channel`` (valid, ready, address, length) keeps AXI's rule, and has the bursts of the
+    component's splitter, each from the cycle after it is taken on; returns whether that is this cycle.
+    """
+    valid, ready, address, length = channel
+    given = bench.inner("splitter").o
+    announced = bench.past(given.valid & given.ready & ~reset)
+    asked = (address == bench.past(given.payload.address)) & (length == bench.past(given.payload.last_beat))
+    bench.stable(valid, ready | reset, address, length)
+    bench.ensure(~announced | (valid & asked))
+    bench.ensure(~valid | announced | bench.past(valid & ~ready & ~reset))
+    return announced
+
+
 @proof(
     name="burst reader",
     claim="an address stays with its valid until ready, and is that of the next burst of the splitter; never more than "
@@ -84,18 +101,13 @@ def burst_reader(bench: Bench) -> None:
     beat = beats.hold(bench, port.r_data)
 
     bench.ensure(port.r_ready)
-    bench.stable(port.ar_valid, port.ar_ready, port.ar_addr, port.ar_len)
+    announced_bursts(bench, (port.ar_valid, port.ar_ready, port.ar_addr, port.ar_len))
     bench.ensure(~port.ar_valid | (bursts.count < OUTSTANDING))
     to_come = bursts.beats() + Mux(port.ar_valid, port.ar_len + 1, 0)
     bench.ensure(dropping | (beats.level + to_come <= DEPTH))
     bench.ensure(~beats.turn | (data.payload == beat))
     bench.ensure(~data.valid | (beats.level != 0))
     bench.ensure(~reader.idle | (~owed & (beats.level == 0)))
-    given = bench.inner("splitter").o
-    issue = given.valid & given.ready
-    asked = (port.ar_addr == bench.past(given.payload.address)) & (port.ar_len == bench.past(given.payload.last_beat))
-    bench.ensure(~bench.past(issue) | (port.ar_valid & asked))
-    bench.ensure(~port.ar_valid | bench.past(issue) | bench.past(port.ar_valid & ~port.ar_ready))
     bench.ensure(~(bench.past(dropping) & dropping) | ~port.ar_valid | bench.past(port.ar_valid & ~port.ar_ready))
 
     in_flight, room, permit, consumed, draining = (
@@ -163,12 +175,8 @@ def burst_writer(bench: Bench) -> None:
     to_come = bursts.beats()
 
     bench.ensure(port.b_ready)
-    bench.stable(port.aw_valid, port.aw_ready | writer.reset, port.aw_addr, port.aw_len)
+    announced = announced_bursts(bench, (port.aw_valid, port.aw_ready, port.aw_addr, port.aw_len), writer.reset)
     bench.stable(port.w_valid, port.w_ready | writer.reset, port.w_data, port.w_strb, port.w_last)
-    announced = bench.past(issue & ~writer.reset)
-    asked = (port.aw_addr == bench.past(given.payload.address)) & (port.aw_len == bench.past(given.payload.last_beat))
-    bench.ensure(~announced | (port.aw_valid & asked))
-    bench.ensure(~port.aw_valid | announced | bench.past(port.aw_valid & ~port.aw_ready & ~writer.reset))
     bench.ensure(in_flight <= OUTSTANDING)
     bench.ensure(to_come <= beats.level)
     bench.ensure(port.w_valid == (bursts.count != announced))
