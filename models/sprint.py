@@ -174,8 +174,9 @@ def _run(options: argparse.Namespace) -> None:
     data = _data(options)
     for path in recipe.teachers:
         teacher = load_network(path)
-        for job in (job for lane in lanes for job in lane.jobs):
-            check_teacher(path, teacher, job.config, data.classes)
+        for lane in lanes:
+            for job in lane.jobs:
+                check_teacher(path, teacher, job.config, data.classes)
     for size in sorted({_cache_size(job.config) for lane in lanes for job in lane.jobs}):
         cached_images(data, size, options.output / "cache")
     logger.info("%d photos decoded after %.1f s", len(data), time.time() - begin)

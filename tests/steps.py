@@ -220,7 +220,7 @@ def random_step(
         peak_address=peak_address,
         peak_capacity=peak_capacity if peaks else 0,
         peak_threshold=peak_threshold,
-        **(_expansion_fields(config, expansion, stored.width, expand_columns) if expand else {}),
+        **(_expansion_fields(config, expansion, expand_words, stored.width, expand_columns) if expand else {}),
     )
     return Step(memory.finish(), descriptor, outputs).replace()
 
@@ -232,9 +232,11 @@ def _clamps(unit: str, s: int, limits: tuple[int, int] | None) -> dict[str, int]
 
 
 def _expansion_fields(
-    config: AcceleratorConfig, expansion: _Pointwise, width: int, columns: int | None
+    config: AcceleratorConfig, expansion: _Pointwise, words: np.ndarray, width: int, columns: int | None
 ) -> dict[str, int]:
-    """Fields of an expansion in pieces of ``columns``, by default as many as divide ``width`` and fit."""
+    """Fields of an expansion, its weights packed into ``words``, in pieces of ``columns``, by default as many as divide
+    ``width`` and fit.
+    """
     planes = expansion.vectors
     fitting = [n for n in range(1, width + 1) if width % n == 0 and planes * n <= config.expand_depth]
     return {
@@ -242,7 +244,7 @@ def _expansion_fields(
         "expand_planes": planes,
         "expand_groups": expansion.groups(config),
         "expand_chunks": expansion.chunks,
-        "expand_words": len(expansion.words(config)) // config.outputs,
+        "expand_words": len(words) // config.outputs,
         "expand_columns": columns or max(fitting, default=1),
         "expand_s": expansion.s,
         "expand_lo": -110,

@@ -15,8 +15,9 @@ et al., *Distilling the Knowledge in a Neural Network*, 2015).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -28,6 +29,8 @@ from models.network.blocks import set_slope
 from models.network.config import NetworkConfig
 from models.network.detector import CoDeNet
 from models.pretrained.shufflenet import load_backbone_weights
+
+Key = TypeVar("Key", str, int)
 
 #: Weight of each stage's normalized error in the loss.
 WEIGHT = 2.0
@@ -49,6 +52,16 @@ def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tens
     alive = variance > 1e-4
     ratio = torch.where(alive, error / variance.clamp(min=1e-4), 0)
     return ratio.clamp(max=10).sum() / alive.sum().clamp(min=1)
+
+
+def keep_outputs(modules: Iterable[tuple[Key, nn.Module]], results: dict[Key, torch.Tensor]) -> None:
+    """Have each of ``modules`` put what it computes into ``results``, by its key, whenever it runs."""
+
+    def keeper(key: Key) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+        return lambda _module, _inputs, output: results.__setitem__(key, output)
+
+    for key, module in modules:
+        module.register_forward_hook(keeper(key))
 
 
 class Distillation:
@@ -102,11 +115,8 @@ class FloatDistillation:
         self.teacher = teacher.eval().requires_grad_(False)
         self.kept: dict[str, torch.Tensor] = {}
         self.targets: dict[str, torch.Tensor] = {}
-        for network, results in ((student, self.kept), (teacher, self.targets)):
-            for name, module in self._compared(network):
-                module.register_forward_hook(
-                    lambda _module, _inputs, output, results=results, name=name: results.__setitem__(name, output)
-                )
+        keep_outputs(self._compared(student), self.kept)
+        keep_outputs(self._compared(teacher), self.targets)
 
     @staticmethod
     def _compared(network: CoDeNet) -> list[tuple[str, nn.Module]]:
@@ -145,8 +155,7 @@ class EnsembleDistillation:
             check_teacher(teacher.config.name, teacher, student.config, student.classes)
         self.teacher = nn.ModuleList(teachers).eval().requires_grad_(False)
         self.kept: dict[str, torch.Tensor] = {}
-        for name, head in student.heads.items():
-            head.register_forward_hook(lambda _module, _inputs, output, name=name: self.kept.__setitem__(name, output))
+        keep_outputs(student.heads.items(), self.kept)
 
     def loss(self, images: torch.Tensor) -> torch.Tensor:
         """What the student's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``, lacks."""

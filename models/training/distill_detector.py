@@ -23,6 +23,7 @@ from models.network.config import PIXEL_OFFSET, PIXEL_SCALE
 from models.network.detector import CoDeNet
 from models.pretrained.onnx_network import OnnxNetwork, read_graph
 from models.pretrained.yolox import STRIDES
+from models.training.distill import keep_outputs
 
 #: Weight of the features in the loss, and how much more a cell weighs that the teacher is sure of.
 WEIGHT, SURE = 3.0, 4.0
@@ -64,10 +65,7 @@ class DetectorDistillation:
             nn.init.zeros_(adapter.weight)
             nn.init.zeros_(adapter.bias)
         self.kept: dict[int, torch.Tensor] = {}
-        for number, stage in enumerate(stages):
-            stage.register_forward_hook(
-                lambda _module, _inputs, output, number=number: self.kept.__setitem__(number, output)
-            )
+        keep_outputs(enumerate(stages), self.kept)
 
     def _ask(self, pictures: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The teacher's features ``[N, 128, h, w]`` of each stride, and how sure it is of an object of the classes
