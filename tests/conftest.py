@@ -2,8 +2,13 @@
 """What every test leaves behind it, and must not."""
 
 import logging
+import signal
 
 import pytest
+
+# A shell starts what runs in its background with SIGINT ignored, and what a test starts inherits that: it could not be
+# interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
