@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from models.data import LISTS, DetectionData, cached_images, named_classes
 from models.data.teacher import TeacherBoxes, with_teacher
 from models.network import CONFIGS, CoDeNet, NetworkConfig, get_config, load_checkpoint, load_network
 from models.training import pick_device, run_processes
-from models.training.distill import check_teacher
+from models.training.distill import check_original, check_teacher
 from models.training.distill_detector import feature_names
 from models.training.resident import (
     Budget,
@@ -141,7 +142,20 @@ def _data(options: argparse.Namespace) -> DetectionData:
     return data
 
 
+def _check_teachers(recipe: Recipe, configs: Sequence[NetworkConfig], classes: tuple[str, ...]) -> None:
+    """`CodenetError` for a network to learn from whose outputs, or features, are not those of each of ``configs``."""
+    checks: dict[Path, Callable[..., None]] = dict.fromkeys(recipe.teachers, check_teacher)
+    if recipe.original is not None:
+        checks[recipe.original] = check_original
+    for path, check in checks.items():
+        network = load_network(path)
+        for config in configs:
+            check(path, network, config, classes)
+
+
 def _run(options: argparse.Namespace) -> None:
+    if options.teachers and options.original is not None:
+        raise CodenetError("--teachers and --original, expected one of them: each is what fine-tuning learns from")
     begin = time.time()
     check_folder(options.output)
     if options.detector is not None:
@@ -156,6 +170,7 @@ def _run(options: argparse.Namespace) -> None:
         cycles=options.cycles,
         detector=options.detector,
         teachers=tuple(options.teachers),
+        original=options.original,
     )
     lanes = [
         Lane(
@@ -172,11 +187,7 @@ def _run(options: argparse.Namespace) -> None:
     ]
     setup_logging(options.output)
     data = _data(options)
-    for path in recipe.teachers:
-        teacher = load_network(path)
-        for lane in lanes:
-            for job in lane.jobs:
-                check_teacher(path, teacher, job.config, data.classes)
+    _check_teachers(recipe, [job.config for lane in lanes for job in lane.jobs], data.classes)
     for size in sorted({_cache_size(job.config) for lane in lanes for job in lane.jobs}):
         cached_images(data, size, options.output / "cache")
     logger.info("%d photos decoded after %.1f s", len(data), time.time() - begin)
@@ -225,6 +236,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="CHECKPOINT",
         help="networks of the same classes and size, in floating point, whose mean outputs fine-tuning learns",
+    )
+    add(
+        "--original",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="network in floating point whose features and outputs fine-tuning learns, instead of the start's",
     )
     add("--compile", action=argparse.BooleanOptionalAction, default=False, help="torch.compile")
     add("--seed", type=number(int, 0), default=Recipe.seed)

@@ -113,14 +113,16 @@ class Backbone(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.pyramid(x)[-1]
 
+    def begin(self, x: torch.Tensor) -> torch.Tensor:
+        """What the stages start from, at a 4th of the input's resolution: ``[N, channels[0], H, W]``."""
+        x = self.stem(x)
+        return F.max_pool2d(x, 3, stride=2, padding=1) if self.pool else x
+
     def pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Tensors at a 4th, 8th and 16th of the input's resolution, ``[N, channels[n], H, W]``, and the result of
         `forward`.
         """
-        x = self.stem(x)
-        if self.pool:
-            x = F.max_pool2d(x, 3, stride=2, padding=1)
-        levels = [x]
+        levels = [self.begin(x)]
         for stage in self.stages:
             levels.append(stage(levels[-1]))
         return [*levels[:-1], self.last(levels[-1])]

@@ -91,7 +91,7 @@ class Distillation:
         """Error of the network's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``."""
         features, self.features = self.features, []
         with torch.no_grad():
-            x = F.max_pool2d(self.teacher.stem(images), 3, stride=2, padding=1)
+            x = self.teacher.begin(images)
             targets = []
             for stage in self.teacher.stages:
                 x = stage(x)
@@ -108,10 +108,13 @@ class FloatDistillation:
     Parameters
     ----------
     student: a network from `models.quantization.quantize`. teacher: the floating-point network that it was made from,
-    left as it is.
+    or another one that it was made after; left as it is.
+
+    `CodenetError` for a teacher of other classes, input size or widths.
     """
 
     def __init__(self, student: CoDeNet, teacher: CoDeNet) -> None:
+        check_original(teacher.config.name, teacher, student.config, student.classes)
         self.teacher = teacher.eval().requires_grad_(False)
         self.kept: dict[str, torch.Tensor] = {}
         self.targets: dict[str, torch.Tensor] = {}
@@ -178,6 +181,17 @@ def check_teacher(name: object, teacher: CoDeNet, config: NetworkConfig, classes
             f"teacher {name}: input size is {teacher.config.input_size}, expected {config.input_size}, as of "
             f"{config.name}"
         )
+
+
+def check_original(name: object, original: CoDeNet, config: NetworkConfig, classes: tuple[str, ...]) -> None:
+    """The errors of `check_teacher`, and one for an original, called ``name``, whose stages have other widths."""
+    check_teacher(name, original, config, classes)
+    for what in ("channels", "decoder"):
+        if getattr(original.config, what) != getattr(config, what):
+            raise CodenetError(
+                f"original {name}: {what} are {getattr(original.config, what)}, expected {getattr(config, what)}, as "
+                f"of {config.name}"
+            )
 
 
 def mean_outputs(outputs: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

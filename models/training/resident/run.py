@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class Recipe:
     ``mosaics``: part of the pictures that are mosaics, up to ``mosaic_end`` of the run. ``cycles``: in floating point
     the learning rate rises and falls so often, and weights may be averaged. ``detector``: ONNX file of a YOLOX whose
     features are learned, too. ``teachers``: checkpoints of floating-point networks whose mean outputs the quantized
-    network learns, instead of what it was made from.
+    network learns, instead of what it was made from. ``original``: one whose features and outputs it learns instead.
     """
 
     batch: int = 64
@@ -78,9 +78,10 @@ class Recipe:
     cycles: int = 1
     detector: Path | None = None
     teachers: tuple[Path, ...] = ()
+    original: Path | None = None
 
 
-class _Order:
+class Order:
     """The next photos of an endless sequence of shuffled epochs."""
 
     def __init__(self, count: int, seed: int, aside: int = 0) -> None:
@@ -105,8 +106,21 @@ def learning_rate(rate: float, progress: float) -> float:
     return float(rate * (1 + np.cos(np.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP)))) / 2)
 
 
-def _loop(
-    step: Step, order: _Order, recipe: Recipe, mosaics: float, rate: float, budget: Budget, save: Callable[[], None]
+class Trains(Protocol):
+    """What a run is made of: `Step`, or what trains a part of a network."""
+
+    device: torch.device
+    step: int
+
+    def run(self, index: torch.Tensor, shape: Shape, rate: float) -> None:
+        """One step on the photos ``index``, int64 ``[shape.photos]``."""
+
+    def take_losses(self) -> dict[str, float]:
+        """Means of the loss parts since the last call, ``"total"`` among them."""
+
+
+def loop(
+    step: Trains, order: Order, recipe: Recipe, mosaics: float, rate: float, budget: Budget, save: Callable[[], None]
 ) -> None:
     """Train until the budget is spent; the rate and the mosaics follow the part of it that is spent."""
     count = round(recipe.batch * mosaics)
@@ -174,7 +188,7 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
     detector = None if recipe.detector is None else DetectorDistillation(network, recipe.detector)
     step = Step(network, views, config, detector, part=_part(recipe), compiled=recipe.compiled)
     aside = min(_ASIDE, len(photos) // 10) if recipe.cycles > 1 else 0
-    order = _Order(len(photos), recipe.seed, aside)
+    order = Order(len(photos), recipe.seed, aside)
 
     def save() -> None:
         _write(float_identity(network), step.averaged_state(), path)
@@ -183,7 +197,7 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
     for cycle in range(recipe.cycles):
         left = budget.seconds - (time.monotonic() - begin)
         part = replace(budget, seconds=left / (recipe.cycles - cycle))
-        _loop(step, order, recipe, recipe.mosaics, recipe.rate, part, save)
+        loop(step, order, recipe, recipe.mosaics, recipe.rate, part, save)
         ends.append(_copy(step.averaged_state()))
     if aside:
         # Not with the start, which may have been trained on the photos set aside.
@@ -196,7 +210,7 @@ def train_float(network: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget
 
 
 def _best(
-    network: CoDeNet, candidates: dict[str, dict[str, torch.Tensor]], views: Views, order: _Order, batch: int
+    network: CoDeNet, candidates: dict[str, dict[str, torch.Tensor]], views: Views, order: Order, batch: int
 ) -> CoDeNet:
     """The network of the state that has the least loss on the photos set aside."""
     networks = {name: _restored(network, state) for name, state in candidates.items()}
@@ -231,7 +245,7 @@ def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value.detach().clone() for key, value in state.items()}
 
 
-def _estimate_norms(network: CoDeNet, views: Views, order: _Order, batch: int) -> None:
+def _estimate_norms(network: CoDeNet, views: Views, order: Order, batch: int) -> None:
     """Batch norm's means and variances anew: those of mean weights are not the mean of each one's."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -258,7 +272,7 @@ def train_quantized(
     device = photos.pixels.device
     gentle = replace(recipe.augmentation, scale=(0.7, 1.15), aspect=1.2, jitter=0.2, hue=0.0)
     views = Views(photos, gentle, square_side(network.config))
-    order = _Order(len(photos), recipe.seed + 1)
+    order = Order(len(photos), recipe.seed + 1)
     with torch.no_grad():
         batches = [views.single(order.take(16).to(device))[0] for _ in range(CALIBRATION_BATCHES)]
     ranges = calibrate(network, batches)
@@ -266,13 +280,13 @@ def train_quantized(
     quantized, result = (quantize(network, ranges, precision) for _ in range(2))
     quantized = quantized.to(device, memory_format=torch.channels_last).train()
     config = TrainConfig(rate=recipe.quantized_rate, decay=0.0, ema=0.99, rates=(), mixed=False)
-    step = Step(quantized, views, config, _teacher(quantized, network, recipe.teachers), _part(recipe))
+    step = Step(quantized, views, config, _teacher(quantized, network, recipe), _part(recipe))
     identity = quantized_identity(quantized, precision)
 
     def save() -> None:
         _write(identity, step.averaged_state(), path)
 
-    _loop(step, order, recipe, 0.0, recipe.quantized_rate, budget, save)
+    loop(step, order, recipe, 0.0, recipe.quantized_rate, budget, save)
     result = result.to(device)
     result.load_state_dict(step.averaged_state())
     _snap_weights(result)
@@ -280,12 +294,14 @@ def train_quantized(
     return result.eval()
 
 
-def _teacher(quantized: CoDeNet, network: CoDeNet, others: tuple[Path, ...]) -> Teacher:
-    if not others:
-        return FloatDistillation(quantized, network)
+def _teacher(quantized: CoDeNet, network: CoDeNet, recipe: Recipe) -> Teacher:
     device = next(network.parameters()).device
-    teachers = [load_network(path).to(device, memory_format=torch.channels_last) for path in others]
-    return EnsembleDistillation(quantized, teachers)
+    teachers = [load_network(path).to(device, memory_format=torch.channels_last) for path in recipe.teachers]
+    if teachers:
+        return EnsembleDistillation(quantized, teachers)
+    if recipe.original is not None:
+        network = load_network(recipe.original).to(device, memory_format=torch.channels_last)
+    return FloatDistillation(quantized, network)
 
 
 def _part(recipe: Recipe) -> int:

@@ -27,7 +27,7 @@ from models.training.resident import (
     train_float,
     train_quantized,
 )
-from models.training.resident.run import _Order, learning_rate
+from models.training.resident.run import Order, learning_rate
 from models.training.targets import make_targets
 from models.training.trainer import TrainConfig
 from tests.models.common import TINY
@@ -224,11 +224,11 @@ def test_read_set(coco_folder):
 
 
 def test_photos_set_aside_never_come():
-    order = _Order(30, seed=5, aside=4)
+    order = Order(30, seed=5, aside=4)
     taken = order.take(26 * 3).tolist()
     assert len(order.aside) == 4 and sorted(set(taken) | set(order.aside.tolist())) == list(range(30))
     assert set(taken).isdisjoint(order.aside.tolist()) and taken[:26] != taken[26:52]
-    assert sorted(_Order(3, seed=5).take(3).tolist()) == [0, 1, 2]
+    assert sorted(Order(3, seed=5).take(3).tolist()) == [0, 1, 2]
 
 
 def test_the_average_with_the_least_loss_on_photos_set_aside_is_the_result(photos, monkeypatch):
@@ -245,7 +245,7 @@ def test_the_average_with_the_least_loss_on_photos_set_aside_is_the_result(photo
         return float(candidate.heads["size"].out.bias[0].detach())
 
     monkeypatch.setattr(run, "_loss", loss)
-    order = _Order(len(photos), seed=0, aside=2)
+    order = Order(len(photos), seed=0, aside=2)
     best = run._best(network, states, Views(photos, STILL, TINY.size), order, batch=2)
     assert best.heads["size"].out.bias[0] == 1 and seen == [order.aside.tolist()] * 2 and not best.training
     norms = [module for module in best.modules() if isinstance(module, torch.nn.BatchNorm2d)]
