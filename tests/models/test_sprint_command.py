@@ -78,6 +78,28 @@ def test_fine_tuning_learns_from_other_networks(command, tmp_path):
     assert any(not torch.equal(value, found[1][key]) for key, value in found[0].items())
 
 
+def test_fine_tuning_learns_features_and_outputs_of_an_original(command, tmp_path):
+    original = tmp_path / "original.pt"
+    save_compact(CoDeNet(CONFIGS["tiny"].replace(stem="s2max"), CLASSES), original)
+    found = []
+    for words in ([], ["--original", str(original)]):
+        status, error, output = command("tiny=START", "--quantized-share", "1", *words)
+        assert status == 0, error
+        found.append(load_quantized(output / "tiny" / "quantized.pt").state_dict())
+    assert any(not torch.equal(value, found[1][key]) for key, value in found[0].items())
+
+
+def test_originals_of_other_widths_and_beside_teachers(command, tmp_path):
+    original = tmp_path / "original.pt"
+    save_compact(CoDeNet(CONFIGS["tiny"].replace(decoder=(24, 16, 8)), CLASSES), original)
+    status, error, output = command("tiny=START", "--original", str(original))
+    assert status == 2
+    assert "original.pt: decoder are (24, 16, 8), expected (24, 16, 16), as of tiny" in error
+    status, error, output = command("tiny=START", "--original", "START", "--teachers", "START")
+    assert status == 2 and "--teachers and --original, expected one of them" in error
+    assert not (output / "tiny").exists()
+
+
 def test_teachers_that_cannot_teach(command, tmp_path):
     other = tmp_path / "other.pt"
     save_compact(CoDeNet(CONFIGS["tiny"], ("cat", "cow")), other)

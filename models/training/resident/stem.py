@@ -29,10 +29,14 @@ _DECAY = 0.01
 
 
 def with_stem(original: CoDeNet, config: NetworkConfig) -> CoDeNet:
-    """A network of ``config`` with the weights of ``original``, whose stem may be the other one.
+    """A network of ``config`` with the weights of ``original``, whose stem is the other one.
 
-    `CodenetError` if the configurations differ in more than that and the name.
+    `CodenetError` unless the configurations differ in that, and in nothing else but the name.
     """
+    if config.stem == original.config.stem:
+        raise CodenetError(
+            f"another stem for {config.name}: stem is {config.stem!r}, expected another than {original.config.name} has"
+        )
     for name, value in vars(original.config).items():
         if name not in ("name", "stem") and value != getattr(config, name):
             raise CodenetError(
