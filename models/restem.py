@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Give a trained network another stem: ``python -m models.restem CHECKPOINT --config e --data DATA --output FOLDER``.
 
-The new stem and the first stage learn, on photos and without boxes, to compute what the original's did; all that
-follows stays as it is. FOLDER/float.pt is a checkpoint to fine-tune from.
+The new stem and the first stage, or more of them, learn, on photos and without boxes, to compute what the original's
+did; all that follows stays as it is. FOLDER/float.pt is a checkpoint to fine-tune from.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--config", choices=list(CONFIGS), required=True, help="equal but for the stem: e for a d, b for an a")
     add("--data", nargs="+", required=True, metavar="FOLDER[:SPLIT]", help="as of models.train; boxes are not used")
     add("--output", type=Path, required=True, help="folder for the checkpoint, decoded photos and the log")
+    add("--stages", type=int, choices=(1, 2, 3), default=1, help="that learn besides the stem (1)")
     add("--minutes", type=number(float, 0), default=12.0, help="of training (12)")
     add("--steps", type=number(int, 1), help="steps instead: the same length on any machine")
     add("--batch", type=number(int, 2), default=8, help="pictures a step (8)")
@@ -63,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
     recipe = dataclasses.replace(
         Recipe(), batch=options.batch, rate=options.rate, seed=options.seed, augmentation=_AUGMENTATION
     )
-    network = fit_stem(original, config, photos, recipe, Budget(60 * options.minutes, options.steps))
+    network = fit_stem(original, config, photos, recipe, Budget(60 * options.minutes, options.steps), options.stages)
     write_float(network, output)
     print(f"{output}: next: python -m models.sprint {config.name}={output} --original {options.checkpoint} ...")
 

@@ -45,8 +45,9 @@ def command(original, coco_folder, tmp_path, capfd):
     return run
 
 
-def test_beginning_learns_what_the_originals_computes(command, original, coco_folder, tmp_path):
-    status, error, path = command("--config", "pooled", "--steps", "200")
+@pytest.mark.parametrize("stages", [1, 2])
+def test_beginning_learns_what_the_originals_computes(command, original, coco_folder, tmp_path, stages):
+    status, error, path = command("--config", "pooled", "--steps", "200", "--stages", str(stages))
     assert status == 0, error
     network, teacher = load_network(path), load_network(original)
     assert network.config == POOLED and network.classes == CLASSES
@@ -56,15 +57,17 @@ def test_beginning_learns_what_the_originals_computes(command, original, coco_fo
     images, _ = Views(photos, still, 64).single(torch.arange(len(photos)))
 
     def error_of(network):
-        first = [n.backbone.stages[0](n.backbone.begin(images)) for n in (network.eval(), teacher)]
-        return float(normalized_error(*first))
+        results = [
+            nn.Sequential(*n.backbone.stages[:stages])(n.backbone.begin(images)) for n in (network.eval(), teacher)
+        ]
+        return float(normalized_error(*results))
 
     with torch.no_grad():
         before = error_of(with_stem(teacher, POOLED))
         assert error_of(network) < 0.7 * before, before
     for key, value in teacher.state_dict().items():
         same = torch.equal(value, network.state_dict()[key])
-        learnt = key.startswith(("backbone.stem", "backbone.stages.0"))
+        learnt = key.startswith(("backbone.stem", *(f"backbone.stages.{number}." for number in range(stages))))
         assert same or learnt, key
         assert not (same and learnt and value.is_floating_point() and value.ndim), key
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another stem for a trained network: it and the first stage learn to compute what the original's did, all that
+"""Another stem for a trained network: it and the stages behind it learn to compute what the original's did, all that
 follows stays as it is.
 
 Blockwise distillation (Li et al., *Blockwisely supervised neural architecture search with knowledge distillation*,
@@ -49,16 +49,16 @@ def with_stem(original: CoDeNet, config: NetworkConfig) -> CoDeNet:
 
 
 class StemStep:
-    """A step of training the beginning of ``network``, its stem and first stage, after ``original``'s.
+    """A step of training the beginning of ``network``, its stem and first ``stages``, after ``original``'s.
 
-    The error is that of the first stage's result, in units of each channel's variance.
+    The error is that of each stage's result, in units of each channel's variance, on the average.
     """
 
-    def __init__(self, network: CoDeNet, original: CoDeNet, views: Views) -> None:
+    def __init__(self, network: CoDeNet, original: CoDeNet, views: Views, stages: int) -> None:
         self.network, self.original, self.views = network, original.eval().requires_grad_(False), views
-        self.device, self.step = views.device, 0
+        self.device, self.step, self.stages = views.device, 0, stages
         network.eval().requires_grad_(False)
-        for part in (network.backbone.stem, network.backbone.stages[0]):
+        for part in (network.backbone.stem, *network.backbone.stages[:stages]):
             part.train().requires_grad_(True)
         self.groups = parameter_groups(network, TrainConfig(decay=_DECAY))
         self.optimizer = torch.optim.AdamW(self.groups)
@@ -71,14 +71,21 @@ class StemStep:
         assert not shape.mosaics
         with torch.no_grad():
             images, _ = self.views.single(index.to(self.device))
-            target = _beginning(self.original, images)
-        error = normalized_error(_beginning(self.network, images), target)
+            targets = self._results(self.original, images)
+        pairs = zip(self._results(self.network, images), targets, strict=True)
+        error = torch.stack([normalized_error(*pair) for pair in pairs]).mean()
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
         self._sum += error.detach()
         self._count += 1
         self.step += 1
+
+    def _results(self, network: CoDeNet, images: torch.Tensor) -> list[torch.Tensor]:
+        levels = [network.backbone.begin(images)]
+        for stage in network.backbone.stages[: self.stages]:
+            levels.append(stage(levels[-1]))
+        return levels[1:]
 
     def take_losses(self) -> dict[str, float]:
         """Mean error of the steps since the last call."""
@@ -88,15 +95,15 @@ class StemStep:
         return {"total": mean}
 
 
-def _beginning(network: CoDeNet, images: torch.Tensor) -> torch.Tensor:
-    return network.backbone.stages[0](network.backbone.begin(images))
-
-
-def fit_stem(original: CoDeNet, config: NetworkConfig, photos: Photos, recipe: Recipe, budget: Budget) -> CoDeNet:
-    """The network of ``config`` that `with_stem` makes of ``original``, its beginning trained; in evaluation mode."""
+def fit_stem(
+    original: CoDeNet, config: NetworkConfig, photos: Photos, recipe: Recipe, budget: Budget, stages: int = 1
+) -> CoDeNet:
+    """The network of ``config`` that `with_stem` makes of ``original``, its stem and first ``stages`` (1 to 3) trained;
+    in evaluation mode.
+    """
     device = photos.pixels.device
     network = with_stem(original, config).to(device, memory_format=torch.channels_last)
     views = Views(photos, recipe.augmentation, square_side(config))
-    step = StemStep(network, original.to(device, memory_format=torch.channels_last), views)
+    step = StemStep(network, original.to(device, memory_format=torch.channels_last), views, stages)
     loop(step, Order(len(photos), recipe.seed), recipe, 0.0, recipe.rate, budget, lambda: None)
     return network.eval()
