@@ -85,6 +85,7 @@ def test_not_fused(kind: str) -> None:
     [
         ({"expand_depth": 16}, (24, 16)),
         ({"chunk_depth": 8}, (48, 24)),
+        ({"chunk_depth": 16}, (80, 64)),
         ({"weight_depth": 64}, (40, 56)),
         ({"depthwise_depth": 8}, (136, 16)),
     ],

@@ -15,6 +15,7 @@ from codenet.errors import DeviceError, FormatError
 from codenet.runtime.accelerator import StepProfile
 from codenet.runtime.live import notebook_view, watch
 from codenet.runtime.profile import profile_table, slowest_table
+from codenet.runtime.stream import Times
 from codenet.vision.camera import LOST_FRAMES, frames, photos_in
 from tests.codenet.fakes import FakeDevice, detector_program, write_outputs
 
@@ -131,6 +132,21 @@ def test_every_frame_counts_and_some_are_shown(detector):
     assert (picture[45:, :100] > 150).all(axis=2).any(), "no frame rate in the picture"
     shown.clear()
     assert watch(detector.stream([PHOTO] * 20), shown.append, pictures_per_second=1e9).pictures == len(shown) == 20
+
+
+class Recorded(list):
+    """A stream of results that were there before."""
+
+    __enter__ = __exit__ = lambda self, *_: None
+
+
+def test_times_are_means_over_the_frames():
+    """Of frames that differ in each time: a sum, or a mean of the wrong one, would be another number."""
+    times = [Times(1.0, 2.0, 30.0, 4000), Times(3.0, 5.0, 60.0, 7001), Times(5.0, 5.0, 60.0, 7001)]
+    stream = Recorded(types.SimpleNamespace(times=t, photo=PHOTO, detections=[]) for t in times)
+    summary = watch(stream, lambda picture: None, pictures_per_second=1e-3)
+    assert summary.times == Times(3.0, 4.0, 50.0, 6001)
+    assert watch(Recorded(), lambda picture: None).times == Times(0.0, 0.0, 0.0, 0)
 
 
 def test_watching_ends_when_the_time_is_over(detector):
