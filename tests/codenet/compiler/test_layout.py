@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codenet.compiler.ir import IMAGE, Branch, Kind, Node, View
-from codenet.compiler.layout import Readers, arrange, gather
+from codenet.compiler.layout import MAX_ATOMS, Readers, _aligned, arrange, gather
 from codenet.config import LANES, AcceleratorConfig
 from codenet.graph import Convolution, Requantize
 
@@ -99,3 +99,13 @@ def test_gather_takes_each_plane_once_and_repeats_channels() -> None:
     assert slots.planes == [(7, 0), (7, 0), (7, 2)]
     assert slots.slot.tolist() == [2, 0, 0, 1]
     assert slots.lane.tolist() == [5, 0, 1, 0]
+
+
+def test_rests_of_too_many_atoms_are_joined_in_order_of_channels() -> None:
+    """Whatever reads them, here fewer and fewer: two atoms more than are weighed, so that two pairs are joined. Of the
+    other seven the pairs that cost least leave the last one alone.
+    """
+    signatures = [frozenset({20}), frozenset({21}), *(frozenset(range(count)) for count in range(9, 0, -1))]
+    assert len(signatures) == MAX_ATOMS + 2
+    planes = _aligned([(readers, [n]) for n, readers in enumerate(signatures)], 2, 1, dict.fromkeys(range(22), 100))
+    assert sorted(planes) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10]]
