@@ -6,12 +6,23 @@ from __future__ import annotations
 import numpy as np
 
 from codenet.compiler import compile
+from codenet.compiler.ir import IMAGE, Branch, Kind, Node, View
 from codenet.config import AcceleratorConfig
 from codenet.golden import executor, interpreter
-from codenet.graph import Graph
+from codenet.graph import Depthwise, Graph, Requantize
 from codenet.isa import PEAK_DTYPE
 from codenet.program import PlacedTensor, Program
 from tests import networks
+
+
+def node(kind: Kind) -> Node:
+    """A node of 12 x 12 pixels and 16 channels that are filtered first, if there is anything to filter."""
+    requantize = Requantize(np.ones(16, np.int16), np.zeros(16, np.int64), 0, -128, 127)
+    filtered = Depthwise(
+        name="dw", weights=np.ones((16, 3, 3), np.int8), requantize=requantize, scale=1.0, zero_point=0
+    )
+    branch = Branch(View.of_node(IMAGE, 16), depthwise=filtered if kind in (Kind.DEPTHWISE, Kind.POINTWISE) else None)
+    return Node(0, kind, (branch,), (12, 12), (12, 12))
 
 
 def load(program: Program, image: np.ndarray, seed: int = 0) -> np.ndarray:

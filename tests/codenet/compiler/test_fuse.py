@@ -102,6 +102,25 @@ def test_two_steps_where_one_has_no_room(limit: dict[str, int], channels: tuple[
     assert not expanded(program)
 
 
+def test_filtering_apart_needs_no_room_for_results_of_all_planes() -> None:
+    """17 planes to filter, 8 of which one step can; their results, 34 beats a pixel, are never made by one step."""
+    net, x = builder(height=3, width=3, channels=17 * 16)
+    graph = net.graph("many", {"out": net.convolution("out", net.depthwise("dw", x), 16)})
+    config = dataclasses.replace(AcceleratorConfig(), depthwise_depth=8, store_depth=64)
+    program = check(graph, config)
+    assert [step.input_planes for step in program.descriptors if step.depthwise_op] == [5, 6, 6]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_filtering_behind_which_rows_are_repeated(times: int) -> None:
+    """A 1x1 convolution takes what was upsampled once in the step that filters; more often, in one of its own."""
+    net, x = builder(height=4, width=5)
+    x = net.depthwise("dw", x, relu=True)
+    for number in range(times):
+        x = net.upsample(f"up{number}", x)
+    check(net.graph("repeated", {"out": net.convolution("out", x, 16)}), SMALL)
+
+
 def test_one_reader_has_no_room() -> None:
     """Two readers of one convolution, of which one is too large for a fused step: what both read is then in memory,
     once.

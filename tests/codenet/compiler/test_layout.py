@@ -109,3 +109,19 @@ def test_rests_of_too_many_atoms_are_joined_in_order_of_channels() -> None:
     assert len(signatures) == MAX_ATOMS + 2
     planes = _aligned([(readers, [n]) for n, readers in enumerate(signatures)], 2, 1, dict.fromkeys(range(22), 100))
     assert sorted(planes) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10]]
+
+
+def test_atoms_of_one_size_stay_in_order_of_channels() -> None:
+    """Six times nine channels, each read by some of six readers: four planes, whatever the readers are called."""
+    counts = [2, 1, 5, 3, 4, 6]
+    signatures = [frozenset(range(count)) for count in counts for _ in range(9)]
+    readers = Readers({0: signatures}, dict.fromkeys(range(6), READ_COST), {0: frozenset()})
+    assert arrange(producer(54), readers, CONFIG) == [
+        [*range(first, min(first + 16, 54))] for first in range(0, 54, 16)
+    ]
+
+
+def test_rests_that_cannot_be_joined_get_planes_of_their_own() -> None:
+    """Atoms of nine channels, of which no two share a plane, and more of them than are weighed."""
+    atoms = [(frozenset({n}), [*range(9 * n, 9 * n + 9)]) for n in range(MAX_ATOMS + 2)]
+    assert sorted(_aligned(atoms, LANES, 1, dict.fromkeys(range(MAX_ATOMS + 2), 1))) == [part for _, part in atoms]

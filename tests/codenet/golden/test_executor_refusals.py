@@ -159,6 +159,11 @@ def test_outputs_over_inputs_parameters_and_each_other() -> None:
             executor.execute_step(changed.memory, changed.descriptor, SMALL)
 
 
+def test_planes_that_touch_do_not_overlap() -> None:
+    assert executor._overlaps([(0, 128), (256, 128)], (128, 128)) == []
+    assert executor._overlaps([(0, 129), (255, 128)], (128, 128)) == [(0, 129), (255, 128)]
+
+
 def test_dilations_beyond_7() -> None:
     step = random_step(SMALL, 4, 4, op=MAC, dilated=True, dilations=(1, 8))
     with pytest.raises(StepError, match=r"dilations in \[1, 8\]: expected 0 to 7"):

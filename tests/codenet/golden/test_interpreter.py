@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -72,6 +73,24 @@ def test_keeps_only_what_is_asked_for() -> None:
     assert all(np.array_equal(some[name], everything[name]) for name in some)
     assert list(interpreter.run(small_graph(), IMAGE, ["image"])) == ["image"]
     assert interpreter.run(small_graph(), IMAGE, []) == {}
+
+
+def test_tensors_that_nothing_reads_any_more_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large networks have more tensors than a memory: of a chain two are there at a time."""
+    evaluate, made, alive = interpreter._evaluate, [], []
+
+    def counted(*arguments):
+        alive.append(sum(reference() is not None for reference in made))
+        result = evaluate(*arguments).copy()
+        made.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(interpreter, "_evaluate", counted)
+    names = ["image", *(f"up{n}" for n in range(5))]
+    chain = [Upsample(name=name, inputs=(before,)) for before, name in zip(names, names[1:], strict=False)]
+    graph = Graph("chain", (Input(name="image", height=1, width=1), *chain), {"last": names[-1]})
+    assert list(interpreter.run(graph, IMAGE[:1, :1], [names[-1]])) == names[-1:]
+    assert alive == [0, 1, 1, 1, 1]
 
 
 def test_a_tensor_read_twice_by_one_operation_is_freed_once() -> None:

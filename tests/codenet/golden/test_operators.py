@@ -87,6 +87,10 @@ def test_requantize_applies_channels():
     ]
 
 
+def test_requantize_of_one_pixel():
+    assert golden.requantize(np.array([1, 2]), np.array([3, -2]), np.array([10, 20]), 0, -128, 127).tolist() == [13, 16]
+
+
 # pointwise and convolution
 
 
@@ -287,11 +291,14 @@ W = np.zeros((3, 3, 3), np.int8)
         (lambda: golden.peaks(np.full((1, 1, 1), 40000), 0), r"heatmap in \[40000, 40000\]"),
         (lambda: golden.window(X.astype(np.int32)), "x is int32: expected int8 or int16"),
         (lambda: golden.requantize(X, 1 << 15, 0, 0, -1, 1), r"m in \[32768, 32768\]"),
+        (lambda: golden.requantize(X, -(1 << 15) - 1, 0, 0, -1, 1), r"m in \[-32769, -32769\]"),
+        (lambda: golden.requantize(X, 1, 0, 0, -32769, 1), "lo = -32769, hi = 1: expected lo <= hi, both within"),
         (lambda: golden.requantize(X, 1, 1 << 47, 0, -1, 1), r"b in \[140737488355328"),
         (lambda: golden.requantize(X, 1, 0, 48, -1, 1), "s = 48: expected 0 to 47"),
         (lambda: golden.requantize(X, 1, 0, 0, 2, 1), "lo = 2, hi = 1"),
         (lambda: golden.requantize(X, 1, 0, 0, 0, 300, np.int8), "lo = 0, hi = 300: expected within"),
         (lambda: golden.requantize(X, np.ones(2, int), 0, 0, -1, 1), r"m has shape \[2\]"),
+        (lambda: golden.requantize(X, np.ones(0, int), 0, 0, -1, 1), r"m has shape \[0\]"),
         (lambda: golden.requantize(np.array([[1 << 47]]), 1, 0, 0, -1, 1), "acc in"),
     ],
 )

@@ -59,6 +59,15 @@ def test_top_k(program, device):
         assert [d.label for d in detector(PHOTO, top_k=1)] == ["cow"]
 
 
+def test_highest_point_of_the_heatmap(program, device):
+    with Detector(program, device) as detector:
+        detector(PHOTO)
+        heatmap = detector.accelerator.tensor("hm")
+        label, score = detector.closest()
+    y, x, best = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    assert label == program.classes[best] and score == pytest.approx(1 / (1 + np.exp(-heatmap[y, x, best] / 256)))
+
+
 def test_boxes_of_one_object(program):
     # Two peaks in a row, two output pixels apart, with boxes of more than nine pixels, cut off by the photo.
     frame = [(n, 2, 2, 10 - n) for n in (1, 3)]
