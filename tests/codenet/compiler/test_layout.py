@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codenet.compiler.ir import IMAGE, Branch, Kind, Node, View
-from codenet.compiler.layout import MAX_ATOMS, Readers, _aligned, arrange, gather
+from codenet.compiler.layout import MAX_ATOMS, Readers, _aligned, _plane_cost, arrange, gather
 from codenet.config import LANES, AcceleratorConfig
 from codenet.graph import Convolution, Requantize
 
@@ -125,3 +127,15 @@ def test_rests_that_cannot_be_joined_get_planes_of_their_own() -> None:
     """Atoms of nine channels, of which no two share a plane, and more of them than are weighed."""
     atoms = [(frozenset({n}), [*range(9 * n, 9 * n + 9)]) for n in range(MAX_ATOMS + 2)]
     assert sorted(_aligned(atoms, LANES, 1, dict.fromkeys(range(MAX_ATOMS + 2), 1))) == [part for _, part in atoms]
+
+
+def test_cycles_of_a_plane_more_to_read() -> None:
+    """Of 64 pixels: the array takes one for each group of 32 outputs and pixel, loading two beats of each."""
+    assert _plane_cost(producer(33), CONFIG) == 2 * 64  # two groups
+    assert _plane_cost(producer(8), CONFIG) == 2 * 64  # one group, so that loading takes longer
+    assert _plane_cost(producer(65), CONFIG) == 3 * 64  # three planes more than two groups
+    assert _plane_cost(producer(20, wide=True), CONFIG) == 2 * 64
+    assert _plane_cost(producer(97, wide=True), CONFIG) == 4 * 64
+    # An expansion makes the channels that are filtered, here 16 of one plane, and not those of the result.
+    expanded = replace(producer(97), expansion=producer(16))
+    assert _plane_cost(expanded, CONFIG) == 2 * 64

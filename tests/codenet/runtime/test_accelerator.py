@@ -398,7 +398,7 @@ def test_device_that_was_switched_off_and_on_is_set_up_again(program, device, mo
         device.fail, device.stuck = None, False
         device.registers |= {name: 0 for name in ("STATUS", *settings)}
         accelerator.run(IMAGE)
-        assert settings["WATCHDOG"] and {name: device.registers[name] for name in settings} == settings
+        assert settings["WATCHDOG"] == 1 << 28 and {name: device.registers[name] for name in settings} == settings
 
 
 def test_only_what_changed_is_flushed(program, device, monkeypatch):

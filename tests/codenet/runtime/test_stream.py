@@ -5,7 +5,7 @@ them.
 
 import gc
 import threading
-import time
+import types
 
 import numpy as np
 import pytest
@@ -274,20 +274,33 @@ def test_threshold_and_top_k(detector, device):
 
 
 def test_times(detector, device, monkeypatch):
+    """By a clock that moves a millisecond whenever it is read, and as long as somebody sleeps."""
+    now = 0.0
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+
+    def read():
+        sleep(1e-3)
+        return now
+
     def camera():
         for n in range(3):
-            time.sleep(0.02)  # Of the camera: no part of preparing.
+            sleep(0.02)  # Of the camera: no part of preparing.
             yield photo(n)
 
-    monkeypatch.setattr(device, "wait", lambda timeout: time.sleep(0.03))
+    monkeypatch.setattr(stream_module, "time", types.SimpleNamespace(perf_counter=read))
+    monkeypatch.setattr(device, "wait", lambda timeout: sleep(0.03))
     results = list(detector.stream(camera()))
     for times in (result.times for result in results):
         assert times.cycles == 4321
-        assert 0 < times.prepare_ms < 15
-        assert times.wait_ms >= 30
-        assert 0 < times.decode_ms < 15
+        # Fitting and writing the photo, waiting, decoding.
+        assert times.prepare_ms == pytest.approx(2)
+        assert times.wait_ms == pytest.approx(31)
+        assert times.decode_ms == pytest.approx(1)
     detector(photo(1))
-    assert detector.times.wait_ms >= 30 and detector.times is not results[-1].times
+    assert detector.times.wait_ms == pytest.approx(31) and detector.times is not results[-1].times
 
 
 @pytest.mark.parametrize("workers", [-1, 1.5, "2", None, True])
