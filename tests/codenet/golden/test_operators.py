@@ -138,6 +138,16 @@ def test_depthwise_by_hand():
     assert acc[0, 0, 0] == -10 + 2 + 15 and acc[1, 1, 0] == 38
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("weight", [28, 29, 64, 85, 86, 127])
+@pytest.mark.parametrize("value", [-128, 127])
+def test_depthwise_of_8_bit_weights_is_exact_beyond_int16(channels, weight, value):
+    """Nine times 128 times 29 are the first sum that has no place in 16 bits."""
+    x = np.full((3, 3, channels), value, np.int8)
+    weights = np.full((channels, 3, 3), weight, np.int8)
+    assert golden.depthwise(x, weights)[1, 1].tolist() == [9 * value * weight] * channels
+
+
 def naive_depthwise(x, w, dilation, stride, zero_point):
     height, width = -(-x.shape[0] // stride), -(-x.shape[1] // stride)
     d = np.broadcast_to(dilation, (height, width))

@@ -6,6 +6,7 @@ them.
 import gc
 import threading
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -215,6 +216,26 @@ def test_closing_early_stops_the_frame(detector, device, way):
     assert not detector.accelerator.running
     assert device.registers["STATUS"] == 0, "no reset"
     assert [d.box[0] for d in detector(photo(3))] == [12]
+
+
+def test_photos_ahead_are_let_go_at_the_end(detector):
+    """A stream that is kept does not keep what nobody will see."""
+    seen = []
+
+    def camera():
+        for n in range(9):
+            image = photo(n)
+            seen.append(weakref.ref(image))
+            yield image
+            del image
+
+    stream = detector.stream(camera(), workers=2)
+    assert column(next(stream)) == 0
+    ahead = [reference for reference in seen[2:] if reference() is not None]
+    assert ahead
+    stream.close()
+    gc.collect()
+    assert [reference() for reference in ahead[:-1]] == [None] * (len(ahead) - 1)  # The camera itself has the last.
 
 
 @pytest.mark.parametrize("way", ["close", "del"])
