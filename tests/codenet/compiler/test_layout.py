@@ -139,3 +139,11 @@ def test_cycles_of_a_plane_more_to_read() -> None:
     # An expansion makes the channels that are filtered, here 16 of one plane, and not those of the result.
     expanded = replace(producer(97), expansion=producer(16))
     assert _plane_cost(expanded, CONFIG) == 2 * 64
+
+
+def test_the_smallest_rests_are_joined() -> None:
+    """Whoever reads them: two single channels join one of eight atoms that fill more than half a plane each."""
+    large = [(frozenset({n}), [*range(9 * n, 9 * n + 9)]) for n in range(MAX_ATOMS - 1)]
+    small = [(frozenset(range(first, first + 5)), [72 + first]) for first in range(2)]
+    planes = _aligned([*large, *small], LANES, 1000, dict.fromkeys(range(MAX_ATOMS), 1))
+    assert sorted(map(len, planes)) == [9] * 7 + [11]

@@ -87,6 +87,13 @@ def test_requantize_applies_channels():
     ]
 
 
+def test_requantize_at_the_ends_of_its_range():
+    ends = np.array([-(1 << 47), (1 << 47) - 1])
+    assert golden.requantize(ends, 1, 0, 40, -128, 127).tolist() == [-128, 127]
+    assert golden.requantize(np.zeros(2, int), 1, ends, 40, -128, 127).tolist() == [-128, 127]
+    assert golden.requantize(np.array([2]), np.array([-32768]), 0, 0, -32768, 32767).tolist() == [-32768]
+
+
 def test_requantize_of_one_pixel():
     assert golden.requantize(np.array([1, 2]), np.array([3, -2]), np.array([10, 20]), 0, -128, 127).tolist() == [13, 16]
 
@@ -310,6 +317,8 @@ W = np.zeros((3, 3, 3), np.int8)
         (lambda: golden.requantize(X, np.ones(2, int), 0, 0, -1, 1), r"m has shape \[2\]"),
         (lambda: golden.requantize(X, np.ones(0, int), 0, 0, -1, 1), r"m has shape \[0\]"),
         (lambda: golden.requantize(np.array([[1 << 47]]), 1, 0, 0, -1, 1), "acc in"),
+        (lambda: golden.requantize(np.array([[-(1 << 47) - 1]]), 1, 0, 0, -1, 1), "acc in"),
+        (lambda: golden.requantize(X, 1, -(1 << 47) - 1, 0, -1, 1), "b in"),
     ],
 )
 def test_refused_arguments(call, message):
