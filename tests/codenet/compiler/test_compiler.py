@@ -271,3 +271,14 @@ def test_output_planes_of_a_step_are_whole_groups() -> None:
     )
     program = check(graph, config)
     assert [step.output_planes for step in program.descriptors] == [1, 6, 4]
+
+
+def test_upsampled_tensors_side_by_side_are_not_copied() -> None:
+    """All of one resolution in memory: the reader takes planes of both. With one that is not, rows are written out."""
+    for doubled in (True, False):
+        net = networks.Builder(32, 32)
+        x = net.convolution("stem", "image", 16, kernel=3, stride=4, bits=8)
+        low = [net.upsample(f"up{n}", net.depthwise(f"low{n}", x, stride=2, relu=True)) for n in range(2)]
+        both = net.concat("both", *(low if doubled else (low[0], x)))
+        program = check(net.graph("pair", {"out": net.convolution("out", both, 16)}), AcceleratorConfig.small())
+        assert sum("copy" in name for name in program.step_names) == (0 if doubled else 1)

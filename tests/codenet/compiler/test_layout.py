@@ -136,9 +136,10 @@ def test_cycles_of_a_plane_more_to_read() -> None:
     assert _plane_cost(producer(65), CONFIG) == 3 * 64  # three planes more than two groups
     assert _plane_cost(producer(20, wide=True), CONFIG) == 2 * 64
     assert _plane_cost(producer(97, wide=True), CONFIG) == 4 * 64
-    # An expansion makes the channels that are filtered, here 16 of one plane, and not those of the result.
-    expanded = replace(producer(97), expansion=producer(16))
-    assert _plane_cost(expanded, CONFIG) == 2 * 64
+    # An expansion makes the channels that are filtered, here 65 in five planes, and not those of the result.
+    many = replace(producer(97), branches=(replace(producer(97).branches[0], view=View.of_node(1, 65)),))
+    assert _plane_cost(replace(many, expansion=producer(65)), CONFIG) == 3 * 64
+    assert _plane_cost(many, CONFIG) == 4 * 64
 
 
 def test_the_smallest_rests_are_joined() -> None:

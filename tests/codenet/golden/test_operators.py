@@ -155,6 +155,13 @@ def test_depthwise_of_8_bit_weights_is_exact_beyond_int16(channels, weight, valu
     assert golden.depthwise(x, weights)[1, 1].tolist() == [9 * value * weight] * channels
 
 
+def test_depthwise_sum_of_exactly_two_to_the_15():
+    """The largest magnitude that 16 bits have, with the sign that they do not have it for."""
+    weights = np.full((1, 3, 3), -28, np.int8)
+    weights[0, 0, 0] = -32
+    assert golden.depthwise(np.full((3, 3, 1), -128, np.int8), weights)[1, 1, 0] == 1 << 15
+
+
 def naive_depthwise(x, w, dilation, stride, zero_point):
     height, width = -(-x.shape[0] // stride), -(-x.shape[1] // stride)
     d = np.broadcast_to(dilation, (height, width))

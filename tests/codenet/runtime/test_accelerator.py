@@ -167,6 +167,17 @@ def test_image_of_another_kind(program, device, image):
         accelerator.run(image)
 
 
+@pytest.mark.parametrize(("status", "said"), [(0, "STATUS 0x0"), (2 | 4 | ErrorCause.INPUT_READ << 8, "INPUT_READ")])
+def test_end_that_is_none_or_has_an_error_too(program, device, monkeypatch, status, said):
+    """A frame that ended without being done (somebody reset the device), and one that is done with an error."""
+    with Accelerator(device, program) as accelerator:
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "wait", lambda timeout: device.registers.update(STATUS=status))
+            with pytest.raises(DeviceError, match=f"stopped: .*{said}"):
+                accelerator.run(IMAGE)
+        accelerator.run(IMAGE)
+
+
 @pytest.mark.parametrize("cause", [ErrorCause.BAD_DESCRIPTOR, ErrorCause.OUTPUT_WRITE, ErrorCause.WATCHDOG])
 def test_error_names_step_and_cause_and_leaves_the_device_usable(program, device, cause):
     with Accelerator(device, program) as accelerator:

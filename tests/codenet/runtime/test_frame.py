@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which parts of a frame's memory are taken over from the accelerator."""
 
+import numpy as np
 import pytest
 
 from codenet.isa import PLANE_ALIGNMENT
-from codenet.runtime.frame import _merged
+from codenet.program import PlacedTensor
+from codenet.runtime.frame import _merged, _tensor_parts
 
 LINE = PLANE_ALIGNMENT
+
+
+@pytest.mark.parametrize(("upsample", "size"), [(0, 6 * 10 * 16), (1, 3 * 5 * 16)])
+def test_parts_of_a_tensor_are_its_stored_pixels(upsample, size):
+    tensor = PlacedTensor("t", 6, 10, 20, "int8", 1.0, 0, 0, (256, 2048), np.arange(20, dtype=np.int32), upsample, 1)
+    assert _tensor_parts(tensor) == [(256, size), (2048, size)]
 
 
 @pytest.mark.parametrize(
