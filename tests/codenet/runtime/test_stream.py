@@ -240,25 +240,45 @@ def test_photos_ahead_are_let_go_at_the_end(detector):
 
 @pytest.mark.parametrize("way", ["close", "del"])
 def test_closing_does_not_wait_for_a_slow_photo(detector, monkeypatch, way):
-    go, prepare, begun = threading.Event(), stream_module.prepare, []
+    go, prepare = threading.Event(), stream_module.prepare
 
     def slowly(source, *arguments, **options):
-        begun.append(int(source[0, 0, 0]))
         assert source[0, 0, 0] != 3 or go.wait(20)
         return prepare(source, *arguments, **options)
 
     monkeypatch.setattr(stream_module, "prepare", slowly)
-    stream = detector.stream([photo(n) for n in range(1, 9)], workers=1)
+    stream = detector.stream([photo(1), photo(2), photo(3)], workers=1)
     assert column(next(stream)) == 1 and detector.accelerator.running
-    pool = stream._pool
     if way == "close":
         stream.close()
     else:
         del stream
     assert not detector.accelerator.running
     go.set()
-    pool.shutdown()
-    assert begun == [1, 2, 3], "a photo was prepared that nobody will see"
+
+
+def test_photos_that_nobody_will_see_are_not_prepared(detector, monkeypatch):
+    """Interrupted while the first one is waited for: the second one, behind it, is not begun any more."""
+    go, prepare, begun = threading.Event(), stream_module.prepare, []
+
+    def slowly(source, *arguments, **options):
+        begun.append(int(source[0, 0, 0]))
+        assert go.wait(20)
+        return prepare(source, *arguments, **options)
+
+    def interrupted(future, timeout=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stream_module, "prepare", slowly)
+    stream = detector.stream([photo(1), photo(2), photo(3)], workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_module.Future, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+    stream.close()
+    go.set()
+    stream._pool.shutdown()
+    assert begun == [1]
 
 
 def test_another_photo_while_a_stream_runs(detector):
