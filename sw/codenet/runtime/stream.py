@@ -125,10 +125,10 @@ class Stream:
         photos: Iterable[Source],
         decode: Decoder,
         *,
-        score: float | None = None,
-        levels: Levels | None = None,
-        workers: int = 0,
-        brief: bool = False,
+        score: float | None,
+        levels: Levels | None,
+        workers: int,
+        brief: bool,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 0:
             raise ConfigError(f"workers {workers!r}: expected 0 or more threads")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codenet.compiler.ir import IMAGE, Branch, Kind, Node, View
-from codenet.compiler.layout import MAX_ATOMS, Readers, _aligned, _plane_cost, arrange, gather
+from codenet.compiler.layout import MAX_ATOMS, Readers, _aligned, _plane_cost, arrange, find_readers, gather
 from codenet.config import LANES, AcceleratorConfig
 from codenet.graph import Convolution, Requantize
 
@@ -148,3 +148,13 @@ def test_the_smallest_rests_are_joined() -> None:
     small = [(frozenset(range(first, first + 5)), [72 + first]) for first in range(2)]
     planes = _aligned([*large, *small], LANES, 1000, dict.fromkeys(range(MAX_ATOMS), 1))
     assert sorted(map(len, planes)) == [9] * 7 + [11]
+
+
+def test_readers_are_steps_and_what_they_expand() -> None:
+    """A step with an expansion reads the channels that the expansion filters, and is laid out as if it stood alone."""
+    made, expanded = producer(20), replace(producer(8), id=1)
+    expanded = replace(expanded, branches=(replace(expanded.branches[0], view=View.of_node(0, 12)),))
+    reader = replace(expanded, id=2, branches=(replace(expanded.branches[0], view=View.of_node(1, 8)),))
+    readers = find_readers([made, replace(reader, expansion=expanded)], CONFIG)
+    assert readers.signatures[0] == [frozenset({1, 2})] * 12 + [frozenset()] * 8
+    assert readers.signatures[1] == [frozenset({2})] * 8 and set(readers.weights) == {0, 1, 2}

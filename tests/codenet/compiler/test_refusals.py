@@ -105,12 +105,12 @@ def int8_heatmap() -> Graph:
     return net.graph("refused", {"heatmap": "out"}, 3)
 
 
-def heatmap_without_floor() -> Graph:
+def heatmap_without_floor(s: int = 40) -> Graph:
     net = stem()
     net.wide("out", "stem", 3)
     last = net.operations[-1]
     assert isinstance(last, Convolution)
-    change(net, requantize=dataclasses.replace(last.requantize, s=40))
+    change(net, requantize=dataclasses.replace(last.requantize, s=s))
     return net.graph("refused", {"heatmap": "out"}, 3)
 
 
@@ -168,6 +168,19 @@ def test_refused(build: Callable[[], Graph]) -> None:
 def test_small_accelerator_refuses_the_large_network(name: str) -> None:
     with pytest.raises(CompileError, match=r"at most"):
         compile(networks.codenet(name), SMALL)
+
+
+def test_least_floor_of_a_heatmap() -> None:
+    """Lanes that carry no class are kept at -32768, times 2**s: 48 bits hold it up to a shift of 32."""
+    assert compile(heatmap_without_floor(32), SMALL).peak_step is not None
+    with pytest.raises(CompileError, match="s = 33: expected lo"):
+        compile(heatmap_without_floor(33), SMALL)
+
+
+@pytest.mark.parametrize("capacity", [1, 2**16 - 1])
+def test_ends_of_the_peak_capacity(capacity: int) -> None:
+    step = compile(networks.network(32), SMALL, peak_capacity=capacity).peak_step
+    assert step is not None and step.peak_capacity == capacity
 
 
 @pytest.mark.parametrize("values", [{"peak_capacity": 0}, {"peak_capacity": 2**16}, {"score": 0.0}, {"score": 1.0}])
