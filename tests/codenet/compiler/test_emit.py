@@ -5,8 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from codenet.compiler.emit import _block_log2
+from codenet.compiler.emit import MEMORY_LIMIT, _block_log2
 from codenet.config import AcceleratorConfig
+from codenet.isa.descriptor import FIELDS
+
+
+def test_memory_ends_where_addresses_do() -> None:
+    (width,) = {field.width for field in FIELDS if field.name in ("parameter_address", "peak_address")}
+    assert MEMORY_LIMIT == 1 << width
 
 
 @pytest.mark.parametrize(

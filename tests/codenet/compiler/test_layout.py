@@ -158,3 +158,21 @@ def test_readers_are_steps_and_what_they_expand() -> None:
     readers = find_readers([made, replace(reader, expansion=expanded)], CONFIG)
     assert readers.signatures[0] == [frozenset({1, 2})] * 12 + [frozenset()] * 8
     assert readers.signatures[1] == [frozenset({2})] * 8 and set(readers.weights) == {0, 1, 2}
+
+
+def test_a_plane_more_where_it_saves_its_readers_more() -> None:
+    """Three readers of ten channels each: two planes would cost each of two readers a second one."""
+    ranges = {n: range(10 * n, 10 * n + 10) for n in range(3)}
+    assert planes(ranges, 30) == [[*part] for part in ranges.values()]
+
+
+def test_joined_rests_are_read_by_the_readers_of_both() -> None:
+    """An atom more than is weighed: those of one lane are joined, and share a plane with whom one of both readers, the
+    second, reads anyway.
+    """
+    readers = [{0}, {1}, {2}, {1}, *({n} for n in range(3, 9))]
+    assert len(readers) == MAX_ATOMS + 1
+    atoms = [(frozenset(who), [n] if n < 2 else [*range(10 * n, 10 * n + 9)]) for n, who in enumerate(readers)]
+    arranged = _aligned(atoms, LANES, 1, dict.fromkeys(range(9), 100))
+    assert sorted(map(len, arranged)) == [9] * 7 + [11]
+    assert {0, 1, *range(30, 39)} in map(set, arranged)

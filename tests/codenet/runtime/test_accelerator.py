@@ -96,6 +96,9 @@ def test_outputs_are_read_after_invalidating(program, device):
         assert outputs.read("size").shape == (HEIGHT, WIDTH, 2)
         assert np.array_equal(outputs.read("size")[y, x], outputs.at("size", y, x))
         assert np.array_equal(accelerator.tensor("wh"), outputs.read("size"))
+        # What the device writes later is seen too, not what the host's cache has.
+        device.buffers[0].seen_by_device[:] = 3
+        assert (accelerator.tensor("wh") == 0x303).all()
         with pytest.raises(FormatError, match="'depth': the program has heatmap, offset, size"):
             outputs.read("depth")
 

@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import codenet
 from codenet import Detection, Detector
 from codenet.errors import ConfigError, DeviceError, FormatError, GraphError
 from codenet.runtime.accelerator import Accelerator
+from codenet.runtime.detector import _real
 from tests.codenet.fakes import HEIGHT, WIDTH, FakeDevice, detector_program, write_outputs
 
 PHOTO = np.zeros((6, 20, 3), np.uint8)
@@ -57,6 +59,11 @@ def test_threshold_goes_to_the_device(program, device):
 def test_top_k(program, device):
     with Detector(program, device) as detector:
         assert [d.label for d in detector(PHOTO, top_k=1)] == ["cow"]
+
+
+def test_integers_are_real_values_from_the_zero_point_on(program):
+    tensor = replace(program.outputs["size"], scale=0.5, zero_point=-3)
+    assert _real(np.array([-3, 1, 32767], np.int16), tensor).tolist() == [0.0, 2.0, 16385.0]
 
 
 def test_highest_point_of_the_heatmap(program, device):

@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 
-from codenet.isa import PLANE_ALIGNMENT
+from codenet.isa import PEAK_BYTES, PLANE_ALIGNMENT
 from codenet.program import PlacedTensor
-from codenet.runtime.frame import _merged, _tensor_parts
+from codenet.runtime.frame import _merged, _result_parts, _tensor_parts
+from tests.codenet.fakes import CAPACITY, HEATMAP, HEIGHT, PEAKS, SIZE_AND_OFFSET, WIDTH, detector_program
 
 LINE = PLANE_ALIGNMENT
 
@@ -15,6 +16,17 @@ LINE = PLANE_ALIGNMENT
 def test_parts_of_a_tensor_are_its_stored_pixels(upsample, size):
     tensor = PlacedTensor("t", 6, 10, 20, "int8", 1.0, 0, 0, (256, 2048), np.arange(20, dtype=np.int32), upsample, 1)
     assert _tensor_parts(tensor) == [(256, size), (2048, size)]
+
+
+def test_results_are_outputs_and_all_records_of_peaks():
+    program = detector_program()
+    size = HEIGHT * WIDTH * 16
+    assert _result_parts(program) == [
+        (HEATMAP, size),
+        (SIZE_AND_OFFSET, size),
+        (SIZE_AND_OFFSET, size),
+        (PEAKS, PEAK_BYTES * CAPACITY),
+    ]
 
 
 @pytest.mark.parametrize(
