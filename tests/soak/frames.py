@@ -35,7 +35,7 @@ NETWORKS: dict[str, tuple[AcceleratorConfig, Callable[[], Graph]]] = {
     "small 64x64": (SMALL, lambda: networks.network(64, seed=2)),
     "small 48x80": (SMALL, lambda: networks.network((48, 80), stem="s2max", deform="ii", equal_heads=True, seed=3)),
     "small 96x64": (SMALL, lambda: networks.network((96, 64), skips=True, seed=9)),
-    **{name: (DEFAULT, lambda name=name: load_kept(name)) for name in "abcdf"},
+    **{name: (DEFAULT, lambda name=name: load_kept(name)) for name in "abcdef"},
 }
 """Accelerator and graph by name: random weights on a small array, and the trained detectors."""
 

@@ -148,6 +148,11 @@ def test_without_bitstreams(checkout, tmp_path):
     assert list(prepared.bitstreams) == ["pynq-z2"]
     text = release.verified(prepared, checkout / "LICENSE", "nothing", "")
     assert "**No bitstream of zybo-z7-20**, for zybo-z7-20." in text
+    lines = text.splitlines()
+    tables = [n for n, line in enumerate(lines) if line.startswith("| ") and not lines[n - 1].startswith("|")]
+    assert len(tables) >= 2
+    for n in tables:
+        assert lines[n + 1] == "|---" * (lines[n].count("|") - 1) + "|", "the line that makes rows a table"
     assert release.prepare(checkout, DESIGNS).bitstreams == {}
 
 

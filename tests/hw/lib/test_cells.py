@@ -6,6 +6,7 @@ Their behaviour is that of :mod:`tests.netlist.cells`.
 """
 
 import random
+import re
 from pathlib import Path
 
 import cocotb
@@ -71,6 +72,16 @@ def test_sums_in_slices():
 def test_block_memory(width, depth):
     folder = build(BlockMemory(width, depth), BlockMemory(width, depth), f"memory-{width}-{depth}")
     bench.simulate(folder, "top", __file__, only="check_memory", width=width, depth=depth)
+
+
+@pytest.mark.parametrize("width, depth, unused", [(64, 512, 6), (20, 700, 5)])
+def test_addresses_of_block_memories(width, depth, unused):
+    """UG473: a word's address stands above the bits inside of a word, bit 15 is high without a cascade."""
+    both = Both(BlockMemory(width, depth), BlockMemory(width, depth))
+    found = re.findall(r"\.(ADDR\w+ADDR)\({ (.*?), (\w+), (.*?) }\)", to_verilog(both)[0])
+    assert {name for name, *_ in found} == {"ADDRARDADDR", "ADDRBWRADDR"}
+    assert {address for _, _, address, _ in found} == {"read_address", "write_address"}
+    assert {(high, low) for _, high, _, low in found} == {("1'h1", f"{unused}'h00")}
 
 
 @cocotb.test()

@@ -157,3 +157,22 @@ async def check_takes_nothing_in_other_steps(dut):
         await bench.cycles(dut)
         dut.start.value = 0
         assert not int(dut.i_ready.value) and not int(dut.ready.value)
+
+
+@cocotb.test()
+async def check_start_forgets_what_was_there(dut):
+    """A step that was stopped leaves pieces behind; the next one sees none of them."""
+    await bench.reset(dut, step=0, start=0, i_valid=0, i_payload=0, take=0, last=0, free=0)
+    case = Case(4, 2, 2)
+    for _ in range(2):
+        dut.step.value, dut.start.value = case.step(), 1
+        await bench.cycles(dut)
+        dut.start.value = 0
+        for _ in range(6):
+            assert not int(dut.ready.value), "ready for a piece of the step before"
+            await bench.cycles(dut)
+        dut.i_valid.value = 1
+        await bench.cycles(dut, 16)
+        dut.i_valid.value = 0
+        await bench.cycles(dut, 3)
+        assert int(dut.ready.value)
