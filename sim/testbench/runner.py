@@ -179,6 +179,9 @@ def simulate(
     tag = hashlib.sha256(json.dumps([module.stem, only, parameters], sort_keys=True).encode()).hexdigest()[:8]
     output = folder / f"run-{module.stem}-{tag}-{os.getpid()}"
     output.mkdir(exist_ok=True)
+    # cocotb lets pytest rewrite assertions, with the settings of the folder above the builds that has some: another
+    # checkout's, perhaps, which would come first on sys.path.
+    (output / "pytest.ini").write_text("[pytest]\n")
     log = output / "log"
     path = os.pathsep.join([str(module.parent), str(ROOT), str(ROOT / "sw"), os.environ.get("PYTHONPATH", "")])
     runner = get_runner(simulator)

@@ -22,7 +22,7 @@ PUBLISHED = {"halve 640x360": 0.0245, "halve 3840x2160": 1.02}
 ACCELERATOR_HZ = 125e6
 """Of the routed bitstream."""
 
-ACCELERATOR = {"a": (256, 752_391), "c": (512, 2_958_765)}
+ACCELERATOR = {"a": (256, 752_980), "c": (512, 2_958_765)}
 """Side of the input and cycles of a frame of the trained networks (``docs/results.md``)."""
 
 LINE = 32

@@ -22,7 +22,7 @@ from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.vision.image import load
 from hw.flow import flash as module
-from hw.flow.flash import DEFAULT_PROGRAM, PHOTO, Board, Cargo, FlashError, board_script, flash, main
+from hw.flow.flash import DEFAULT_PROGRAM, PHOTO, Board, Cargo, Connection, FlashError, board_script, flash, main
 from hw.flow.wheel import build_wheel
 from tests.board.handoff import write_bitstream
 from tests.networks import network
@@ -233,6 +233,18 @@ def test_tool_that_is_missing(monkeypatch, tmp_path, missing):
     monkeypatch.setattr(shutil, "which", lambda name, *more: None if name == missing else which(name, *more) or name)
     with pytest.raises(FlashError, match=f"{missing} is not on this system .*openssh-client"):
         flash(Board("board"), Cargo(tmp_path / "w.whl", None), tmp_path)
+
+
+def test_connection_is_one_and_of_the_boards_user(monkeypatch, tmp_path):
+    """A password is asked for once: what the second command needs, the first one leaves."""
+    commands = []
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    Connection(replace(Board("board"), user="somebody"), tmp_path).run("true")
+    (command,) = commands
+    options = [value for option, value in zip(command, command[1:], strict=False) if option == "-o"]
+    assert command[0] == "ssh" and command[-2:] == ["board", "true"]
+    assert {"User=somebody", "ControlMaster=auto", f"ControlPath={tmp_path}/%C"} < {*options} and len(options) == 5
 
 
 def run(capsys, *arguments):
