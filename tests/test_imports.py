@@ -22,7 +22,7 @@ ROOMS = {
     ),
     "models": (
         "command network data pretrained quantization evaluation training studies "
-        "train qat export evaluate soup widen sprint teacher zoo shape precisions ablation offsets diagrams"
+        "train qat export evaluate soup widen restem sprint teacher zoo shape precisions ablation offsets diagrams"
     ),
     "sim": (
         "timing networks frame verilator netlist testbench platforms cycles performance shape one_layer benchmark "
