@@ -30,7 +30,7 @@ from models.network.config import NetworkConfig
 from models.network.detector import CoDeNet
 from models.pretrained.shufflenet import load_backbone_weights
 
-Key = TypeVar("Key", str, int)
+T = TypeVar("T", str, int)
 
 #: Weight of each stage's normalized error in the loss.
 WEIGHT = 2.0
@@ -54,10 +54,10 @@ def normalized_error(features: torch.Tensor, target: torch.Tensor) -> torch.Tens
     return ratio.clamp(max=10).sum() / alive.sum().clamp(min=1)
 
 
-def keep_outputs(modules: Iterable[tuple[Key, nn.Module]], results: dict[Key, torch.Tensor]) -> None:
+def keep_outputs(modules: Iterable[tuple[T, nn.Module]], results: dict[T, torch.Tensor]) -> None:
     """Have each of ``modules`` put what it computes into ``results``, by its key, whenever it runs."""
 
-    def keeper(key: Key) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
+    def keeper(key: T) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
         return lambda _module, _inputs, output: results.__setitem__(key, output)
 
     for key, module in modules:

@@ -15,6 +15,7 @@ from codenet.config import AcceleratorConfig
 from codenet.isa import DESCRIPTOR_BYTES, ErrorCause
 from codenet.registers import PROFILE_WORDS, ProfileCounter
 from hw.control import Profiler, Sequencer
+from hw.interfaces import RESET_CYCLES
 
 BASE, OFFSET = 0x10000000, 0x400
 
@@ -247,6 +248,34 @@ def test_reset_at_any_time_then_a_whole_run(when):
         await pulse(ctx, dut.start)
         await wait_for(ctx, dut.done)
         assert [index for _, index, _ in around.starts] == [0, 1, 2]
+
+    simulate(around, body)
+
+
+def test_every_reset_takes_as_long():
+    """In any state, after another one or in the middle of one, masters are cleared for as many cycles, and nothing is
+    asked of them.
+    """
+    around = Surroundings(3, fetch_cycles=11, step_cycles=23)
+
+    async def body(ctx, dut):
+        async def reset():
+            await pulse(ctx, dut.reset)
+            for _ in range(RESET_CYCLES):
+                assert ctx.get(dut.clear) and ctx.get(dut.busy)
+                assert not any(ctx.get(signal) for signal in (dut.fetch, dut.step_start, dut.ended, dut.stepping))
+                await ctx.tick()
+            assert not ctx.get(dut.clear) and not ctx.get(dut.busy)
+
+        for running in (1, 2, 12, 13, 14, 36):
+            for _ in range(2):
+                await pulse(ctx, dut.start)
+                await ctx.tick().repeat(running)
+                await reset()
+                await reset()
+        await pulse(ctx, dut.reset)
+        await ctx.tick().repeat(RESET_CYCLES // 2)
+        await reset()
 
     simulate(around, body)
 
