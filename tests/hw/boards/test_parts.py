@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from amaranth.hdl import Fragment
+from amaranth.hdl._ir import PortDirection
 from amaranth.sim import Simulator
 
-from hw.boards.lights import Lights
+from codenet.config import AcceleratorConfig
+from hw.boards.lights import LIGHTS, Lights
 from hw.boards.reset import STAGES, ResetSynchronizer
+from hw.boards.ultra96 import Ultra96
+from hw.boards.zynq_7020 import Zynq7020
 
 
 def test_reset_synchronizer():
@@ -59,3 +63,11 @@ def test_lights():
     assert [cycle for cycle, light in enumerate(seen) if light & 2] == [5, 6, 7]
     assert [cycle for cycle, light in enumerate(seen) if light & 4] == list(range(10, 20))
     assert all(light & 8 for light in seen)
+
+
+def test_ports_are_the_lights_if_there_are_some():
+    """All else of a design is inside of the processor's block."""
+    lights, none = Zynq7020(AcceleratorConfig.small()), Ultra96(AcceleratorConfig.small())
+    (signal, direction) = lights.ports["led"]
+    assert set(lights.ports) == {"led"} and (len(signal), direction) == (LIGHTS, PortDirection.Output)
+    assert none.ports == {}
