@@ -173,6 +173,13 @@ def test_pins_are_swapped_in_the_features_only():
     assert found.startswith("LUT2 lut at SLICE_X4Y7/B6LUT: another function")
 
 
+@pytest.mark.parametrize("other", ["O5", "XOR", "CY"])
+def test_a_flip_flop_takes_another_net_of_its_slice(other):
+    assert f"ff at SLICE_X4Y7/BFF: takes {other}, which is not its D" in "\n".join(
+        compare([line.replace("BFFMUX.O6", f"BFFMUX.{other}") for line in FASM])
+    )
+
+
 def test_another_clock():
     lines = [line.replace("HROW_R_CK_GCLK16", "HROW_R_CK_GCLK3") for line in FASM]
     (found,) = compare(lines)

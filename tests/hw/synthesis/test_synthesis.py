@@ -294,6 +294,15 @@ def test_usage_of_ultrascale_cells():
     assert usage(cells) == Usage(lut=1 + 8 + 8 + 1, dsp=1, bram36=1.5)
 
 
+@pytest.mark.parametrize("component, status", [("total", 1), ("storer", 0)])
+def test_fan_out_counts_in_the_whole(synthesized, capsys, monkeypatch, component, status):
+    """What a net drives in a component alone says nothing: its ports have no places yet."""
+    synthesized(0)
+    monkeypatch.setattr(wires, "over_fan_out", lambda cells: ["net n drives 999 inputs"])
+    assert command.main(["timing", "--components", component, "--place"]) == status
+    assert ("over budget: net n drives 999 inputs" in capsys.readouterr().err) == bool(status)
+
+
 def test_timing_without_nextpnr(synthesized, capsys, monkeypatch):
     synthesized(0)
     monkeypatch.setattr(place, "available", lambda: False)
