@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     original, config = load_network(options.checkpoint), get_config(options.config)
-    with_stem(original, config)  # What cannot be is said before photos are read.
+    network = with_stem(original, config)
     check_folder(options.output)
     output = options.output / "float.pt"
     check_outputs([output], [options.checkpoint])
@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> None:
     recipe = dataclasses.replace(
         Recipe(), batch=options.batch, rate=options.rate, seed=options.seed, augmentation=_AUGMENTATION
     )
-    network = fit_stem(original, config, photos, recipe, Budget(60 * options.minutes, options.steps), options.stages)
-    write_float(network, output)
+    budget = Budget(60 * options.minutes, options.steps)
+    write_float(fit_stem(network, original, photos, recipe, budget, options.stages), output)
     print(f"{output}: next: python -m models.sprint {config.name}={output} --original {options.checkpoint} ...")
 
 

@@ -347,11 +347,7 @@ def _check(small: NetworkConfig, large: NetworkConfig, prune: bool) -> None:
     """
     if small.skips and not large.skips:
         raise CodenetError(f"widening to {large.name}: skips is False, expected True as in {small.name}")
-    for name, value in vars(small).items():
-        if name not in _FREE and value != getattr(large, name):
-            raise CodenetError(
-                f"widening to {large.name}: {name} is {getattr(large, name)!r}, expected {value!r} as in {small.name}"
-            )
+    small.check_like(large, _FREE, f"widening to {large.name}")
     kept = {"channels": 4 if prune else 5, "units": 3, "decoder": 0 if prune else 3}
     for name, count in kept.items():
         if any(wide < narrow for narrow, wide in zip(getattr(small, name)[:count], getattr(large, name), strict=False)):

@@ -113,18 +113,21 @@ class Backbone(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.pyramid(x)[-1]
 
-    def begin(self, x: torch.Tensor) -> torch.Tensor:
-        """What the stages start from, at a 4th of the input's resolution: ``[N, channels[0], H, W]``."""
+    def levels(self, x: torch.Tensor, stages: int = 3) -> list[torch.Tensor]:
+        """What the stages start from, at a 4th of the input's resolution, and what each of the first ``stages`` makes
+        of it, at half the resolution of the one before: ``[N, channels[n], H, W]``.
+        """
         x = self.stem(x)
-        return F.max_pool2d(x, 3, stride=2, padding=1) if self.pool else x
+        levels = [F.max_pool2d(x, 3, stride=2, padding=1) if self.pool else x]
+        for stage in self.stages[:stages]:
+            levels.append(stage(levels[-1]))
+        return levels
 
     def pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Tensors at a 4th, 8th and 16th of the input's resolution, ``[N, channels[n], H, W]``, and the result of
         `forward`.
         """
-        levels = [self.begin(x)]
-        for stage in self.stages:
-            levels.append(stage(levels[-1]))
+        levels = self.levels(x)
         return [*levels[:-1], self.last(levels[-1])]
 
     def describe(self, builder: GraphBuilder, x: str) -> tuple[str, list[str]]:

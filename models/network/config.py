@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,6 +191,14 @@ class NetworkConfig:
     def place(self, photo_size: tuple[int, int]) -> Placement:
         """Where a photo of this height and width lies in the input."""
         return place(photo_size, self.input_size, self.fit)
+
+    def check_like(self, other: NetworkConfig, free: Collection[str], purpose: str) -> None:
+        """`CodenetError`, which begins with ``purpose``, if ``other`` differs in a field that is not in ``free``."""
+        for name, value in vars(self).items():
+            if name not in free and value != getattr(other, name):
+                raise CodenetError(
+                    f"{purpose}: {name} is {getattr(other, name)!r}, expected {value!r} as in {self.name}"
+                )
 
     def replace(self, **changes: Any) -> NetworkConfig:
         """The same configuration with some fields changed."""

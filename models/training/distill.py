@@ -91,12 +91,8 @@ class Distillation:
         """Error of the network's last forward pass, which must have been on ``images`` ``[N, 3, S, S]``."""
         features, self.features = self.features, []
         with torch.no_grad():
-            x = self.teacher.begin(images)
-            targets = []
-            for stage in self.teacher.stages:
-                x = stage(x)
-                # The student ends in plain ReLU: negative values are no target.
-                targets.append(F.relu(x))
+            # The student ends in plain ReLU: negative values are no target.
+            targets = [F.relu(level) for level in self.teacher.levels(images)[1:]]
         errors = [normalized_error(F.relu(f).float(), t.float()) for f, t in zip(features, targets, strict=True)]
         return WEIGHT * torch.stack(errors).sum()
 

@@ -57,9 +57,7 @@ def test_beginning_learns_what_the_originals_computes(command, original, coco_fo
     images, _ = Views(photos, still, 64).single(torch.arange(len(photos)))
 
     def error_of(network):
-        results = [
-            nn.Sequential(*n.backbone.stages[:stages])(n.backbone.begin(images)) for n in (network.eval(), teacher)
-        ]
+        results = [n.backbone.levels(images, stages)[-1] for n in (network.eval(), teacher)]
         return float(normalized_error(*results))
 
     with torch.no_grad():

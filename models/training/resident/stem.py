@@ -8,8 +8,6 @@ CVPR 2020): a step runs a tenth of the network, and needs no boxes.
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from codenet.errors import CodenetError
@@ -21,8 +19,6 @@ from models.training.resident.run import Budget, Order, Recipe, loop
 from models.training.resident.step import Shape
 from models.training.resident.views import Views, square_side
 from models.training.trainer import parameter_groups
-
-logger = logging.getLogger(__name__)
 
 #: Weight decay of a run that is short, and has as many targets as pixels.
 _DECAY = 0.01
@@ -37,12 +33,7 @@ def with_stem(original: CoDeNet, config: NetworkConfig) -> CoDeNet:
         raise CodenetError(
             f"another stem for {config.name}: stem is {config.stem!r}, expected another than {original.config.name} has"
         )
-    for name, value in vars(original.config).items():
-        if name not in ("name", "stem") and value != getattr(config, name):
-            raise CodenetError(
-                f"another stem for {config.name}: {name} is {getattr(config, name)!r}, expected {value!r} as in "
-                f"{original.config.name}"
-            )
+    original.config.check_like(config, {"name", "stem"}, f"another stem for {config.name}")
     network = CoDeNet(config, original.classes)
     network.load_state_dict(original.state_dict())
     return network
@@ -60,8 +51,7 @@ class StemStep:
         network.eval().requires_grad_(False)
         for part in (network.backbone.stem, *network.backbone.stages[:stages]):
             part.train().requires_grad_(True)
-        self.groups = parameter_groups(network, TrainConfig(decay=_DECAY))
-        self.optimizer = torch.optim.AdamW(self.groups)
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, TrainConfig(decay=_DECAY)))
         self._sum, self._count = torch.zeros((), device=self.device), 0
 
     def run(self, index: torch.Tensor, shape: Shape, rate: float) -> None:
@@ -71,21 +61,15 @@ class StemStep:
         assert not shape.mosaics
         with torch.no_grad():
             images, _ = self.views.single(index.to(self.device))
-            targets = self._results(self.original, images)
-        pairs = zip(self._results(self.network, images), targets, strict=True)
-        error = torch.stack([normalized_error(*pair) for pair in pairs]).mean()
+            targets = self.original.backbone.levels(images, self.stages)[1:]
+        results = self.network.backbone.levels(images, self.stages)[1:]
+        error = torch.stack([normalized_error(*pair) for pair in zip(results, targets, strict=True)]).mean()
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
         self._sum += error.detach()
         self._count += 1
         self.step += 1
-
-    def _results(self, network: CoDeNet, images: torch.Tensor) -> list[torch.Tensor]:
-        levels = [network.backbone.begin(images)]
-        for stage in network.backbone.stages[: self.stages]:
-            levels.append(stage(levels[-1]))
-        return levels[1:]
 
     def take_losses(self) -> dict[str, float]:
         """Mean error of the steps since the last call."""
@@ -96,14 +80,14 @@ class StemStep:
 
 
 def fit_stem(
-    original: CoDeNet, config: NetworkConfig, photos: Photos, recipe: Recipe, budget: Budget, stages: int = 1
+    network: CoDeNet, original: CoDeNet, photos: Photos, recipe: Recipe, budget: Budget, stages: int = 1
 ) -> CoDeNet:
-    """The network of ``config`` that `with_stem` makes of ``original``, its stem and first ``stages`` (1 to 3) trained;
-    in evaluation mode.
+    """``network``, which `with_stem` has made of ``original``, with its stem and first ``stages`` (1 to 3) trained; in
+    evaluation mode.
     """
     device = photos.pixels.device
-    network = with_stem(original, config).to(device, memory_format=torch.channels_last)
-    views = Views(photos, recipe.augmentation, square_side(config))
+    network = network.to(device, memory_format=torch.channels_last)
+    views = Views(photos, recipe.augmentation, square_side(network.config))
     step = StemStep(network, original.to(device, memory_format=torch.channels_last), views, stages)
     loop(step, Order(len(photos), recipe.seed), recipe, 0.0, recipe.rate, budget, lambda: None)
     return network.eval()
