@@ -123,6 +123,13 @@ def test_step(device, kind):
 
 
 @pytest.mark.parametrize("device", [DramTiming()], ids=["calm"], indirect=True)
+def test_a_step_is_not_over_because_the_one_before_is(device):
+    # The storer still shows the end of the last step when the next one is on its way to it.
+    for seed in range(3):
+        run_step(device, random_step(SMALL, 7, 9, 3, chunks=4, seed=seed), SMALL)
+
+
+@pytest.mark.parametrize("device", [DramTiming()], ids=["calm"], indirect=True)
 def test_profile_agrees_with_the_model(device):
     counts = run_step(device, random_step(SMALL, 9, 10, 3, op=MAC, chunks=4), SMALL)
     device.write(BY_NAME["PROFILE_INDEX"].offset, 0)
