@@ -118,6 +118,10 @@ def test_release(checkout, tmp_path, capsys):
     text = (folder / "VERIFIED.md").read_text()
     digest = hashlib.sha256(bit("pynq-z2")).hexdigest()
     assert f"| pynq-z2 | pynq-z2, pynq-z1, arty-z7-20 | open | 100.00 | 0.25 | {digest} |\n" in text
+    # As Markdown has it: headings and tables have an empty line before and behind them.
+    blocks = text.removesuffix("\n").split("\n\n")
+    assert all(len({line[:1] if line[:1] in "#|" else "" for line in block.split("\n")}) == 1 for block in blocks)
+    assert sum(block.startswith("#") for block in blocks) == 5 and text.endswith("|\n")
     assert shelf.LABEL in text and "No bitstream" not in text
     assert re.search(r"`codenet detect` says on the golden model: `photo\.jpg: \d+ detections", text)
     assert "| a PYNQ-Z2" in text
