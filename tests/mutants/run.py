@@ -26,7 +26,7 @@ KILLED, SURVIVED, TIMEOUT, EQUIVALENT = "killed", "survived", "timeout", "equiva
 FALLBACK = {
     "hw/flow": (),
     "hw/synthesis": (),
-    "hw/boards": (),
+    "hw/boards": ("tests/hw/flow/test_bitstream.py",),
     "hw/lib": ("tests/hw/dma", "tests/hw/pointwise", "tests/sim/test_errors.py"),
     "hw": ("tests/sim/test_errors.py", "tests/sim/test_steps.py"),
     "sw/codenet/golden": ("tests/codenet/devices/test_golden.py", "tests/codenet/compiler"),

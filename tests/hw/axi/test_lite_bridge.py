@@ -39,6 +39,11 @@ def test_base_must_be_a_block_of_its_own(base):
         BurstAddress(base, 32, 4)
 
 
+@pytest.mark.parametrize("base", [0, 0xFFFF_F000])
+def test_first_and_last_block(base):
+    assert BurstAddress(base, 32, 4).base == base
+
+
 @pytest.mark.parametrize("port", [ps7.REGISTERS_PORT, ps8.REGISTERS_PORT], ids=["Zynq-7000", "UltraScale"])
 def test_registers_bridge(port):
     bridge = RegistersBridge(BASE, port)

@@ -164,6 +164,17 @@ def test_everything_arrives_and_runs(desk, tmp_path, capfd):
     flash(desk.board, replace(desk.cargo, bitstream=None), tmp_path / "pictures")  # A second time, over the first.
 
 
+def test_what_goes_to_the_board():
+    """The notebook goes along with its photo, which is sent once."""
+    cargo = Cargo(Path("codenet.whl"), Path("built/z2.bit"))
+    both = {"codenet.bit": Path("built/z2.bit"), "codenet.hwh": Path("built/z2.hwh")}
+    expected = {p.name: p for p in (cargo.wheel, DEFAULT_PROGRAM, PHOTO, module.NOTEBOOK)} | both
+    street = replace(cargo, bitstream=None, photo=Path("street.jpg"))
+    for sent, files in ((cargo, expected), (street, expected.keys() - both | {"street.jpg"})):
+        assert sorted(name for _, name in sent.files()) == sorted(files)
+    assert {name: path for path, name in cargo.files()} == expected
+
+
 def broken(desk, tmp_path, capfd):
     with pytest.raises(FlashError) as error:
         flash(desk.board, desk.cargo, tmp_path / "pictures")

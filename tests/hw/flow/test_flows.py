@@ -82,6 +82,11 @@ def check_files(folder):
     assert root.find("MODULES/MODULE[@INSTANCE='codenet']").get("VLNV") == "codenet.org:user:codenet:1.0"
 
 
+def test_folder_of_a_build_is_made(tools, tmp_path):
+    stand_ins.install(tools, "vivado")
+    assert build(job(tmp_path, folder=tmp_path / "not" / "there"), "vivado").is_file()
+
+
 def test_vivado(tools, tmp_path):
     stand_ins.install(tools, "vivado")
     assert build(job(tmp_path), "vivado") == tmp_path / "out" / "codenet.bit"

@@ -77,6 +77,22 @@ def test_configuration_travels_along(modules):
     }
 
 
+@pytest.mark.parametrize("board", [PYNQ_Z2, ULTRA96], ids=lambda board: board.name)
+def test_clocks_that_are_off_divide_by_one(board):
+    """Whoever asks for such a clock's frequency divides by them."""
+    found = {
+        p.get("NAME"): p.get("VALUE")
+        for p in ElementTree.fromstring(hwh.generate(board, CONFIG, 100, BIT)).iter("PARAMETER")
+    }
+    names = (
+        ("PCW_FPGA_FCLK{}_ENABLE", "PCW_FCLK{}_PERIPHERAL_DIVISOR0", "PCW_FCLK{}_PERIPHERAL_DIVISOR1")
+        if board is PYNQ_Z2
+        else ("PSU__FPGA_PL{}_ENABLE", "PSU__CRL_APB__PL{}_REF_CTRL__DIVISOR0", "PSU__CRL_APB__PL{}_REF_CTRL__DIVISOR1")
+    )
+    assert [[found[name.format(n)] for name in names] for n in (1, 2, 3)] == [["0", "1", "1"]] * 3
+    assert found[names[0].format(0)] == "1"
+
+
 def test_driver_finds_registers_ports_and_the_clock_of_the_build(text, tmp_path):
     """150 MHz, which it can set, not the 142.857 of the file's other parameters, which are for PYNQ."""
     (tmp_path / "codenet.hwh").write_text(text)
