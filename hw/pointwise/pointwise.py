@@ -117,7 +117,7 @@ class Pointwise(wiring.Component):
         to lane.
         """
         outputs = self.config.outputs
-        address, due = Cat(word, self.half), {0: Cat(word, self.half)}
+        address, due = Cat(word, self.half), {}
         for cycles in range(1, max(map(skew, range(LANES))) + 1):
             address = due[cycles] = relay(m, address, f"word_{cycles}")
         nibbles: dict[int, Value] = {}

@@ -12,6 +12,7 @@ from sim import testbench as bench
 
 
 def test_tap_sums():
+    assert TAPS == 3 * 3
     bench.run(TapSums(), __file__)
 
 
