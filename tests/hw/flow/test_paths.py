@@ -57,3 +57,21 @@ def test_one_path_between_two_components() -> None:
     ends = [f"accelerator.unit{n // 2}.a.b" for n in range(4 * MOST)]
     found = paths.by_component(SlowPath(end, end, 0, -n) for n, end in enumerate(ends))
     assert [path.wire for path in found] == [-2 * n for n in range(MOST)]
+
+
+def section(clock: str, net: bool = True, sink: bool = True, times: bool = True) -> str:
+    """What nextpnr says of one clock, or a part of it."""
+    lines = [f"Info: Critical path report for clock '{clock}' (posedge -> posedge):"]
+    lines += ["Info:  0.5  1.2    Net first.q budget 6.6 ns (1,2) -> (3,4)"] * net
+    lines += ["Info:                Sink between.A1", "Info:                Sink last.D"] * sink
+    lines += ["Info: 1.39 ns logic, 6.59 ns routing"] * times
+    return "\n".join(lines) + "\n"
+
+
+def test_a_log_of_nextpnr() -> None:
+    """The last report of each clock counts; one that lacks anything is left out."""
+    log = section("a", net=False) + section("b", sink=False) + section("c", times=False)
+    assert paths.of_nextpnr(log) == []
+    assert paths.of_nextpnr(section("a").replace("6.59", "9.9") + log + section("a")) == [
+        SlowPath("first.q", "last.D", 1.39, 6.59)
+    ]

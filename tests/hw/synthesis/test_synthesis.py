@@ -152,6 +152,9 @@ def test_wires():
     ]
     cells["netnames"] = {"accelerator.clear_window[0]": {"bits": [20]}}
     assert wires.over_fan_out(cells, 4) == []
+    # Of a net's names the first of the shortest.
+    cells["netnames"] = {name: {"bits": [20, "0"]} for name in ("long", "one", "two")}
+    assert wires.fan_outs(cells)[0] == (5, "one")
 
 
 def test_unregistered():
