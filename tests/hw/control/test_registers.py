@@ -127,6 +127,22 @@ def test_reported_values_and_profile_index_advance():
     simulate(body)
 
 
+def test_an_answer_waits_and_no_read_is_taken_meanwhile():
+    async def body(ctx, dut, master):
+        for waiting in range(5):
+            await master._offer("ar", {"addr": BY_NAME["IDENTITY"].offset}, 0)
+            # The next address is there at once.
+            ctx.set(dut.bus.ar_addr, BY_NAME["VERSION"].offset)
+            ctx.set(dut.bus.ar_valid, 1)
+            for n in range(waiting + 2):
+                assert not ctx.get(dut.bus.ar_ready), n
+                await ctx.tick()
+            assert await master._take("r", ("data", "resp"), 0) == (IDENTITY, 0)
+            assert await master.read(BY_NAME["VERSION"].offset) == config_registers(CONFIG)["VERSION"]
+
+    simulate(body)
+
+
 def test_unmapped_and_readonly_addresses_change_nothing():
     mapped = {register.offset for register in REGISTERS}
     unmapped = [

@@ -166,6 +166,15 @@ def test_a_feature_too_many(line, text):
     assert any(text in found for found in compare([*FASM, line]))
 
 
+@pytest.mark.parametrize(("pin", "feature"), [("CE", "CEUSEDMUX"), ("SR", "SRUSEDMUX")])
+def test_a_flip_flop_that_a_net_enables_or_resets(pin, feature):
+    design, used = routed(), f"CLBLM_R_X3Y7.SLICEM_X0.{feature}"
+    design["cells"]["ff"]["connections"][pin] = [11]
+    lines = [line for line in FASM if line != used]
+    assert differences(NETLIST, design, "\n".join([*lines, used]), SITES) == []
+    assert differences(NETLIST, design, "\n".join(lines), SITES) == [f"SLICE_X4Y7: {feature} not set"]
+
+
 def test_pins_are_swapped_in_the_features_only():
     """A2 and A5 exchanged: the function of the other netlist."""
     swapped = "".join("1" if address >> 1 & 1 and not address >> 4 & 1 else "0" for address in reversed(range(64)))
