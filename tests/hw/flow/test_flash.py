@@ -164,6 +164,12 @@ def test_everything_arrives_and_runs(desk, tmp_path, capfd):
     flash(desk.board, replace(desk.cargo, bitstream=None), tmp_path / "pictures")  # A second time, over the first.
 
 
+def test_the_end_of_what_a_tool_said():
+    said = "".join(f"  line {n}  \n" for n in range(5))
+    assert module._last_lines(said) == "line 2 / line 3 / line 4"
+    assert module._last_lines("one\n") == "one"
+
+
 def test_what_goes_to_the_board():
     """The notebook goes along with its photo, which is sent once."""
     cargo = Cargo(Path("codenet.whl"), Path("built/z2.bit"))

@@ -63,6 +63,11 @@ def test_address_range(modules):
     assert found.get("SLAVEBUSINTERFACE") in interfaces["codenet"]
 
 
+def test_widths_of_the_buses(modules):
+    found = {b.get("NAME"): b.get("DATAWIDTH") for b in modules["codenet"].iter("BUSINTERFACE")}
+    assert found == {"S_AXI": "32", "M_AXI0": "64", "M_AXI1": "64"}
+
+
 def test_every_register_is_there(modules):
     found = {r.get("NAME"): r for r in modules["codenet"].iter("REGISTER")}
     assert list(found) == [register.name for register in REGISTERS]

@@ -421,3 +421,13 @@ async def check_expansion_waits_for_room_without_holding_the_array(dut):
     case = Case(40, 4, 4, expand=2, expand_rows=30, expand_width=8, expand_chunks=4)
     sequence.expanded.pause = iter([True] * 1500)
     await sequence.run([case])
+
+
+@cocotb.test()
+async def check_result_queue_is_never_overfull(dut):
+    """Results of two groups are on their way when the queue's last places are seen: whatever is free, they fit."""
+    sequence = await begin(dut, 6, 0.0, 0.0)
+    case = Case(20, 6, 4, wide_output=True)
+    for beats in range(1, 13):
+        sequence.sink.pause = iter([True] * 600 + [False] * beats + [True] * 100)
+        await sequence.run([case])

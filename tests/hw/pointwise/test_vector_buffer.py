@@ -19,9 +19,13 @@ def test_vector_buffer():
     bench.run(VectorBuffer(CONFIG), __file__)
 
 
+LAG = 4
+"""Cycles that whoever issues may heed ``space`` late: it has room for six vectors more."""
+
+
 class Traffic:
-    """Random vectors in, with ``latency`` between issue and arrival; pixels read ``groups`` times, at random
-    moments.
+    """Random vectors in, with ``latency`` between issue and arrival, :data:`LAG` cycles behind ``space``; pixels read
+    ``groups`` times, at random moments.
     """
 
     def __init__(self, dut, vectors: int, groups: int, latency: int, read_probability: float, rng: random.Random):
@@ -31,11 +35,14 @@ class Traffic:
         self.written: list[int] = []
         self.issued = self.freed = self.pixel = self.group = self.vector = 0
         self.expected: list[int | None] = []
+        self.space = [False] * LAG
+        self.most = 0
 
     def drive(self) -> None:
         """Inputs of the cycle to come, from the outputs that stand."""
         dut = self.dut
-        fires = bool(int(dut.space.value)) and self.rng.random() < 0.8
+        self.space.append(bool(int(dut.space.value)))
+        fires = self.space.pop(0) and self.rng.random() < 0.8
         self.pipeline.append(self.rng.getrandbits(128) if fires else None)
         arrived = self.pipeline.pop(0)
         self.issued += fires
@@ -57,7 +64,8 @@ class Traffic:
             if last:
                 self.group = 0 if final else self.group + 1
                 self.pixel += final
-        assert self.issued - self.freed <= CONFIG.vector_depth, "more places promised than there are"
+        self.most = max(self.most, self.issued - self.freed)
+        assert self.most <= CONFIG.vector_depth, "more places promised than there are"
 
 
 @cocotb.test()
@@ -80,3 +88,5 @@ async def check_traffic(dut, vectors, groups, read_probability):
             assert item == value, f"cycle {cycle}: {item:#x}, expected {value:#x}"
         await bench.cycles(dut)
     assert traffic.pixel > 1000 * read_probability / (vectors * groups) / 4, f"only {traffic.pixel} pixels"
+    if read_probability < 1:
+        assert traffic.most == CONFIG.vector_depth, "not all places are used"
