@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,16 @@ def test_other_files(other: bytes, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"broken\.cdg") as caught:
         load(other, tmp_path)
     assert "pickle" not in str(caught.value).removeprefix(str(tmp_path))
+
+
+def test_member_that_is_no_array(data: bytes, tmp_path: Path) -> None:
+    """NumPy gives the bytes of a member whose name has lost its suffix."""
+    copy = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(copy, "w") as new:
+        for n, name in enumerate(old.namelist()):
+            new.writestr(name if n != 1 else name.removesuffix(".npy") + ".npx", old.read(name))
+    with pytest.raises(FormatError, match="broken.cdg: .*corrupted"):
+        load(copy.getvalue(), tmp_path)
 
 
 def test_missing(tmp_path: Path) -> None:

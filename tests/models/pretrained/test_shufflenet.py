@@ -3,6 +3,8 @@
 definition.
 """
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +200,26 @@ def test_archive_and_state_dict_are_the_same(real_data, tmp_path):
     for key, value in networks[0].state_dict().items():
         if not key.startswith("last"):
             assert torch.equal(value, networks[1].state_dict()[key]), key
+
+
+def test_damaged_archives(tmp_path):
+    """Bits of a compressed archive that are others, and a member that is no array."""
+    np.savez_compressed(tmp_path / "whole.npz", **{"conv1.0.weight": np.arange(999.0)})
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x55
+        (tmp_path / "damaged.npz").write_bytes(damaged)
+        try:
+            found = read_arrays(tmp_path / "damaged.npz")
+        except CodenetError as error:
+            assert "damaged.npz: no NumPy archive" in str(error), position
+        else:  # Dates and names are no data.
+            assert [np.array_equal(value, np.arange(999.0)) for value in found.values()] == [True], position
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as archive:
+        archive.writestr("conv1.0.weight", b"no array")
+    with pytest.raises(CodenetError, match="bytes.npz: no NumPy archive of plain arrays"):
+        read_arrays(tmp_path / "bytes.npz")
 
 
 def test_files_that_are_no_backbone_weights(tmp_path):
