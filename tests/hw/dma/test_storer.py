@@ -2,7 +2,7 @@
 """Storer against the memory layout of :mod:`codenet.isa`: planes in blocks, peak lists, stalls, errors, clearing."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cocotb
 import numpy as np
@@ -22,8 +22,15 @@ IDEAL = DramTiming(latency=20, bytes_per_cycle=16, refresh_interval=0, refresh_c
 END = bench.pack(STORE_ITEM, end=1, data=0xDEAD)
 
 
+SMALL = AcceleratorConfig.small()
+
+
 def test_storer():
-    bench.run(Storer(AcceleratorConfig.small()), __file__)
+    bench.run(Storer(SMALL), __file__, only=r"check_(?!blocks_of_all)")
+
+
+def test_smallest_storer():
+    bench.run(Storer(replace(SMALL, store_depth=64)), __file__, only="check_blocks_of_all_places")
 
 
 @dataclass
@@ -180,6 +187,16 @@ async def check_shapes(dut):
     ]
     for stall in (0.0, 0.4):
         await store(dut, dram, cases, rng, stall)
+
+
+@cocotb.test()
+async def check_blocks_of_all_places(dut):
+    """32 beats in half of the block memory."""
+    rng = random.Random(7)
+    dram = await begin(dut, IDEAL)
+    await store(
+        dut, dram, [Planes(1, 50, 4), Planes(2, 20, 3), Planes(16, 3, 0), Planes(1, 16, 4), Peaks(70)], rng, 0.1
+    )
 
 
 @cocotb.test()

