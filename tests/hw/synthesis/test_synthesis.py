@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.chips import XC7Z020, ZU3EG, Usage
 from hw.lib import BlockMemory
+from hw.lib.cells import Series7
 from hw.synthesis import __main__ as command
 from hw.synthesis import place, wires, yosys
 from hw.synthesis.components import COMPONENTS, TOTAL, to_rtlil
@@ -272,6 +273,16 @@ def test_report_of_the_other_board(synthesized, capsys):
     assert (values["dsp"], values["xcup"]["dsp"], values["budget"]["dsp"]) == (320, 320, 327)
     assert "| total, xcup | 1 | 0 | 320 | 0 |" in capsys.readouterr().out
     assert command.main(["budget", "--components", "total", "-o", str(report)]) == 1
+
+
+def test_cells_are_instantiated_for_their_chip_alone(synthesized, monkeypatch):
+    synthesized(0)
+    platforms = []
+    monkeypatch.setattr(command, "to_rtlil", lambda component, platform: platforms.append(type(platform)) or "")
+    own, other = command.TARGETS[command.DEFAULT], command.TARGETS["ultra96"]
+    for target, made_by in ((own, None), (own, yosys.ECP5), (other, None), (other, yosys.XC7)):
+        command.netlists(["storer"], target, made_by)
+    assert platforms == [Series7, type(None), type(None), type(None)]
 
 
 def test_same_share_of_every_chip():
