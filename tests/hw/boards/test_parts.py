@@ -8,10 +8,22 @@ from amaranth.hdl._ir import PortDirection
 from amaranth.sim import Simulator
 
 from codenet.config import AcceleratorConfig
+from hw.boards.board import BOARDS
 from hw.boards.lights import LIGHTS, Lights
 from hw.boards.reset import STAGES, ResetSynchronizer
 from hw.boards.ultra96 import Ultra96
 from hw.boards.zynq_7020 import Zynq7020
+
+
+def test_memory_of_the_boards():
+    """MiB, of their reference manuals."""
+    assert {name: board.memory_bytes / 2**20 for name, board in BOARDS.items()} == {
+        "pynq-z1": 512,
+        "pynq-z2": 512,
+        "arty-z7-20": 512,
+        "zybo-z7-20": 1024,
+        "ultra96": 2048,
+    }
 
 
 def test_reset_synchronizer():
