@@ -151,6 +151,13 @@ def test_boards_that_share_a_bitstream_differ_in_nothing_that_it_is_made_of():
     assert boards.BOARDS["arty-z7-20"].sharing == ("pynq-z2", "pynq-z1", "arty-z7-20")
 
 
+def test_plls():
+    """MHz of the IO, ARM and DDR PLL, of the vendors' presets."""
+    found = {name: [pll.mhz for pll in board.plls] for name, board in BOARDS.items() if name != "ultra96"}
+    assert found.pop("zybo-z7-20") == pytest.approx([1000, 4000 / 3, 3200 / 3])
+    assert found == dict.fromkeys(("pynq-z1", "pynq-z2", "arty-z7-20"), [1000, 1300, 1050])
+
+
 def test_plls_are_multiples_of_the_crystal():
     for board in (PYNQ_Z2, ZYBO_Z7_20):
         assert all((pll.mhz / board.crystal_mhz) % 1 == pytest.approx(0, abs=1e-9) for pll in board.plls)
