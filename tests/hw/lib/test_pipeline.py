@@ -2,10 +2,12 @@
 """Delays: what comes out when, and what a reset does to it."""
 
 import pytest
-from amaranth import Module, ResetInserter, Signal
+from amaranth import Module, ResetInserter, Signal, signed
+from amaranth.lib import data
 from amaranth.sim import Simulator
 
-from hw.lib import delay
+from hw.lib import delay, relays
+from hw.lib.relay import KEEP
 
 
 @pytest.mark.parametrize("cycles", [1, 3])
@@ -34,3 +36,14 @@ def test_delay(cycles, reset):
 def test_no_delay():
     value = Signal(8)
     assert delay(Module(), value, 0, "value") is value
+
+
+@pytest.mark.parametrize("tag", [{}, {"reset": True}], ids=["data", "tag"])
+def test_relays(tag):
+    """Registers of their own that no tool merges; of tags, those that start something, a reset clears them."""
+    found = relays(Module(), Signal(signed(5)), 3, "copy", **tag)
+    assert [register.name for register in found] == ["copy_0", "copy_1", "copy_2"]
+    assert all(register.shape() == signed(5) and register.attrs == KEEP for register in found)
+    assert [register.reset_less for register in found] == [not tag] * 3
+    (alone,) = relays(Module(), Signal(data.StructLayout({"a": 1, "b": 2})), 1, "one", **tag)
+    assert len(alone.as_value()) == 3 and alone.as_value().reset_less == (not tag)

@@ -13,8 +13,9 @@ from hw.chips import XC7Z020, ZU3EG, Usage
 from hw.lib import BlockMemory
 from hw.lib.cells import Series7
 from hw.synthesis import __main__ as command
-from hw.synthesis import place, wires, yosys
+from hw.synthesis import components, place, wires, yosys
 from hw.synthesis.components import COMPONENTS, TOTAL, to_rtlil
+from hw.synthesis.defects import shared_parity
 from hw.synthesis.levels import Levels, unregistered
 from hw.synthesis.usage import over_budget, table, usage
 from hw.synthesis.yosys import SynthesisError
@@ -273,6 +274,33 @@ def test_report_of_the_other_board(synthesized, capsys):
     assert (values["dsp"], values["xcup"]["dsp"], values["budget"]["dsp"]) == (320, 320, 327)
     assert "| total, xcup | 1 | 0 | 320 | 0 |" in capsys.readouterr().out
     assert command.main(["budget", "--components", "total", "-o", str(report)]) == 1
+
+
+def test_components_by_name():
+    """The array's slices go to the two that have an array."""
+    found = {name: components.component(name, XC7Z020.config, 16) for name in (TOTAL, "pointwise", "storer")}
+    assert {name: type(part).__name__ for name, part in found.items()} == {
+        TOTAL: "Accelerator",
+        "pointwise": "Pointwise",
+        "storer": "Storer",
+    }
+    assert found[TOTAL].array_slices == found["pointwise"].array_slices == 16
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "mode", "found"),
+    [
+        ([2, 3], [2, 3], "SDP", ["c"]),
+        (["x", 3], ["x", 3], "SDP", ["c"]),
+        (["0", "0"], ["0", "0"], "SDP", []),
+        ([2, 3], [4, 5], "SDP", []),
+        ([2, 3], [2, 3], "TDP", []),
+        ([], [], "SDP", []),
+    ],
+)
+def test_parity_that_is_shared(low, high, mode, found):
+    cells = netlist(c=cell("RAMB36E1", {"DIPADIP": low, "DIPBDIP": high}, {}, RAM_MODE=mode))
+    assert shared_parity(cells) == found
 
 
 def test_cells_are_instantiated_for_their_chip_alone(synthesized, monkeypatch):

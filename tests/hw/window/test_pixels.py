@@ -137,3 +137,29 @@ async def check_rate_and_waiting(dut):
     dut.o_ready.value = 0
     await bench.cycles(dut, 5)
     assert not int(dut.waiting.value) and int(dut.idle.value)
+
+
+@cocotb.test()
+async def check_nothing_is_lost_while_nothing_is_taken(dut):
+    """The queue is full again and again, with all rows there."""
+    await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
+    case = Case(6, 40)
+    dut.step.value = case.step(0)
+    dut.start.value = 1
+    await bench.cycles(dut)
+    dut.start.value = 0
+    dut.rows.value = case.height
+    for n in range(case.height * case.width):
+        # After 0, 1, 3, 6, 10, ... pixels.
+        if (8 * n + 1) ** 0.5 % 1 == 0:
+            await bench.cycles(dut, 60)
+        for _ in range(20):
+            if int(dut.o_valid.value):
+                break
+            await bench.cycles(dut)
+        check_pixel(case, 1, *divmod(n, case.width), int(dut.o_payload.value))
+        dut.o_ready.value = 1
+        await bench.cycles(dut)
+        dut.o_ready.value = 0
+    await bench.cycles(dut, 30)
+    assert not int(dut.o_valid.value) and int(dut.idle.value)
