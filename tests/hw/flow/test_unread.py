@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hw.flow.open import _spare_slices
 from hw.flow.unread import remove
 
 
@@ -47,3 +50,12 @@ def test_a_register_that_only_reads_itself_goes() -> None:
     module = chain("FDRE", port=6)
     module["cells"]["counter"] = cell("FDRE", [7, 2], 7)
     assert remove(module) == 1 and "counter" not in module["cells"]
+
+
+@pytest.mark.parametrize(("module", "left"), [("board", ["lut"]), ("other", ["lut", "first", "logic", "last"])])
+def test_a_netlist_is_written_without_them(module: str, left: list[str], tmp_path: Path) -> None:
+    """That of the board's module, as the open flow does between synthesis and place and route."""
+    path = tmp_path / "netlist.json"
+    path.write_text(json.dumps({"modules": {module: chain("LUT1", port=3)}}))
+    _spare_slices(path, "board")
+    assert list(json.loads(path.read_text())["modules"][module]["cells"]) == left
