@@ -50,6 +50,13 @@ def test_ports_are_the_primitives(system):
     assert inputs - set(system.ports) == set()
 
 
+@pytest.mark.parametrize("system", [PS7, PS8], ids=["PS7", "PS8"])
+def test_registers_bridge_has_the_widths_of_the_block(system):
+    primitive, port = primitive_ports(system.cell), system.registers_signature
+    found = (port.address_width, port.id_width, port.len_width)
+    assert found == tuple(primitive[f"{system.registers_port}{name}"][1] for name in ("ARADDR", "ARID", "ARLEN"))
+
+
 def test_primitives_ports_are_read_whole():
     """The helper above: counts and examples from the vendor's description of the block."""
     ports = primitive_ports("PS7")

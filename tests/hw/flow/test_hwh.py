@@ -68,6 +68,12 @@ def test_widths_of_the_buses(modules):
     assert found == {"S_AXI": "32", "M_AXI0": "64", "M_AXI1": "64"}
 
 
+def test_only_ports_of_several_bits_have_a_range(modules):
+    ports = {p.get("NAME"): (p.get("LEFT"), p.get("RIGHT")) for p in modules["codenet"].iter("PORT")}
+    assert ports["aclk"] == ports["m_axi0_arvalid"] == ports["irq"] == (None, None)
+    assert (ports["m_axi0_rresp"], ports["m_axi0_rdata"]) == (("1", "0"), ("63", "0"))
+
+
 def test_every_register_is_there(modules):
     found = {r.get("NAME"): r for r in modules["codenet"].iter("REGISTER")}
     assert list(found) == [register.name for register in REGISTERS]
