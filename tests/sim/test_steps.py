@@ -127,6 +127,7 @@ def test_a_step_is_not_over_because_the_one_before_is(device):
     # The storer still shows the end of the last step when the next one is on its way to it.
     for seed in range(3):
         run_step(device, random_step(SMALL, 7, 9, 3, chunks=4, seed=seed), SMALL)
+        assert device.board.steps == seed + 1
 
 
 @pytest.mark.parametrize("device", [DramTiming()], ids=["calm"], indirect=True)

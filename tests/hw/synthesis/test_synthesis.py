@@ -92,6 +92,7 @@ def test_levels_between_registers():
         short=register(21, 52),
     )
     longest, second = Levels(cells).longest(2)
+    assert Levels(cells).longest() == [longest]
     assert (longest.levels, longest.start, longest.end) == (3, "n20", "n50")
     assert longest.cells == ("LUT2", "CARRY4", "CARRY4", "MUXF7")
     assert (second.levels, second.start, second.end) == (1, "n20", "n21")
