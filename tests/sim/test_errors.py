@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from codenet.compiler import compile as compile_graph
 from codenet.config import AcceleratorConfig
 from codenet.errors import DeviceError, DeviceTimeout
 from codenet.isa import DESCRIPTOR_BYTES, DepthwiseOp, ErrorCause
 from codenet.registers import BY_NAME, IDENTITY
+from codenet.runtime.accelerator import Accelerator
 from sim.timing import DramTiming
 from sim.verilator.board import PORT0_READ, PORT0_WRITE, PORT1_READ, READ, WRITE, RtlDevice
+from tests.networks import network, random_image
 from tests.rtl import SECONDS, compare, load_step, reset, run_step, start, status
 from tests.steps import Step, random_step
 
@@ -82,6 +85,16 @@ def test_damaged_parameters(device, step, byte):
     assert np.array_equal(memory, damaged), "a damaged step wrote something"
     recover(device)
     run_step(device, step, SMALL)
+
+
+@pytest.mark.parametrize("damaged", [0, 3, 7])
+def test_the_step_that_failed_is_named(device, damaged):
+    program = compile_graph(network(32), SMALL)
+    with Accelerator(device, program) as accelerator:
+        accelerator.memory[program.program_offset + DESCRIPTOR_BYTES * damaged + 40] ^= 1
+        with pytest.raises(DeviceError, match=f"step {damaged}.*DAMAGED"):
+            accelerator.run(random_image(32, 32, 1))
+        assert status(device, "step") == damaged
 
 
 def test_parameter_block_of_wrong_length_is_a_bad_descriptor(device, step):

@@ -130,13 +130,28 @@ def test_a_step_is_not_over_because_the_one_before_is(device):
         assert device.board.steps == seed + 1
 
 
+def read_profile(device):
+    device.write(BY_NAME["PROFILE_INDEX"].offset, 0)
+    return [device.read(BY_NAME["PROFILE_DATA"].offset) for _ in range(PROFILE_WORDS)]
+
+
 @pytest.mark.parametrize("device", [DramTiming()], ids=["calm"], indirect=True)
 def test_profile_agrees_with_the_model(device):
     counts = run_step(device, random_step(SMALL, 9, 10, 3, op=MAC, chunks=4), SMALL)
-    device.write(BY_NAME["PROFILE_INDEX"].offset, 0)
-    words = [device.read(BY_NAME["PROFILE_DATA"].offset) for _ in range(PROFILE_WORDS)]
+    words = read_profile(device)
     assert sum(words[: ProfileCounter.READ_BEATS]) == device.read(BY_NAME["FRAME_CYCLES"].offset)
     assert words[ProfileCounter.WRITE_BEATS] == counts.write_beats
     # The descriptor and the parameters count too.
     assert words[ProfileCounter.READ_BEATS] > counts.read_beats
     assert all(words[: ProfileCounter.WAIT_INPUT])
+
+
+@pytest.mark.parametrize("device", [DramTiming(bytes_per_cycle=1)], ids=["slow"], indirect=True)
+def test_profile_says_that_peaks_wait_for_room(device):
+    """Every value is a peak, of 8 bytes, in a memory that takes one a cycle."""
+    step = random_step(SMALL, 12, 12, 1, op=PEAKS, peak_threshold=-32768, peak_capacity=2000, fill=3)
+    assert run_step(device, step, SMALL).peaks > 1000
+    words = read_profile(device)
+    assert sum(words[: ProfileCounter.READ_BEATS]) == device.read(BY_NAME["FRAME_CYCLES"].offset)
+    assert words[ProfileCounter.ACTIVE] == 12 * 12
+    assert words[ProfileCounter.WAIT_OUTPUT] > 4000
