@@ -171,6 +171,22 @@ async def check_errors(dut):
 
 
 @cocotb.test()
+async def check_reset_forgets_what_the_bus_owes(dut):
+    """The bus is reset, too, and answers nothing that it was asked before."""
+    await bench.reset(dut, runs_valid=0, runs_payload=0, data_valid=0, data_payload=0, clear=0, reset=0)
+    dut.port_aw_ready.value, dut.port_w_ready.value, dut.port_b_valid.value = 1, 1, 0
+    sending = cocotb.start_soon(bench.Source(dut, "data").send(range(32)))
+    await bench.Source(dut, "runs").send(runs_to_items([(BASE, 32)]))
+    await sending
+    await bench.cycles(dut, 100)
+    assert not dut.idle.value
+    dut.clear.value = dut.reset.value = 1
+    await bench.cycles(dut, 20)
+    dut.clear.value = dut.reset.value = 0
+    await until_idle(dut, 40)
+
+
+@cocotb.test()
 async def check_clear_at_any_time(dut):
     """Bursts whose address was given are completed with their own data; nothing else is written; then all works."""
     rng = random.Random(5)

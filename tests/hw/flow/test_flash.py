@@ -170,6 +170,20 @@ def test_the_end_of_what_a_tool_said():
     assert module._last_lines("one\n") == "one"
 
 
+def test_output_of_a_command_is_shown_or_kept(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(module.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr(module.subprocess, "run", lambda arguments, **options: taken.append((arguments, options)))
+    connection = Connection(Board("board", "somebody", "folder", "python"), tmp_path)
+    connection.run("first")
+    connection.run("second", show=True, terminal=True)
+    (kept, kept_options), (shown, shown_options) = taken
+    assert kept[-2:] == ["board", "first"] and "-tt" not in kept
+    assert shown[-2:] == ["board", "second"] and "-tt" in shown
+    assert (kept_options["stdout"], kept_options["stderr"]) == (subprocess.PIPE, subprocess.PIPE)
+    assert (shown_options["stdout"], shown_options["stderr"]) == (None, None)
+
+
 def test_what_goes_to_the_board():
     """The notebook goes along with its photo, which is sent once."""
     cargo = Cargo(Path("codenet.whl"), Path("built/z2.bit"))

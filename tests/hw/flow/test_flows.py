@@ -385,6 +385,14 @@ def test_command(tools, tmp_path, monkeypatch, capsys):
     assert "error: timing at 100 MHz: setup slack -0.001 ns" in capsys.readouterr().err
 
 
+def test_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    """Without a folder: ``build/`` and the board whose bitstream it is."""
+    monkeypatch.setitem(command.BOARDS, "pynq-z2", BOARD)
+    monkeypatch.setattr(command, "BUILD", tmp_path)
+    assert command.main(["pynq-z1", "--small", "--verilog"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'pynq-z2' / 'pynq_z2.v'}\n"
+
+
 def test_make(tmp_path):
     """``make bitstream`` passes on what it is given; with the real Verilog."""
     stand_ins.install(tmp_path / "bin", "vivado")

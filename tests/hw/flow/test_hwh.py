@@ -74,6 +74,14 @@ def test_only_ports_of_several_bits_have_a_range(modules):
     assert (ports["m_axi0_rresp"], ports["m_axi0_rdata"]) == (("1", "0"), ("63", "0"))
 
 
+def test_only_clocks_have_a_frequency(modules):
+    """Of 150 MHz that are asked for, what a divisor makes."""
+    found = {
+        p.get("NAME"): p.get("CLKFREQUENCY") for p in modules["codenet"].iter("PORT") if "CLKFREQUENCY" in p.attrib
+    }
+    assert found == {"aclk": "142857143"}
+
+
 def test_every_register_is_there(modules):
     found = {r.get("NAME"): r for r in modules["codenet"].iter("REGISTER")}
     assert list(found) == [register.name for register in REGISTERS]
