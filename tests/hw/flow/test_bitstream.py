@@ -18,7 +18,7 @@ from hw.boards.board import BOARDS, PYNQ_Z2, ZYBO_Z7_20
 from hw.boards.ps7 import PS7
 from hw.boards.ps8 import PS8
 from hw.flow import open as flow_open
-from hw.flow.clocking import DDR_PLL, IO_PLL, PLLS, FabricClock, fabric_clock
+from hw.flow.clocking import CONTROL_ADDRESS, DDR_PLL, IO_PLL, PLLS, FabricClock, fabric_clock
 from hw.flow.implementation import Job, Timing
 from hw.flow.tools import BuildError
 from hw.flow.vivado import parse_timing, parse_utilization
@@ -64,7 +64,10 @@ def test_clock_out_of_range(mhz):
 
 
 def test_register():
-    """Fields of FPGA0_CLK_CTRL: DIVISOR1 from bit 20, DIVISOR0 from 8, SRCSEL from 4 (3: DDR PLL)."""
+    """Fields of FPGA0_CLK_CTRL: DIVISOR1 from bit 20, DIVISOR0 from 8, SRCSEL from 4 (3: DDR PLL); it is 0x170 bytes
+    into the block of system registers (UG585, appendix B).
+    """
+    assert CONTROL_ADDRESS == 0xF800_0000 + 0x170
     assert FabricClock(DDR_PLL, 7, 1).register == (1 << 20) + (7 << 8) + (3 << 4)
 
 
