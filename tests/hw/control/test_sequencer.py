@@ -54,7 +54,7 @@ class Surroundings:
                 assert fetching is None, "a fetch began before the one before had ended"
                 self.fetches.append((address, half))
                 fetching = self.fetch_cycles
-                for signal in (dut.fetch_ready, dut.fetch_bad, dut.fetch_error):
+                for signal in (dut.fetch_ready, dut.fetch_bad, dut.fetch_damaged, dut.fetch_error):
                     ctx.set(signal, 0)
             if start:
                 assert stepping is None, "a step began before the one before had ended"
@@ -72,6 +72,7 @@ class Surroundings:
                 for signal in (
                     dut.fetch_ready,
                     dut.fetch_bad,
+                    dut.fetch_damaged,
                     dut.fetch_error,
                     dut.read_error,
                     dut.write_error,
@@ -98,7 +99,7 @@ class Surroundings:
         index = (self.fetches[-1][0] - BASE - OFFSET) // DESCRIPTOR_BYTES
         ctx.set(dut.next_step.input_planes, index)
         ctx.set(dut.next_step.last, index == self.steps - 1)
-        for name in ("fetch_bad", "fetch_error"):
+        for name in ("fetch_bad", "fetch_damaged", "fetch_error"):
             if self.faults.get(name) == index:
                 ctx.set(getattr(dut, name), 1)
                 return
@@ -196,6 +197,7 @@ def test_base_address_may_change_while_running():
     ("fault", "cause"),
     [
         ("fetch_bad", ErrorCause.BAD_DESCRIPTOR),
+        ("fetch_damaged", ErrorCause.DAMAGED),
         ("fetch_error", ErrorCause.PARAMETER_READ),
         ("read_error", ErrorCause.INPUT_READ),
         ("write_error", ErrorCause.OUTPUT_WRITE),
