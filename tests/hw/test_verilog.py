@@ -39,6 +39,8 @@ def test_ports_have_the_names_of_the_standard(ports):
         "s_axi_wstrb": ("input", 4),
         "s_axi_rdata": ("output", 32),
         "s_axi_bvalid": ("output", 1),
+        "s_axi_bresp": ("output", 2),
+        "s_axi_rresp": ("output", 2),
         "m_axi0_araddr": ("output", 32),
         "m_axi0_arlen": ("output", 4),
         "m_axi0_rdata": ("input", 64),

@@ -128,6 +128,28 @@ async def check_no_address_without_data(dut):
 
 
 @cocotb.test()
+async def check_not_idle_with_a_run_alone(dut):
+    """Offered or taken, with nothing to write yet; nor with data alone."""
+    dram = await start(dut, IDEAL)
+    dram.allow(BASE, 128, write=True)
+    await bench.cycles(dut, 5)
+    assert dut.idle.value
+    await bench.Source(dut, "runs").send(runs_to_items([(BASE, 2)]))
+    for _ in range(50):
+        await bench.cycles(dut)
+        assert not dut.idle.value
+    await bench.Source(dut, "data").send([1, 2])
+    await until_idle(dut)
+    await bench.Source(dut, "data").send([3])
+    for _ in range(50):
+        await bench.cycles(dut)
+        assert not dut.idle.value
+    await bench.Source(dut, "runs").send(runs_to_items([(BASE + 16, 1)]))
+    await until_idle(dut)
+    assert dram.dump(BASE, 24).view("<u8").tolist() == [1, 2, 3]
+
+
+@cocotb.test()
 async def check_spacious(dut):
     """A producer that decides LEAD cycles before a beat, in each cycle that is spacious, never waits with one, and
     fills the queue but for the beats on their way.

@@ -54,6 +54,13 @@ def test_modules(modules):
     assert modules["codenet"].get("VLNV") == "codenet.org:user:codenet:1.0"
 
 
+def test_people_can_read_it(text):
+    """An element a line, indented."""
+    lines = text.splitlines()
+    assert len(lines) > 300 and max(len(line) for line in lines) < 500
+    assert all(line.lstrip().startswith("<") for line in lines)
+
+
 def test_address_range(modules):
     (found,) = modules["processing_system7_0"].iter("MEMRANGE")
     assert (found.get("BASEVALUE"), found.get("HIGHVALUE")) == ("0x43c00000", "0x43c00fff")

@@ -195,6 +195,22 @@ def test_another_clock():
     assert found == "clock: CLK_HROW_BOT_R_X87Y26 takes CLK_HROW_R_CK_GCLK3, expected a global buffer of ['16']"
 
 
+@pytest.mark.parametrize(
+    ("pin", "starts"),
+    [({"CIN": [5]}, ["CIN"]), ({"CYINIT": [8]}, ["C1"]), ({"CYINIT": [9]}, ["AX"]), ({}, ["C0", "C1"])],
+    ids=["below", "one", "net", "nothing"],
+)
+def test_what_a_carry_begins_with(pin, starts):
+    """Of a constant that placement left out, either is taken."""
+    design = routed()
+    design["cells"]["carry"]["connections"] = {"DI0": [6], "DI1": [9], **pin}
+    lines = [line for line in FASM if "PRECYINIT" not in line]
+    for start in ("CIN", "C0", "C1", "AX"):
+        found = differences(NETLIST, design, "\n".join([*lines, f"CLBLM_R_X3Y7.SLICEM_X0.PRECYINIT.{start}"]), SITES)
+        assert [text for text in found if "begins with" not in text] == []
+        assert bool(found) == (start not in starts), start
+
+
 MEMORY = [
     "CLBLM_R_X3Y7.SLICEM_X0.ALUT.RAM",
     "CLBLM_R_X3Y7.SLICEM_X0.ALUT.DI1MUX.AI",

@@ -203,7 +203,7 @@ class Small(wiring.Component):
 
 
 def test_small_component_through_yosys(tmp_path, monkeypatch):
-    monkeypatch.setattr(yosys, "BUILD", tmp_path)
+    monkeypatch.setattr(yosys, "SYNTH", tmp_path)
     path = yosys.synthesize({"small": to_rtlil(Small())})["small"]
     made = yosys.read_netlist(path)
     used = usage(made)
@@ -216,7 +216,7 @@ def test_small_component_through_yosys(tmp_path, monkeypatch):
 
 
 def test_failure_names_the_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(yosys, "BUILD", tmp_path)
+    monkeypatch.setattr(yosys, "SYNTH", tmp_path)
     with pytest.raises(SynthesisError, match=r"yosys failed on odd, see .*odd-.*\.log"):
         yosys.synthesize({"odd": "module \\top\nend\n"}, "no_such_command")
 
