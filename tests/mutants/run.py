@@ -29,7 +29,7 @@ FALLBACK = {
     "hw/boards": ("tests/hw/flow/test_bitstream.py",),
     "hw/lib": ("tests/hw/dma", "tests/hw/pointwise", "tests/sim/test_errors.py"),
     "hw/arithmetic": ("tests/hw/lib/test_cells.py", "tests/sim/test_steps.py"),
-    "hw": ("tests/sim/test_steps.py", "tests/sim/test_errors.py"),
+    "hw": ("tests/hw/test_verilog.py", "tests/sim/test_steps.py", "tests/sim/test_errors.py"),
     "sw/codenet/golden": ("tests/codenet/devices/test_golden.py", "tests/codenet/compiler"),
     "sw/codenet/compiler": ("tests/codenet/runtime/test_verify.py", "tests/sim/cycles"),
     "sw/codenet/runtime": ("tests/codenet/cli",),
