@@ -112,15 +112,20 @@ async def check_pixels(dut, pause):
         await run_case(dut, case, rng, seed, pause)
 
 
-@cocotb.test()
-async def check_rate_and_waiting(dut):
-    """A pixel a cycle while rows are there; ``waiting`` while they are not."""
+async def begin(dut, case: Case) -> None:
+    """Reset, and start a step of which no row is there."""
     await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
-    case = Case(6, 40)
     dut.step.value = case.step(0)
     dut.start.value = 1
     await bench.cycles(dut)
     dut.start.value = 0
+
+
+@cocotb.test()
+async def check_rate_and_waiting(dut):
+    """A pixel a cycle while rows are there; ``waiting`` while they are not."""
+    case = Case(6, 40)
+    await begin(dut, case)
     await bench.cycles(dut, 100)
     assert int(dut.waiting.value) and not int(dut.idle.value) and not int(dut.o_valid.value)
     dut.rows.value = case.height
@@ -142,12 +147,8 @@ async def check_rate_and_waiting(dut):
 @cocotb.test()
 async def check_nothing_is_lost_while_nothing_is_taken(dut):
     """The queue is full again and again, with all rows there."""
-    await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
     case = Case(6, 40)
-    dut.step.value = case.step(0)
-    dut.start.value = 1
-    await bench.cycles(dut)
-    dut.start.value = 0
+    await begin(dut, case)
     dut.rows.value = case.height
     for n in range(case.height * case.width):
         # After 0, 1, 3, 6, 10, ... pixels.
