@@ -5,7 +5,6 @@ checkpoints.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codenet import files
 from codenet.errors import CodenetError
 from models.network.backbone import Backbone
 from models.network.blocks import ConvNorm
@@ -41,11 +41,12 @@ def read_arrays(path: Path) -> Arrays:
     ``module.`` that training on several GPUs leaves is taken off.
     """
     try:
-        archive = path.read_bytes() if _is_numpy(path) else None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise CodenetError(f"weights {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if archive is not None:
-        return _read_archive(path, archive)
+        if _is_numpy(path):
+            return files.arrays(path.read_bytes())
+    except OSError as error:
+        raise CodenetError(f"weights {path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise CodenetError(f"weights {path}: no NumPy archive of plain arrays, or a damaged one") from error
     content = read_torch(path, "weights")
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -58,17 +59,6 @@ def read_arrays(path: Path) -> Arrays:
     if not arrays:
         raise CodenetError(f"weights {path}: no arrays by name, expected a state dict")
     return arrays
-
-
-def _read_archive(path: Path, data: bytes) -> Arrays:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            found = {key: archive[key] for key in archive.files}
-        if not all(isinstance(value, np.ndarray) for value in found.values()):
-            raise ValueError("a member is no array")
-    except Exception as error:  # Whatever zipfile, zlib and NumPy trip over in a broken file.
-        raise CodenetError(f"weights {path}: no NumPy archive of plain arrays, or a damaged one") from error
-    return found
 
 
 def _is_numpy(path: Path) -> bool:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files: whole or not at all, never over an input."""
+"""Files: written whole or not at all, never over an input; archives of arrays, read whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import threading
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -83,3 +86,22 @@ def check_output(path: AnyPath, inputs: Iterable[AnyPath] = ()) -> None:
         with suppress(FileNotFoundError):
             if os.path.samefile(path, other):
                 raise FileExistsError(errno.EEXIST, "is an input, which would be overwritten", os.fspath(path))
+
+
+def arrays(archive: bytes) -> dict[str, np.ndarray]:
+    """Arrays by name of a NumPy archive (``.npz``).
+
+    Raises
+    ------
+    ValueError
+        No archive, a damaged one, or one with a member that is no plain array.
+    """
+    try:
+        with np.load(io.BytesIO(archive), allow_pickle=False) as opened:
+            found = {name: opened[name] for name in opened.files}
+    except Exception as error:  # Whatever zipfile, zlib and NumPy trip over in a broken file.
+        raise ValueError("no NumPy archive of plain arrays, or a damaged one") from error
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray):  # NumPy gives the bytes of a member with another name than an array has.
+            raise ValueError(f"member {name!r} of the NumPy archive is no array")
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -67,17 +66,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: the graph file does not end where it should: it is truncated, or has data behind it"
         )
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = files.arrays(data)
         description = json.loads(arrays.pop("description").tobytes())
-        found = _digest(arrays)  # A member that NumPy takes for no array is bytes.
-    except Exception as error:  # Whatever zipfile, zlib and NumPy trip over in a broken file.
+    except (KeyError, ValueError, RecursionError) as error:
         raise FormatError(f"{path}: the graph file is corrupted, or another kind of archive") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FormatError(f"{path}: expected format {FORMAT!r}")
     if description.get("version") != VERSION:
         raise FormatError(f"{path}: graph format version {description.get('version')}: expected {VERSION}")
-    if description.get("sha256") != found:
+    if description.get("sha256") != _digest(arrays):
         raise FormatError(f"{path}: checksum does not match the weights: the file is corrupted")
     with usable(path):
         return {
