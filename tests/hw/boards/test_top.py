@@ -31,7 +31,8 @@ from sim.testbench.cocotb_device import memory_for
 from sim.timing import DramTiming
 from sim.verilator.library import environment
 from tests.board.axi import Burst
-from tests.board.processor import ProcessorDevice, build, primitive_ports, small_top, stand_in
+from tests.board.processor import ProcessorDevice, build, small_top, stand_in
+from tests.netlist.cells import primitive_ports
 from tests.networks import network, random_image
 from tests.rtl import run_step
 from tests.steps import random_step

@@ -7,12 +7,13 @@ Their behaviour is that of :mod:`tests.netlist.cells`.
 
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cocotb
 import pytest
-from amaranth import Elaboratable, Module
-from amaranth.back.rtlil import convert
+from amaranth import Elaboratable, Instance, Module
+from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,7 +22,7 @@ from hw.lib import READ_LATENCY, BlockMemory
 from hw.lib.cells import Series7
 from sim import testbench as bench
 from sim.testbench.runner import to_verilog
-from tests.netlist.cells import YOSYS_CELLS, models
+from tests.netlist.cells import models, primitive_ports
 
 
 class OnChip(Elaboratable):
@@ -79,28 +80,22 @@ def test_block_memory(width, depth):
     "component", [SliceSums(), BlockMemory(64, 512), BlockMemory(20, 700)], ids=["DSP48E1", "RAMB36E1", "deep"]
 )
 def test_ports_are_the_cells(component):
-    """Name and width of every port of an instance, of Yosys' models."""
-    text = convert(OnChip(component), ports=[])
-    cell = "DSP48E1" if isinstance(component, SliceSums) else "RAMB36E1"
-    model = re.search(rf"^module {cell} .*?^endmodule", YOSYS_CELLS.read_text(), re.S | re.M)[0]
-    port = r"(?:input|output) (?:reg )?(?:signed )?(?:\[(\d+):0\] )?(\w+)"
-    widths = {name: int(high or 0) + 1 for high, name in re.findall(port, model)}
-    instances = re.findall(rf"^  cell \\{cell} .*?^  end$", text, re.S | re.M)
-    assert instances
-    wires = {n: int(width or 1) for width, n in re.findall(r"^  wire (?:width (\d+) )?.*?(\S+)$", text, re.M)}
-    for instance in instances:
-        for name, value in re.findall(r"^    connect \\(\w+) (.*)$", instance, re.M):
-            assert bits(value, wires) == widths[name], name
+    """Name, direction and width of every port of an instance."""
+    found = [*instances(Fragment.get(OnChip(component), None))]
+    assert found
+    for instance in found:
+        ports = primitive_ports(instance.type)
+        for name, (value, direction) in instance.ports.items():
+            assert (direction, len(value)) == ports[name], name
 
 
-def bits(value: str, wires: dict[str, int]) -> int:
-    """Width of a value of RTLIL."""
-    if value.startswith("{"):
-        return sum(bits(part, wires) for part in re.findall(r"\S+ \[[\d:]+\]|\S+", value[1:-1]))
-    if part := re.search(r" \[(\d+)(?::(\d+))?\]$", value):
-        return int(part[1]) - int(part[2] or part[1]) + 1
-    constant = re.match(r"(\d+)'", value)
-    return int(constant[1]) if constant else wires[value]
+def instances(fragment: Fragment) -> Iterator[Instance]:
+    """Of a design, all that are cells."""
+    for part, *_ in fragment.subfragments:
+        if isinstance(part, Instance):
+            yield part
+        else:
+            yield from instances(part)
 
 
 @pytest.mark.parametrize("width, depth, unused", [(64, 512, 6), (20, 700, 5)])
