@@ -177,3 +177,11 @@ class Stimulus:
         samples = golden.window(x, d, case.stride, self.pad)
         inside = golden.window(np.ones_like(x[..., :1]), d, case.stride, 0)[..., 0]
         return samples, inside, d
+
+
+async def start(dut, case: Case) -> None:
+    """Give a step and pulse ``start``."""
+    dut.step.value = case.step(0)
+    dut.start.value = 1
+    await bench.cycles(dut)
+    dut.start.value = 0

@@ -15,7 +15,7 @@ from codenet.isa import DepthwiseOp
 from hw.window.pixels import WindowPixels, pixel_layout
 from hw.window.writer import dilation_write
 from sim import testbench as bench
-from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case
+from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case, start
 
 LAYOUT, DILATION = pixel_layout(CONFIG), dilation_write(CONFIG)
 BITS = (CONFIG.window_depth - 1).bit_length()
@@ -67,10 +67,7 @@ async def run_case(dut, case: Case, rng: random.Random, seed: int, pause: float)
     height, width = case.output_size
     expected = [(y, x) for y in range(height) for x in range(width)]
     dut.rows.value = 0
-    dut.step.value = case.step(0)
-    dut.start.value = 1
-    await bench.cycles(dut)
-    dut.start.value = 0
+    await start(dut, case)
     rows = taken = 0
     pauses = bench.pauses(rng, pause)
     for _ in range(100_000):
@@ -115,10 +112,7 @@ async def check_pixels(dut, pause):
 async def begin(dut, case: Case) -> None:
     """Reset, and start a step of which no row is there."""
     await bench.reset(dut, start=0, rows=0, dilations=0, o_ready=0, step=0)
-    dut.step.value = case.step(0)
-    dut.start.value = 1
-    await bench.cycles(dut)
-    dut.start.value = 0
+    await start(dut, case)
 
 
 @cocotb.test()

@@ -14,7 +14,7 @@ from codenet.golden import operators as golden
 from hw.interfaces import VECTOR
 from hw.window.writer import WindowWriter, bank_write, dilation_write
 from sim import testbench as bench
-from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case
+from tests.hw.window.cases import CONFIG, CORNERS, Case, Stimulus, random_case, start
 
 START = 6
 """Cycles from ``start`` to the first row's first vector."""
@@ -79,10 +79,7 @@ async def run_case(dut, case: Case, memories: Memories, source: bench.Source, rn
     memories.clear()
     limit = case.window_rows
     dut.row_limit.value = limit
-    dut.step.value = case.step(0)
-    dut.start.value = 1
-    await bench.cycles(dut)
-    dut.start.value = 0
+    await start(dut, case)
     sending = cocotb.start_soon(source.send(stimulus.vectors))
     checked = 0
     for _ in range(100_000):
@@ -122,10 +119,7 @@ async def check_first_vector(dut):
     source = bench.Source(dut, "i")
     for case in (Case(3, 4), Case(3, 2), Case(3, 6)):
         stimulus = Stimulus(case, np.random.default_rng(1))
-        dut.step.value = case.step(0)
-        dut.start.value = 1
-        await bench.cycles(dut)
-        dut.start.value = 0
+        await start(dut, case)
         cycles = 0
         while not int(dut.i_ready.value):
             await bench.cycles(dut)
@@ -142,10 +136,7 @@ async def check_waits_for_room(dut):
     await bench.reset(dut, start=0, row_limit=3, step=0)
     case = Case(9, 4)
     memories, source = Memories(dut), bench.Source(dut, "i")
-    dut.step.value = case.step(0)
-    dut.start.value = 1
-    await bench.cycles(dut)
-    dut.start.value = 0
+    await start(dut, case)
     stimulus = Stimulus(case, np.random.default_rng(1))
     cocotb.start_soon(source.send(stimulus.vectors))
     for limit in (3, 4, 9):
